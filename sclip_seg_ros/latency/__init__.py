@@ -1,0 +1,1 @@
+"""Latency: measured, predicted and kept."""

@@ -1,0 +1,183 @@
+"""CLIP's image tower opened up: dense tokens instead of one vector for the whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from sclip_seg_ros.segmentation.attention import AttentionRule, attention_rule
+from sclip_seg_ros.segmentation.position import interpolate_position_embedding
+
+
+@dataclass(frozen=True)
+class Penultimate:
+    """What enters the last block.
+
+    Attributes:
+        tokens: (B, 1 + h*w, W), class token first.
+        grid: (h, w) in patches.
+        attention: (B, heads, 1 + h*w, 1 + h*w) mean attention of the recorded blocks, or None.
+    """
+
+    tokens: Tensor
+    grid: tuple[int, int]
+    attention: Tensor | None = None
+
+
+class DenseBackbone:
+    """Dense CLIP image tokens with a free choice of the last block's attention.
+
+    All blocks but the last run as trained. The last one is split off, because training-free dense
+    prediction changes only that one, and because ResCLIP runs it twice.
+    """
+
+    def __init__(self, visual: nn.Module) -> None:
+        """Wrap the image tower of an open_clip model.
+
+        Raises:
+            ValueError: a tower that is not open_clip's plain VisionTransformer.
+        """
+        if not isinstance(visual, VisionTransformer):
+            raise ValueError(f"image tower {type(visual).__name__} has no plain ViT blocks; choose "
+                             "an open_clip 'ViT-*' architecture such as 'ViT-B/16'")
+        if visual.attn_pool is not None or not all(
+                isinstance(block, ResidualAttentionBlock) for block in visual.transformer.resblocks):
+            raise ValueError("image towers with attention pooling or custom blocks (CoCa, "
+                             "scaled-cosine) have no token projection; choose a plain 'ViT-*'")
+        self.visual = visual
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a square patch in pixels."""
+        return self.visual.patch_size[0]
+
+    @property
+    def depth(self) -> int:
+        """Number of transformer blocks."""
+        return len(self.visual.transformer.resblocks)
+
+    @property
+    def dimension(self) -> int:
+        """Length D of an image or text embedding."""
+        return self.visual.output_dim
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Arithmetic of the tower."""
+        return self.visual.conv1.weight.dtype
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Return the patch grid (rows, columns) of an image; a remainder is not seen."""
+        return height // self.patch_size, width // self.patch_size
+
+    def penultimate(self, images: Tensor, record: Sequence[int] = ()) -> Penultimate:
+        """Run all blocks but the last.
+
+        Args:
+            images: (B, 3, H, W) normalised.
+            record: indices (0-based) of blocks whose mean attention is wanted.
+
+        Raises:
+            ValueError: an image smaller than one patch, or a recorded block that does not exist.
+        """
+        height, width = images.shape[-2:]
+        if min(height, width) < self.patch_size:
+            raise ValueError(f"image of {width}x{height} pixels is smaller than one patch of "
+                             f"{self.patch_size}; enlarge it first")
+        if any(not 0 <= index < self.depth - 1 for index in record):
+            raise ValueError(f"blocks {list(record)} cannot be recorded; the tower has blocks 0 to "
+                             f"{self.depth - 2} before the last")
+        grid = self.grid(height, width)
+        tokens = self._embed(images.to(self.dtype), grid)
+        recorded = []
+        for index, block in enumerate(self.visual.transformer.resblocks[:-1]):
+            if index in record:
+                tokens, weights = _block_with_weights(block, tokens)
+                recorded.append(weights)
+            else:
+                tokens = block(tokens)
+        mean = torch.stack(recorded).mean(0) if recorded else None
+        return Penultimate(tokens, grid, mean)
+
+    def last_block(self, penultimate: Penultimate, rule: AttentionRule,
+                   residual: bool = True) -> Tensor:
+        """Run the last block under another attention rule and project every token.
+
+        Args:
+            rule: attention on (q, k, v, grid), see :mod:`sclip_seg_ros.segmentation.attention`.
+            residual: keep the block's residual connections and feed-forward network (SCLIP does;
+                ClearCLIP and NACLIP drop both).
+
+        Returns:
+            (B, 1 + h*w, D) tokens in the space of the text embeddings, not normalised.
+        """
+        block = self.visual.transformer.resblocks[-1]
+        tokens = penultimate.tokens
+        q, k, v = _queries_keys_values(block, tokens)
+        attended = _merge_heads(block, rule(q, k, v, penultimate.grid))
+        if residual:
+            tokens = tokens + block.ls_1(attended)
+            tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+        else:
+            tokens = attended
+        return self._project(tokens)
+
+    def value_tokens(self, penultimate: Penultimate) -> Tensor:
+        """Project the last block's values alone: out_proj(v), as MaskCLIP does.
+
+        These are the features that LoftUp's published checkpoint was trained on.
+
+        Returns:
+            (B, 1 + h*w, D), not normalised.
+        """
+        block = self.visual.transformer.resblocks[-1]
+        _, _, v = _queries_keys_values(block, penultimate.tokens)
+        return self._project(_merge_heads(block, v))
+
+    def tokens(self, images: Tensor, attention: str = "sclip", residual: bool = True) -> Tensor:
+        """Return all projected tokens of normalised images: (B, 1 + h*w, D), class token first."""
+        return self.last_block(self.penultimate(images), attention_rule(attention), residual)
+
+    def _embed(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
+        visual = self.visual
+        patches = visual.conv1(images).flatten(2).transpose(1, 2)
+        first = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
+        position = interpolate_position_embedding(visual.positional_embedding,
+                                                  tuple(visual.grid_size), grid)
+        tokens = torch.cat([first, patches], dim=1) + position.to(patches.dtype)
+        return visual.ln_pre(visual.patch_dropout(tokens))
+
+    def _project(self, tokens: Tensor) -> Tensor:
+        return self.visual.ln_post(tokens) @ self.visual.proj
+
+
+def feature_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Drop the class token and lay the patch tokens out: (B, 1 + h*w, D) -> (B, D, h, w)."""
+    return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
+
+
+def _queries_keys_values(block: ResidualAttentionBlock,
+                         tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute q, k, v of a block, each (B, heads, N, d)."""
+    attention = block.attn
+    joint = linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
+    joint = joint.unflatten(-1, (3, attention.num_heads, -1))
+    return joint.permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _merge_heads(block: ResidualAttentionBlock, heads: Tensor) -> Tensor:
+    """Apply the output projection: (B, heads, N, d) -> (B, N, W)."""
+    return block.attn.out_proj(heads.transpose(1, 2).flatten(2))
+
+
+def _block_with_weights(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Run an ordinary block and return its output with its attention (B, heads, N, N)."""
+    q, k, v = _queries_keys_values(block, tokens)
+    weights = torch.softmax(q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5, dim=-1)
+    tokens = tokens + block.ls_1(_merge_heads(block, weights @ v))
+    return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), weights

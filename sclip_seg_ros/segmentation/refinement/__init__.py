@@ -1,0 +1,1 @@
+"""Stages that sharpen class scores with the image."""

@@ -1,0 +1,153 @@
+"""Everything that decides how an image becomes labels, in one immutable object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+ATTENTIONS = ("sclip", "vanilla", "clearclip", "naclip")
+INFERENCES = ("slide", "whole")
+UPSAMPLERS = ("none", "bilinear", "loftup")
+CONTRACTS = ("value", "attended")
+RESCLIP_VARIANTS = ("paper", "documents")
+CRF_BACKENDS = ("auto", "pydensecrf", "bilateral")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class LoftUpSettings:
+    """LoftUp upsampling (Huang et al., ICCV 2025)."""
+
+    adaptive: bool = True             # factor from the grid's size instead of `factor`
+    factor: float = 2.0               # output side / patch-grid side, used when not adaptive
+    contract: str = "value"           # features it is fed: "value" (as trained) or "attended"
+    source: str = "hub"               # "hub", "torch-hub", or the path of a checkpoint
+    allow_fallback: bool = False      # bilinear instead, with a warning, when it cannot be loaded
+
+
+@dataclass(frozen=True)
+class ResClipSettings:
+    """ResCLIP (Yang et al., CVPR 2025), as published or as the design documents describe it."""
+
+    variant: str = "paper"            # "paper" or "documents"
+    rcs: bool = True                  # residual cross-correlation self-attention
+    sfr: bool = True                  # semantic feedback refinement
+    rcs_temperature: float = 2.0      # tau_r
+    rcs_weight: float = 0.4           # lambda_r
+    sfr_temperature: float = 1.8      # tau_s
+    sfr_weight: float = 0.7           # lambda_s
+    sfr_threshold: float = 0.25       # first-pass probability below which a pixel gets label 0
+    sfr_logit_scale: float = 40.0     # logit scale of the first pass
+    documents_weight: float = 0.3     # variant "documents": weight of the attended features
+    documents_temperature: float = 0.07
+    documents_blend: float = 0.6      # variant "documents": share of the finer scale
+
+
+@dataclass(frozen=True)
+class PamrSettings:
+    """Pixel-adaptive mask refinement (Araslanov and Roth, CVPR 2020)."""
+
+    steps: int = 10
+    dilations: tuple[int, ...] = (8, 16)
+
+
+@dataclass(frozen=True)
+class CrfSettings:
+    """Fully connected CRF (Kraehenbuehl and Koltun, NIPS 2011)."""
+
+    backend: str = "auto"             # "pydensecrf", "bilateral", or "auto": the first at hand
+    iterations: int = 10
+    gaussian_sxy: float = 3.0         # pixels
+    gaussian_compat: float = 3.0
+    bilateral_sxy: float = 80.0       # pixels
+    bilateral_srgb: float = 13.0      # grey levels
+    bilateral_compat: float = 10.0
+
+
+@dataclass(frozen=True)
+class SegmentorSettings:
+    """How an image becomes labels. Every stage can be switched on and off alone.
+
+    Published settings for the public datasets are ready-made profiles under ``config/profiles``.
+    """
+
+    attention: str = "sclip"          # last block's rule: sclip, vanilla, clearclip, naclip
+    residual: bool = True             # keep the last block's residual and feed-forward network
+    naclip_sigma: float = 5.0         # patches
+
+    inference: str = "slide"          # "slide": windows; "whole": one forward
+    short_side: int = 336             # pixels; a larger image is shrunk to it, never enlarged
+    crop: int = 224                   # window side, pixels
+    stride: int = 112                 # window step, pixels
+    window_batch: int = 32            # windows in one forward at most
+
+    logit_scale: float = 0.0          # softmax temperature^-1; 0 = the model's own
+    probability_threshold: float = 0.0  # pixels below it become background, or unlabelled
+    area_threshold: float = 0.0       # share of the foreground a class must cover to be kept
+
+    use_loftup: bool = False
+    use_resclip: bool = False
+    use_pamr: bool = False
+    use_densecrf: bool = False
+    loftup: LoftUpSettings = field(default_factory=LoftUpSettings)
+    resclip: ResClipSettings = field(default_factory=ResClipSettings)
+    pamr: PamrSettings = field(default_factory=PamrSettings)
+    crf: CrfSettings = field(default_factory=CrfSettings)
+
+    precision: str = "auto"           # arithmetic of the tower; auto: fp32 on CPU, half on CUDA
+
+    def __post_init__(self) -> None:
+        """Refuse values that no stage could work with.
+
+        Raises:
+            ValueError: naming the setting, its value and what is allowed.
+        """
+        _one_of("attention", self.attention, ATTENTIONS)
+        _one_of("inference", self.inference, INFERENCES)
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("loftup.contract", self.loftup.contract, CONTRACTS)
+        _one_of("resclip.variant", self.resclip.variant, RESCLIP_VARIANTS)
+        _one_of("crf.backend", self.crf.backend, CRF_BACKENDS)
+        _within("short_side", self.short_side, 16, 4096)
+        _within("crop", self.crop, 16, 4096)
+        _within("stride", self.stride, 1, self.crop)
+        _within("window_batch", self.window_batch, 1, 4096)
+        _within("logit_scale", self.logit_scale, 0.0, 1000.0)
+        _within("probability_threshold", self.probability_threshold, 0.0, 1.0)
+        _within("area_threshold", self.area_threshold, 0.0, 1.0)
+        _within("naclip_sigma", self.naclip_sigma, 1e-3, 1e3)
+        _within("loftup.factor", self.loftup.factor, 1.0, 16.0)
+        _within("pamr.steps", self.pamr.steps, 0, 1000)
+        _within("crf.iterations", self.crf.iterations, 0, 1000)
+        if not self.pamr.dilations or min(self.pamr.dilations) < 1:
+            raise ValueError(f"pamr.dilations={self.pamr.dilations} must name at least one step of "
+                             "1 pixel or more")
+
+    def with_changes(self, **changes: Any) -> SegmentorSettings:
+        """Return a copy with some settings changed; nested ones as ``loftup__factor=3.0``.
+
+        Raises:
+            ValueError: an unknown setting.
+        """
+        own = {key: value for key, value in changes.items() if "__" not in key}
+        for key, value in changes.items():
+            if "__" in key:
+                group, _, name = key.partition("__")
+                base = own.get(group, getattr(self, group, None))
+                if base is None or name not in {item.name for item in fields(base)}:
+                    raise ValueError(f"setting '{group}.{name}' does not exist")
+                own[group] = replace(base, **{name: value})
+        unknown = set(own) - {item.name for item in fields(self)}
+        if unknown:
+            raise ValueError(f"setting '{sorted(unknown)[0]}' does not exist; see SegmentorSettings")
+        return replace(self, **own)
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}='{value}' is unknown; choose one of {', '.join(allowed)}")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name}={value} is out of range; give {low} to {high}")
