@@ -1,0 +1,1 @@
+"""Command-line programs: demo, segmentation of files, evaluation, training and benchmark."""
