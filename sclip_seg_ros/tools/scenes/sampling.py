@@ -116,7 +116,7 @@ class _Draft:
                         float(base.model.deck or 0.0))  # fmt: skip
         else:
             near = 1.5 if thing.noun in ("table", "rug", "chair", "lamp") else 0.9
-            distance = math.exp(rng.uniform(math.log(near), math.log(3.4)))
+            distance = math.exp(rng.uniform(math.log(near), math.log(2.8)))
             angle = camera.yaw + rng.uniform(-0.46, 0.46) * camera.field_of_view
             position = (float(camera.position[0] + distance * math.sin(angle)),
                         float(camera.position[1] + distance * math.cos(angle)), 0.0)  # fmt: skip
@@ -195,7 +195,7 @@ def _room_and_camera(rng: np.random.Generator, with_table: bool) -> tuple[Room, 
     target = 0.45 if with_table else 0.12
     pitch = -math.atan2(height - target, aim) + float(rng.uniform(-0.03, 0.1))
     yaw = float(rng.uniform(-0.42, 0.42))
-    field_of_view = math.radians(rng.uniform(54.0, 72.0))
+    field_of_view = math.radians(rng.uniform(50.0, 66.0))
     side = float(rng.uniform(1.3, 2.3)) * math.copysign(1.0, yaw) if rng.random() < 0.45 else None
     room = Room(float(rng.uniform(3.0, 5.0)), side)
     return room, Camera((0.0, 0.0, height), yaw, pitch, field_of_view)
