@@ -28,19 +28,22 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 install: build
 	@echo "== ready; run things as: $(OVERLAY) COMMAND"
 
+# The compilers build the messages and pydensecrf2.
 check-tools:
-	@[[ -n "$(PYTHON)" ]] || { echo "missing: python3, version 3.11 or 3.12 (or: make PYTHON=path)" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "missing: the venv module of $(PYTHON) (Debian: python3-venv)" >&2; exit 1; }
-	@[[ -f "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]] \
-		|| { echo "missing: Python.h of $(PYTHON) (Debian: python3-dev)" >&2; exit 1; }
-	@for tool in g++ cmake make; do \
-		command -v $$tool >/dev/null || { echo "missing: $$tool (Debian: build-essential, cmake)" >&2; exit 1; }; done
+	@for tool in "$${CC:-cc}" "$${CXX:-c++}" cmake; do command -v "$$tool" >/dev/null \
+		|| { echo "missing: $$tool (Debian: build-essential and cmake)" >&2; exit 1; }; done
 
-$(VENV)/bin/python: | check-tools
+$(VENV)/bin/python:
+	@[[ -n "$(PYTHON)" ]] \
+		|| { echo "missing: python3, version 3.11 or 3.12 (or: make PYTHON=path)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "missing: the venv module of $(PYTHON) (Debian: python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sysconfig as s; open(s.get_path("include") + "/Python.h")' 2>/dev/null \
+		|| { echo "missing: Python.h of $(PYTHON) (Debian: python3-dev)" >&2; exit 1; }
 	@echo "== creating .venv with $(PYTHON)"
 	$(PYTHON) -m venv $(VENV)
 
-$(STAMPS)/packages: constraints.txt $(REQUIREMENTS) | $(VENV)/bin/python
+$(STAMPS)/packages: constraints.txt $(REQUIREMENTS) | check-tools $(VENV)/bin/python
 	@echo "== installing the pinned packages into .venv (about 5 GB, some minutes the first time)"
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt \
 		$(REQUIREMENTS:%=--requirement %)

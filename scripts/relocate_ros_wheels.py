@@ -1,8 +1,8 @@
 """Make the build files of the ROS wheels in a virtual environment point to that environment.
 
 The wheels are built in a container whose Python lives in /opt/python/cp3XX-cp3XX, and their
-exported CMake targets and ament index name its folders. Run by the environment's own interpreter; a second run
-changes nothing.
+exported CMake targets and ament index name its folders. Run by the environment's own
+interpreter; a second run changes nothing.
 """
 
 from __future__ import annotations

@@ -1,0 +1,192 @@
+"""What a user installs: metadata, messages, the colcon overlay, the wheel.
+
+The tests of the overlay need the built package, which `make test` builds; without it they fail.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from ament_index_python import get_package_prefix, get_package_share_directory, get_resource
+from catkin_pkg.package import parse_package
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from rclpy.serialization import deserialize_message, serialize_message
+
+import sclip_seg_ros
+
+ROOT = Path(__file__).resolve().parents[1]
+MESSAGES = sorted(path.stem for path in (ROOT / "msg").glob("*.msg"))
+
+
+def files_below(folder: Path) -> set[Path]:
+    """Return the files below a folder, relative to it, without Python's caches."""
+    return {
+        path.relative_to(folder)
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+# Metadata
+
+
+def test_package_xml_is_valid_and_asks_for_cmake_and_messages() -> None:
+    warnings: list[str] = []
+    package = parse_package(str(ROOT / "package.xml"), warnings=warnings)
+    assert warnings == []
+    assert package.get_build_type() == "ament_cmake"
+    assert [group.name for group in package.member_of_groups] == ["rosidl_interface_packages"]
+
+
+def test_one_version_everywhere() -> None:
+    setup = subprocess.run(
+        [sys.executable, "setup.py", "--version"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert setup.returncode == 0, setup.stderr
+    package = parse_package(str(ROOT / "package.xml"))
+    assert package.version == sclip_seg_ros.__version__ == setup.stdout.split()[-1]
+
+
+def test_pins_cover_and_satisfy_every_requirement() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    for path in [ROOT / "requirements.txt", *(ROOT / "scripts/requirements").glob("*.txt")]:
+        for line in path.read_text().splitlines():
+            if line.startswith("#"):
+                continue
+            requirement = Requirement(line)
+            version = pins.get(canonicalize_name(requirement.name))
+            assert version is not None, f"{requirement.name} of {path.name} is not pinned"
+            assert requirement.specifier.contains(version), f"{line} refuses its pin {version}"
+
+
+# Messages
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_every_field_of_a_message_is_explained(name: str) -> None:
+    lines = (ROOT / "msg" / f"{name}.msg").read_text().splitlines()
+    assert lines[0].startswith("# "), "the first line says what the message is for"
+    bare = [line for line in lines if line.strip() and not re.search(r"# \S", line)]
+    assert bare == []
+
+
+def test_every_message_is_built_and_registered() -> None:
+    listed, _ = get_resource("rosidl_interfaces", "sclip_seg_ros")
+    assert {f"msg/{name}.msg" for name in MESSAGES} <= set(listed.split())
+
+
+def test_messages_survive_serialisation() -> None:
+    from sclip_seg_ros.msg import (
+        ClassConfidence,
+        ClassConfidenceArray,
+        SegmentationStatus,
+        StageTime,
+        Vocabulary,
+        VocabularyClass,
+    )
+
+    cat = VocabularyClass(id=1, name="cat", synonyms=["cat", "Kätzin"], colour=[220, 0, 9])
+    confidence = ClassConfidence(class_id=1, class_name="cat", mean_confidence=0.75, coverage=0.5)
+    messages = [
+        Vocabulary(version=7, background_id=-1, classes=[cat]),
+        ClassConfidenceArray(vocabulary_version=7, quality_level=2, classes=[confidence] * 3),
+        SegmentationStatus(
+            stages=[StageTime(stage="encode", ms=12.5)],
+            frames_received=2**40,
+            budget_missed=True,
+            fallbacks=["loftup -> bilinear"],
+        ),
+    ]
+    for message in messages:
+        assert deserialize_message(serialize_message(message), type(message)) == message
+
+
+def test_unknown_age_survives_serialisation_as_nan() -> None:
+    from sclip_seg_ros.msg import SegmentationStatus
+
+    data = serialize_message(SegmentationStatus(age_ms=math.nan))
+    assert math.isnan(deserialize_message(data, SegmentationStatus).age_ms)
+
+
+# The colcon overlay
+
+
+@pytest.mark.parametrize("folder", ["launch", "config"])
+def test_share_holds_every_launch_and_config_file(folder: str) -> None:
+    share = Path(get_package_share_directory("sclip_seg_ros"))
+    expected = files_below(ROOT / folder)
+    assert expected, f"{folder}/ is empty"
+    assert files_below(share / folder) >= expected
+
+
+def test_overlay_holds_every_module_and_data_file() -> None:
+    prefix = Path(get_package_prefix("sclip_seg_ros"))
+    (installed,) = prefix.glob("lib/python3*/site-packages/sclip_seg_ros")
+    source = ROOT / "sclip_seg_ros"
+    for relative in files_below(source):
+        assert (installed / relative).is_file(), f"{relative} is not installed; run `make build`"
+        assert (installed / relative).read_bytes() == (source / relative).read_bytes()
+
+
+def test_node_executable_runs_under_the_first_python_of_the_path() -> None:
+    executable = Path(get_package_prefix("sclip_seg_ros"), "lib", "sclip_seg_ros", "segment_node")
+    assert os.access(executable, os.X_OK)
+    # A fixed interpreter would miss the packages of an activated virtual environment.
+    assert executable.read_text().startswith("#!/usr/bin/env python3\n")
+
+
+# The wheel
+
+
+@pytest.fixture(scope="module")
+def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of the sources, so that none of its by-products stay there."""
+    folder = tmp_path_factory.mktemp("wheel")
+    sources = shutil.copytree(
+        ROOT,
+        folder / "sources",
+        ignore=shutil.ignore_patterns(
+            ".*", "build", "install", "log", "out", "dist", "__pycache__", "*.egg-info", "test"
+        ),
+    )
+    build = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index", "--no-build-isolation"]
+        + ["--wheel-dir", str(folder), str(sources)],
+        capture_output=True,
+        text=True,
+    )
+    assert build.returncode == 0, build.stdout + build.stderr
+    (wheel,) = folder.glob("sclip_seg_ros-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site-packages")
+    return folder / "site-packages"
+
+
+def test_wheel_holds_every_module_and_data_file(unpacked_wheel: Path) -> None:
+    missing = files_below(ROOT / "sclip_seg_ros") - files_below(unpacked_wheel / "sclip_seg_ros")
+    assert missing == set()
+
+
+def test_config_is_found_in_a_pip_installation_without_ros(unpacked_wheel: Path) -> None:
+    (name, *_) = sorted(path for path in files_below(ROOT / "config") if path.suffix == ".yaml")
+    program = "import sys; from sclip_seg_ros.models.resources import config_path as path; "
+    run = subprocess.run(
+        [sys.executable, "-c", program + "print(path(sys.argv[1]))", name.as_posix()],
+        cwd=unpacked_wheel,
+        env={**os.environ, "PYTHONPATH": str(unpacked_wheel), "AMENT_PREFIX_PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert Path(run.stdout.strip()) == unpacked_wheel / "sclip_seg_ros" / "config" / name
