@@ -220,10 +220,10 @@ class Lathe:
         normal = ends[:, 0] + share * (ends[:, 1] - ends[:, 0])
         normal /= np.linalg.norm(normal, axis=1, keepdims=True)
         outward = normal[:, 0] / radius
-        flat = step[:, 1] == 0.0
+        lid = (step[:, 1] == 0.0) & (start[:, 0] * (start[:, 0] + step[:, 0]) == 0.0)
         girth = float(corners[:, 0].max())
-        across = np.where(flat, x, np.arctan2(y, x) * girth)
-        return (x * outward, y * outward, normal[:, 1]), across, np.where(flat, y, z)
+        across = np.where(lid, x, np.arctan2(y, x) * girth)
+        return (x * outward, y * outward, normal[:, 1]), across, np.where(lid, y, z)
 
 
 def _ring(

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import phrases
-from .camera import NEAR, Camera
+from .camera import Camera
+from .casting import cast, into, out_of, soften_edges
 from .phrases import Thing
-from .scene import Part, Scene
+from .primitives import Triple
+from .scene import Scene
 from .shading import (
-    COARSE,
-    contact_light,
+    ambient_reach,
+    coarse_grid,
     develop,
-    hit_distance,
-    into,
-    out_of,
     shade,
     spread_within_things,
     visibility_of_lamp,
@@ -26,6 +25,8 @@ from .shading import (
 SMALLEST_SHARE = 0.0015
 UNLABELLED = 255
 SMALLEST_SIDE = 8
+BLOCK = 1 << 14
+PIXEL_FOOTPRINT = 1.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,98 +105,62 @@ def render(
         owners = np.array([part.thing for part in scene.parts], np.uint8)
         mask = owners[winner]
         light = _lit(scene, camera, rays, depth, winner, face, mask)
+        soften_edges(light, winner, scene.parts, camera, rays)
     image = develop(light, scene.look, rng)
     text = phrases.caption(scene.things, scene.supports, visible_things(mask))
     return RenderedScene(image, mask, scene.things, text)
-
-
-def cast(
-    parts: Sequence[Part], camera: Camera, rays: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the nearest part through every pixel.
-
-    Returns:
-        Depth in metres, index of the part, face of its shape; each (H, W).
-    """
-    _, height, width = rays.shape
-    depth = np.full((height, width), np.inf, np.float32)
-    winner = np.zeros((height, width), np.uint8)
-    face = np.zeros((height, width), np.uint8)
-    for number, part in enumerate(parts):
-        window = _window(part, camera, height, width)
-        if window is None:
-            continue
-        distance, faces = hit_distance(
-            part, camera.position, (rays[0][window], rays[1][window], rays[2][window])
-        )
-        nearer = distance < depth[window]
-        np.copyto(depth[window], distance, where=nearer)
-        np.copyto(winner[window], number, where=nearer)
-        np.copyto(face[window], faces, where=nearer, casting="unsafe")
-    return depth, winner, face
-
-
-def _window(
-    part: Part, camera: Camera, height: int, width: int
-) -> tuple[slice, slice] | None:
-    """Return the rows and columns that may show the part; None if it is out of view."""
-    corners = part.corners()
-    everything = slice(0, height), slice(0, width)
-    if corners is None:
-        return everything
-    points = camera.project(corners, height, width)
-    if points[:, 2].max() < NEAR:
-        return None
-    if points[:, 2].min() < NEAR:
-        return everything
-    left, top = np.floor(points[:, :2].min(axis=0)).astype(int)
-    right, bottom = np.ceil(points[:, :2].max(axis=0)).astype(int) + 1
-    rows, columns = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
-    if rows.start >= rows.stop or columns.start >= columns.stop:
-        return None
-    return rows, columns
 
 
 def _lit(
     scene: Scene, camera: Camera, rays: np.ndarray, depth: np.ndarray, winner: np.ndarray,
     face: np.ndarray, mask: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    """Return the linear light (H, W, 3), computed on pixels sorted by part."""
+    """Return the linear light (3, H, W), worked out part by part in blocks that fit the cache."""
     height, width = depth.shape
-    points = rays * depth + np.array(camera.position, np.float32)[:, None, None]
-    coarse = np.ascontiguousarray(points[:, 1::COARSE, 1::COARSE])
-    coarse_ids = np.ascontiguousarray(mask[1::COARSE, 1::COARSE])
-    lamp = visibility_of_lamp(coarse, coarse_ids, scene.parts, scene.lighting)
-    lamp = spread_within_things(lamp, coarse_ids, mask)
-    ambient = spread_within_things(contact_light(coarse, scene.contacts), coarse_ids, mask)
-
+    lamp, ambient = (field.ravel() for field in _reach_of_light(scene, camera, rays, depth, mask))
+    flat_rays, flat_depth, flat_face = rays.reshape(3, -1), depth.ravel(), face.ravel()
+    pixel_angle = PIXEL_FOOTPRINT / camera.focal(width)
     order = np.argsort(winner, axis=None, kind="stable")
-    ends = np.cumsum(np.bincount(winner.ravel(), minlength=len(scene.parts)))
-    sorted_points = points.reshape(3, -1)[:, order]
-    sorted_rays = rays.reshape(3, -1)[:, order]
-    sorted_face = face.ravel()[order]
-    pixel = depth.ravel()[order] * (1.4 / camera.focal(width))
-    normals, albedo = np.empty_like(sorted_points), np.empty_like(sorted_points)
-    gloss = np.empty(len(order), np.float32)
-    glow = np.empty(len(order), np.float32)
-    begin = 0
-    for part, end in zip(scene.parts, ends, strict=True):
-        run = slice(begin, int(end))
-        begin = int(end)
-        if run.start == run.stop:
-            continue
-        local = [sorted_points[k, run] - part.position[k] for k in range(3)]
-        normal, u, v = part.shape.surface(into(part, local), sorted_face[run])
-        for k, component in enumerate(out_of(part, normal)):
-            normals[k, run] = component
-        albedo[:, run] = part.finish.albedo(u, v, pixel[run])
-        gloss[run], glow[run] = part.finish.gloss, part.finish.glow
-    away = np.einsum("cn,cn->n", normals, sorted_rays) > 0.0
-    normals *= 1.0 - 2.0 * away.astype(np.float32)
-    colour = shade(
-        sorted_points, normals, sorted_rays, albedo, gloss, glow,
-        lamp.ravel()[order], ambient.ravel()[order], scene.lighting,
-    )  # fmt: skip
-    light = np.empty((height * width, 3), np.float32)
-    light[order] = colour.T
-    return light.reshape(height, width, 3)
+    ends = np.cumsum(np.bincount(winner.ravel(), minlength=len(scene.parts))).tolist()
+    light = np.empty((3, height * width), np.float32)
+    for part, begin, end in zip(scene.parts, [0, *ends[:-1]], ends, strict=True):
+        for start in range(begin, end, BLOCK):
+            chosen = order[start : min(start + BLOCK, end)]
+            ray = [plane[chosen] for plane in flat_rays]
+            distance = flat_depth[chosen]
+            travelled = [component * distance for component in ray]
+            point = [t + c for t, c in zip(travelled, camera.position, strict=True)]
+            local = [p - c for p, c in zip(point, part.position, strict=True)]
+            normal, u, v = part.shape.surface(into(part, local), flat_face[chosen])
+            colour = shade(
+                point,
+                _towards_camera(out_of(part, normal), ray),
+                ray,
+                part.finish.albedo(u, v, distance * pixel_angle),
+                part.finish,
+                lamp[chosen],
+                ambient[chosen],
+                scene.lighting,
+            )
+            for plane, channel in zip(light, colour, strict=True):
+                plane[chosen] = channel
+    return light.reshape(3, height, width)
+
+
+def _towards_camera(normal: Triple, ray: Triple) -> list[np.ndarray]:
+    """Flip normals that point away from the camera: the inside of an open shape shows."""
+    slope = normal[0] * ray[0] + normal[1] * ray[1] + normal[2] * ray[2]
+    sign = np.where(slope > 0.0, np.float32(-1.0), np.float32(1.0))
+    return [component * sign for component in normal]
+
+
+def _reach_of_light(
+    scene: Scene, camera: Camera, rays: np.ndarray, depth: np.ndarray, mask: np.ndarray
+) -> list[np.ndarray]:
+    """Return how much lamp light and ambient light (H, W) reach every pixel."""
+    grid = np.ix_(coarse_grid(depth.shape[0]), coarse_grid(depth.shape[1]))
+    position = np.array(camera.position, np.float32)[:, None, None]
+    points = np.stack([plane[grid] for plane in rays]) * depth[grid] + position
+    lamp = visibility_of_lamp(points, scene.parts, scene.lighting)
+    ambient = ambient_reach(points, scene.parts, scene.contacts)
+    return spread_within_things([lamp, ambient], mask[grid], mask)

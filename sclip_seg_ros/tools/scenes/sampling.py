@@ -63,7 +63,7 @@ class _Draft:
         index = len(self.things)
         self.things.append(thing)
         self.supports.append(support)
-        muted = 0.62 if thing.noun == "wall" else 0.8 if thing.noun == "floor" else 1.0
+        muted = {"wall": 0.6, "floor": 0.68}.get(thing.noun, 1.0)
         skin = finish(
             thing.noun,
             thing.material,
@@ -71,6 +71,8 @@ class _Draft:
             self.rng,
         )
         if model is None:
+            if thing.noun == "wall":
+                skin = replace(skin, skirting=float(self.rng.choice([0.0, 0.08, 0.1])))
             self.parts += [Part(index, plane, skin) for plane in _planes(thing.noun, self.room)]
             return index
         rotation = turn(yaw)
@@ -224,11 +226,10 @@ def _inside(placed: Placed, room: Room) -> bool:
 def _finished(draft: _Draft) -> Scene:
     """Add light and look to the placed things."""
     rng, camera = draft.rng, draft.camera
-    angle = camera.yaw + rng.choice([-1.0, 1.0]) * rng.uniform(0.3, 1.3)
-    reach = rng.uniform(0.6, 1.6)
-    position = (float(reach * math.sin(angle)), float(0.6 + reach * math.cos(angle) * 0.6),
-                float(rng.uniform(2.2, 3.2)))  # fmt: skip
-    fill = np.array([-math.sin(angle), -0.6, 0.5])
+    distances = [math.hypot(*p.position[:2]) for p in draft.placed if p.noun != "door"]
+    focus = float(np.median(distances or [2.0])) + 0.2
+    position, angle = _lamp_place(draft, focus)
+    fill = np.array([-math.sin(angle), -0.8, 0.5])
     fill /= np.linalg.norm(fill)
     lighting = Lighting(
         position, float(rng.uniform(0.08, 0.3)), float(rng.uniform(0.55, 0.75)),
@@ -249,8 +250,19 @@ def _finished(draft: _Draft) -> Scene:
         for p in draft.placed
         if p.noun not in ("door", "rug", "table", "chair")
     )
-    distances = [math.hypot(*p.position[:2]) for p in draft.placed if p.noun != "door"]
     return Scene(
         tuple(draft.things), tuple(draft.supports), tuple(draft.parts), contacts, lighting,
-        camera, look, float(np.median(distances or [2.0])) + 0.2,
+        camera, look, focus,
     )  # fmt: skip
+
+
+def _lamp_place(draft: _Draft, focus: float) -> tuple[tuple[float, float, float], float]:
+    """Hang the lamp high and to one side of the things; return it and its angle there."""
+    rng, yaw = draft.rng, draft.camera.yaw
+    angle = yaw + rng.choice([-1.0, 1.0]) * rng.uniform(0.35 * math.pi, 0.75 * math.pi)
+    away = rng.uniform(0.9, 2.0)
+    x = focus * math.sin(yaw) + away * math.sin(angle)
+    y = min(focus * math.cos(yaw) + away * math.cos(angle), draft.room.back - 0.4)
+    if draft.room.side is not None and x / draft.room.side > 0.8:
+        x = 0.8 * draft.room.side
+    return (float(x), float(y), float(rng.uniform(1.9, 2.7))), float(angle)

@@ -8,26 +8,30 @@ into a penumbra (interleaved sampling, Keller and Heidrich 2001).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from .primitives import EPSILON, Triple
+from .casting import hit_distance
+from .primitives import EPSILON, Plane, Triple
 from .scene import Contact, Lighting, Look, Part
+from .textures import Finish
 
 COARSE = 3
 SHADOW_START = 0.012
-HIGHLIGHT_POWER_DOUBLINGS = 5
+HIGHLIGHT_DOUBLINGS = 4
+LAMP_REACH = 3.0
 
 
 def visibility_of_lamp(
-    points: np.ndarray, ids: np.ndarray, parts: tuple[Part, ...], lighting: Lighting
+    points: np.ndarray, parts: tuple[Part, ...], lighting: Lighting
 ) -> np.ndarray:
     """Return for each point of a coarse grid whether it sees its spot of the lamp.
 
-    Shapes: points (3, H, W), ids (H, W) -> (H, W) of 0 or 1.
+    Shapes: points (3, H, W) -> (H, W) of 0 or 1.
     """
-    height, width = ids.shape
+    _, height, width = points.shape
     spots = _lamp_spots(lighting, height, width)
     direction = spots - points
     length = np.sqrt((direction * direction).sum(axis=0))
@@ -70,109 +74,114 @@ def _rays_near(
     return np.flatnonzero(x * x + y * y + z * z < radius * radius)
 
 
-def hit_distance(
-    part: Part, origin: np.ndarray | Triple, direction: np.ndarray | Triple
-) -> tuple[np.ndarray, np.ndarray | int]:
-    """Intersect world rays with a part; distances keep the scale of the direction."""
-    start = [o - p for o, p in zip(origin, part.position, strict=True)]
-    return part.shape.intersect(into(part, start), into(part, direction))
-
-
-def into(part: Part, vector: list | np.ndarray | Triple) -> Triple:
-    """Turn world components into the axes of the part."""
-    if part.rotation is None:
-        return vector[0], vector[1], vector[2]
-    return _turned(part.rotation.T, vector)
-
-
-def out_of(part: Part, vector: Triple) -> Triple:
-    """Turn components along the part's axes into world components."""
-    return vector if part.rotation is None else _turned(part.rotation, vector)
-
-
-def _turned(matrix: np.ndarray, vector: list | np.ndarray | Triple) -> Triple:
-    """Multiply by a matrix, leaving out its zeros (most rotations are about one axis)."""
-    rows = []
-    for row in matrix.tolist():
-        terms = [v if m == 1.0 else m * v for m, v in zip(row, vector, strict=True) if m]
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
-        rows.append(total)
-    return rows[0], rows[1], rows[2]
-
-
-def contact_light(points: np.ndarray, contacts: tuple[Contact, ...]) -> np.ndarray:
-    """Return how much ambient light (H, W) reaches points beside standing things."""
+def ambient_reach(
+    points: np.ndarray, parts: tuple[Part, ...], contacts: tuple[Contact, ...]
+) -> np.ndarray:
+    """Return how much ambient light (H, W) reaches points in corners and beside things."""
     light = np.ones(points.shape[1:], np.float32)
+    for part in parts:
+        if isinstance(part.shape, Plane):
+            gap = np.abs(points[part.shape.axis] - part.shape.value)
+            light *= 1.0 - 0.32 * np.exp(gap * -7.0) * (gap > 1e-3)
     for contact in contacts:
         near = np.abs(points[2] - contact.z) < 0.02
         x, y = points[0][near] - contact.x, points[1][near] - contact.y
         gap = np.maximum(np.sqrt(x * x + y * y) - contact.radius, 0.0)
-        light[near] *= 1.0 - 0.55 * np.exp(gap * (-3.2 / (contact.radius + 0.05)))
+        light[near] *= 1.0 - 0.6 * np.exp(gap * (-3.0 / (contact.radius + 0.05)))
     return light
 
 
-def spread_within_things(coarse: np.ndarray, ids: np.ndarray, full_ids: np.ndarray) -> np.ndarray:
-    """Smooth a coarse field inside each thing and bring it to full size.
+def coarse_grid(size: int) -> np.ndarray:
+    """Return the pixel in the middle of each block of COARSE pixels along one side."""
+    return np.minimum(np.arange(0, size, COARSE) + COARSE // 2, size - 1)
 
-    Shapes: coarse (h, w), ids (h, w) and full_ids (H, W) of the same things -> (H, W).
+
+def spread_within_things(
+    fields: Sequence[np.ndarray], ids: np.ndarray, full_ids: np.ndarray
+) -> list[np.ndarray]:
+    """Smooth two coarse fields inside each thing and bring them to full size.
+
+    Shapes: fields (h, w) and ids (h, w) on the coarse grid of full_ids (H, W) -> (H, W) each.
     """
     height, width = full_ids.shape
-    result = np.ones((height, width), np.float32)
+    results = [np.ones((height, width), np.float32) for _ in fields]
     size = (COARSE, COARSE)
-    for thing in np.unique(full_ids):
-        inside = (ids == thing).astype(np.float32)
-        weight = cv2.blur(cv2.blur(inside, size), size)
-        value = cv2.blur(cv2.blur(inside * coarse, size), size)
-        stacked = cv2.resize(
-            cv2.merge([value, weight]), (width, height), interpolation=cv2.INTER_LINEAR
+    for thing in np.flatnonzero(np.bincount(ids.ravel())):
+        inside = (ids == thing).astype(np.uint8)
+        left, top, across, down = cv2.boundingRect(inside)
+        rows, columns = (
+            slice(max(start - 2, 0), start + extent + 2)
+            for start, extent in ((top, down), (left, across))
         )
-        chosen = full_ids == thing
-        weights = stacked[..., 1][chosen]
-        result[chosen] = np.where(
-            weights > EPSILON, stacked[..., 0][chosen] / np.maximum(weights, EPSILON), 1.0
+        weight = inside[rows, columns].astype(np.float32)
+        stacked = cv2.merge([weight, *(weight * field[rows, columns] for field in fields)])
+        stacked = cv2.blur(cv2.blur(stacked, size), size)
+        stacked = cv2.resize(stacked, None, fx=COARSE, fy=COARSE, interpolation=cv2.INTER_LINEAR)
+        window = slice(rows.start * COARSE, height), slice(columns.start * COARSE, width)
+        stacked = stacked[: height - rows.start * COARSE, : width - columns.start * COARSE]
+        weight, *values = cv2.split(stacked)
+        window = tuple(
+            slice(side.start, side.start + extent)
+            for side, extent in zip(window, weight.shape, strict=True)
         )
-    return result
+        chosen = (full_ids[window] == thing) & (weight > EPSILON)
+        for result, value in zip(results, values, strict=True):
+            np.divide(value, weight, out=result[window], where=chosen)
+    return results
 
 
 def shade(
-    points: np.ndarray, normals: np.ndarray, rays: np.ndarray, albedo: np.ndarray,
-    gloss: np.ndarray, glow: np.ndarray, lamp: np.ndarray, ambient: np.ndarray,
-    lighting: Lighting,
-) -> np.ndarray:  # fmt: skip
-    """Return the linear light (3, N) that leaves each point towards the camera.
+    point: Triple, normal: Triple, ray: Triple, albedo: np.ndarray, finish: Finish,
+    lamp: np.ndarray, ambient: np.ndarray, lighting: Lighting,
+) -> list[np.ndarray]:  # fmt: skip
+    """Return the linear red, green and blue light that leaves points of one finish.
 
-    Blinn-Phong highlights on Lambertian surfaces, under one lamp, a fill light and a sky that
-    is brighter above than below.
+    Blinn-Phong highlights on Lambertian surfaces, under one lamp with a softened fall-off, a
+    fill light, and a sky that is brighter above than below.
+
+    Shapes: components, lamp and ambient (N,), albedo (3, N) -> three of (N,).
     """
-    to_lamp = np.array(lighting.position, np.float32)[:, None] - points
-    to_lamp /= np.sqrt(np.einsum("cn,cn->n", to_lamp, to_lamp))
-    facing = np.maximum(np.einsum("cn,cn->n", normals, to_lamp), 0.0)
-    fill = np.array(lighting.fill_direction, np.float32) @ normals
-    direct = facing * lamp * lighting.strength
-    sky = (0.86 + 0.14 * normals[2]) * lighting.ambient
-    filled = np.maximum(fill, 0.0) * lighting.fill_strength
-    diffuse = direct + ambient * (sky + filled) + glow
-    half = to_lamp - rays / np.sqrt(np.einsum("cn,cn->n", rays, rays))
-    half /= np.sqrt(np.einsum("cn,cn->n", half, half))
-    highlight = np.maximum(np.einsum("cn,cn->n", normals, half), 0.0)
-    for _ in range(HIGHLIGHT_POWER_DOUBLINGS):
-        highlight *= highlight
-    return albedo * diffuse + gloss * highlight * lamp
+    to_lamp = [where - p for where, p in zip(lighting.position, point, strict=True)]
+    squared = _dot(to_lamp, to_lamp)
+    inverse = 1.0 / np.sqrt(squared)
+    to_lamp = [component * inverse for component in to_lamp]
+    falloff = lighting.strength / (0.55 + 0.45 / LAMP_REACH**2 * squared)
+    lit = lamp * falloff
+    fill = np.maximum(_dot(normal, lighting.fill_direction), 0.0) * lighting.fill_strength
+    sky = (0.86 + 0.14 * normal[2]) * lighting.ambient
+    diffuse = np.maximum(_dot(normal, to_lamp), 0.0) * lit + ambient * (sky + fill) + finish.glow
+    colour = [channel * diffuse for channel in albedo]
+    if finish.gloss > 0.03:
+        towards = -1.0 / np.sqrt(_dot(ray, ray))
+        half = [one + towards * two for one, two in zip(to_lamp, ray, strict=True)]
+        highlight = np.maximum(_dot(normal, half), 0.0)
+        highlight *= highlight / _dot(half, half)
+        for _ in range(HIGHLIGHT_DOUBLINGS):
+            highlight *= highlight
+        highlight *= finish.gloss * lit
+        colour = [channel + highlight for channel in colour]
+    return colour
+
+
+def _dot(first: Sequence, second: Sequence) -> np.ndarray:
+    """Multiply and add three components."""
+    return first[0] * second[0] + first[1] * second[1] + first[2] * second[2]
 
 
 def develop(light: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """Turn linear light (H, W, 3) into the camera's uint8 RGB image."""
-    height, width = light.shape[:2]
-    gains = np.array(look.white_balance, np.float32) * look.exposure
-    light *= gains
+    """Turn linear light (3, H, W) into the camera's uint8 RGB image (H, W, 3)."""
+    _, height, width = light.shape
     rows = np.linspace(-1.0, 1.0, height, dtype=np.float32)[:, None] ** 2
     columns = np.linspace(-1.0, 1.0, width, dtype=np.float32)[None, :] ** 2
-    light *= (1.0 - look.vignette * 0.5 * (rows + columns))[..., None]
-    sigma = look.blur * width / 640.0 + 0.12
-    light = cv2.GaussianBlur(light, (5, 5), sigma)
-    display = np.sqrt(light, out=light)
+    vignette = 1.0 - 0.5 * look.vignette * (rows + columns)
     grain = rng.standard_normal((height, width), dtype=np.float32)
-    display += (look.noise * grain)[..., None]
-    return cv2.convertScaleAbs(np.maximum(display, 0.0, out=display), alpha=255.0)
+    grain *= look.noise
+    sigma = look.blur * width / 640.0 + 0.1
+    planes = []
+    for plane, gain in zip(light, look.white_balance, strict=True):
+        exposed = plane * vignette
+        exposed *= gain * look.exposure
+        display = np.sqrt(cv2.GaussianBlur(exposed, (3, 3), sigma))
+        display += grain
+        planes.append(cv2.convertScaleAbs(display, alpha=255.0))
+    return cv2.merge(planes)

@@ -20,7 +20,18 @@ NOISE_SIZE = 512
 
 @dataclass(frozen=True)
 class Finish:
-    """How a surface takes light: two linear colours, a pattern, its size, gloss and glow."""
+    """How a surface takes light.
+
+    Attributes:
+        base: the named colour, linear.
+        second: the colour the pattern brings in, linear.
+        pattern: "plain" or a key of PATTERNS.
+        period: size of the pattern in metres.
+        gloss: strength of highlights.
+        glow: light that the surface gives off by itself.
+        shift: where the pattern begins, in metres.
+        skirting: height in metres of a darker strip along the bottom (of a wall).
+    """
 
     base: LinearColour
     second: LinearColour
@@ -29,6 +40,7 @@ class Finish:
     gloss: float = 0.08
     glow: float = 0.0
     shift: tuple[float, float] = (0.0, 0.0)
+    skirting: float = 0.0
 
     def tinted(self, factor: float) -> Finish:
         """Return the plain finish whose colour is darker (below one) or lighter."""
@@ -45,6 +57,15 @@ class Finish:
             pixel: extent of a pixel on the surface in metres, (N,).
         """
         base = np.array(self.base, np.float32)[:, None]
+        if self.skirting:
+            edge = np.clip((self.skirting - v) / pixel + 0.5, 0.0, 1.0)
+            return self._patterned(base, u, v, pixel) * (1.0 - 0.45 * edge)
+        return self._patterned(base, u, v, pixel)
+
+    def _patterned(
+        self, base: np.ndarray, u: np.ndarray, v: np.ndarray, pixel: np.ndarray
+    ) -> np.ndarray:
+        """Blend base (3, 1) and second colour by the pattern."""
         if self.pattern == "plain":
             return np.broadcast_to(base, (3, len(u)))
         share, gain = PATTERNS[self.pattern](
@@ -149,7 +170,7 @@ def _tiled(u, v, pixel, period):
 
 def _carpet(u, v, pixel, period):
     fade = _fade(pixel, 0.03)
-    pile = _noise_at(u * 260.0, v * 260.0) * 0.09 * fade + _noise_at(u * 30.0, v * 30.0) * 0.04
+    pile = _noise_at(u * 260.0, v * 260.0) * 0.07 * fade + _noise_at(u * 40.0, v * 40.0) * 0.018
     return 0.0, 1.0 + pile
 
 
