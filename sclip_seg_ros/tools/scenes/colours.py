@@ -24,14 +24,14 @@ class ColourRange:
 
 
 COLOURS: dict[str, ColourRange] = {
-    "red": ColourRange((-6, 4), (0.80, 0.94), (0.70, 0.88)),
+    "red": ColourRange((-6, 4), (0.80, 0.92), (0.76, 0.92)),
     "orange": ColourRange((22, 29), (0.86, 0.98), (0.92, 1.00)),
     "yellow": ColourRange((48, 55), (0.76, 0.94), (0.90, 1.00)),
     "green": ColourRange((108, 140), (0.62, 0.85), (0.45, 0.68)),
     "blue": ColourRange((214, 230), (0.72, 0.90), (0.62, 0.86)),
     "purple": ColourRange((270, 285), (0.55, 0.74), (0.54, 0.72)),
     "pink": ColourRange((328, 342), (0.36, 0.50), (0.93, 1.00)),
-    "brown": ColourRange((20, 29), (0.54, 0.68), (0.42, 0.55)),
+    "brown": ColourRange((20, 29), (0.54, 0.68), (0.38, 0.51)),
     "black": ColourRange((0, 360), (0.00, 0.10), (0.09, 0.15)),
     "white": ColourRange((20, 60), (0.00, 0.05), (0.94, 1.00)),
     "gray": ColourRange((0, 360), (0.00, 0.05), (0.44, 0.56)),

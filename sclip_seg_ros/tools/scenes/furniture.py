@@ -247,9 +247,9 @@ def _door(rng: np.random.Generator) -> Model:
     pieces.append(Piece(Box((half, 0.05, frame)), (0.0, 0.0, tall + frame), tint=0.75))
     for side in (-1, 1):
         for low, high in ((0.1, 0.45), (0.55, 0.92)):
-            panel = Box((0.34 * half, 0.012, 0.5 * (high - low) * tall))
+            panel = Box((0.34 * half, 0.016, 0.5 * (high - low) * tall))
             pieces.append(Piece(panel, (side * 0.47 * half, -0.03, 0.5 * (low + high) * tall),
-                                tint=0.82))  # fmt: skip
+                                tint=0.9))  # fmt: skip
     knob = 0.035
     pieces.append(Piece(Sphere(knob), (0.86 * half, -0.06, 0.5 * tall), tint=0.4))
     return Model(tuple(pieces), (half + 2 * frame, 0.05), tall + 2 * frame)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from .furniture import Model, turn
 
 REFERENCE_HEIGHT, REFERENCE_WIDTH = 480, 640
 GAP = 0.03
+Frame = tuple[float, float, float, float]
 LARGE_NOUNS = ("table", "chair", "lamp", "rug", "door")
 
 
@@ -26,6 +27,28 @@ class Placed:
     position: tuple[float, float, float]
     yaw: float
     support: int
+    frame: Frame | None = None
+
+    def framed(self, camera: Camera) -> Placed:
+        """Return the same with its frame: left, top, right, bottom in the reference image."""
+        points = camera.project(self.corners(), REFERENCE_HEIGHT, REFERENCE_WIDTH)
+        if points[:, 2].min() < 5 * NEAR:
+            return self
+        (left, top), (right, bottom) = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
+        return replace(self, frame=(float(left), float(top), float(right), float(bottom)))
+
+    def size_fits(self) -> bool:
+        """Check extent in pixels and the share inside the image, kinder to furniture."""
+        if self.frame is None:
+            return False
+        left, top, right, bottom = self.frame
+        width, height = right - left, bottom - top
+        whole = (0.0, 0.0, float(REFERENCE_WIDTH), float(REFERENCE_HEIGHT))
+        share = _overlap(self.frame, whole) / max(_area(self.frame), 1.0)
+        if self.noun in LARGE_NOUNS:
+            least = {"door": 0.3, "lamp": 0.75, "chair": 0.75}.get(self.noun, 0.6)
+            return max(width, height) < 620 and min(width, height) > 35 and share > least
+        return 62 <= max(width, height) <= 240 and min(width, height) >= 34 and share > 0.88
 
     def footprint(self) -> np.ndarray:
         """Return the four corners (4, 2) of the footprint in world coordinates."""
@@ -45,14 +68,6 @@ class Placed:
         return np.concatenate([
             np.column_stack([ground, np.full(4, level)]) for level in (low, high)
         ])  # fmt: skip
-
-    def frame(self, camera: Camera) -> tuple[float, float, float, float] | None:
-        """Return left, top, right, bottom in the reference image; None if not all in front."""
-        points = camera.project(self.corners(), REFERENCE_HEIGHT, REFERENCE_WIDTH)
-        if points[:, 2].min() < 5 * NEAR:
-            return None
-        (left, top), (right, bottom) = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
-        return float(left), float(top), float(right), float(bottom)
 
 
 def collides(first: Placed, second: Placed) -> bool:
@@ -75,50 +90,44 @@ def collides(first: Placed, second: Placed) -> bool:
     return True
 
 
-def well_seen(candidate: Placed, others: Sequence[Placed], camera: Camera) -> bool:
-    """Tell whether the candidate is large enough in view and neither hidden nor hiding."""
-    frame = candidate.frame(camera)
-    if frame is None or not _size_fits(candidate.noun, frame):
-        return False
-    ranked = [(other, other.frame(camera)) for other in others if other.noun != "rug"]
+def well_seen(
+    candidate: Placed, others: Sequence[Placed], eye: tuple[float, float, float]
+) -> bool:
+    """Tell whether the candidate, seen from the eye, neither is hidden nor hides another."""
     if candidate.noun == "rug":
         return True
-    frames = [(candidate, frame), *((o, f) for o, f in ranked if f is not None)]
-    depths = {id(p): math.dist(p.position[:2], camera.position[:2]) for p, _ in frames}
-    for thing, seen in frames:
-        hidden = sum(
-            _overlap(seen, cover)
-            for other, cover in frames
-            if depths[id(other)] < depths[id(thing)]
-            and other.support != thing.index
-            and thing.support != other.index
-            and thing.noun != "door"
-        )
-        limit = 0.65 if thing.noun in LARGE_NOUNS else 0.4
-        if hidden > limit * _area(seen):
-            return False
-    return True
+    upright = [other for other in others if other.noun != "rug"]
+    if _hidden(candidate, upright, eye):
+        return False
+    return not any(
+        _hidden(other, [candidate, *(o for o in upright if o is not other)], eye)
+        for other in upright
+        if other.noun != "door"
+    )
 
 
-def _size_fits(noun: str, frame: tuple[float, float, float, float]) -> bool:
-    """Check extent in pixels and the share inside the image, kinder to furniture."""
-    left, top, right, bottom = frame
-    width, height = right - left, bottom - top
-    inside = _overlap(frame, (0.0, 0.0, float(REFERENCE_WIDTH), float(REFERENCE_HEIGHT)))
-    share = inside / max(_area(frame), 1.0)
-    if noun in LARGE_NOUNS:
-        least = {"door": 0.3, "lamp": 0.75, "chair": 0.75}.get(noun, 0.6)
-        return max(width, height) < 620 and min(width, height) > 35 and share > least
-    return 62 <= max(width, height) <= 240 and min(width, height) >= 34 and share > 0.88
+def _hidden(thing: Placed, others: Sequence[Placed], eye: tuple[float, float, float]) -> bool:
+    """Tell whether nearer things cover too much of the thing's frame."""
+    if thing.frame is None or thing.noun == "door":
+        return False
+    depth = math.dist(thing.position[:2], eye[:2])
+    covered = sum(
+        _overlap(thing.frame, other.frame)
+        for other in others
+        if other.frame is not None
+        and math.dist(other.position[:2], eye[:2]) < depth
+        and other.support != thing.index
+        and thing.support != other.index
+    )
+    return covered > (0.65 if thing.noun in LARGE_NOUNS else 0.4) * _area(thing.frame)
 
 
-def _area(frame: tuple[float, float, float, float]) -> float:
+def _area(frame: Frame) -> float:
+    """Return the area of a frame in square pixels."""
     return (frame[2] - frame[0]) * (frame[3] - frame[1])
 
 
-def _overlap(
-    first: tuple[float, float, float, float], second: tuple[float, float, float, float]
-) -> float:
+def _overlap(first: Frame, second: Frame) -> float:
     """Return the area that two frames share, in square pixels."""
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])

@@ -18,8 +18,10 @@ from .textures import finish, sample_material
 
 SMALL_NOUNS = ("ball", "box", "cone", "cup", "bottle", "bowl", "pyramid", "cylinder")
 FEWEST, MOST = 3, 7
+FEWEST_SMALL = 2
 PLACEMENT_TRIES = 25
 SCENE_TRIES = 200
+COUNT_SHARES = (0.08, 0.22, 0.26, 0.24, 0.2)
 FLOOR, WALL = 0, 1
 _SOBER = ("white", "gray")
 
@@ -63,7 +65,7 @@ class _Draft:
         index = len(self.things)
         self.things.append(thing)
         self.supports.append(support)
-        muted = {"wall": 0.6, "floor": 0.68}.get(thing.noun, 1.0)
+        muted = _muting(thing)
         skin = finish(
             thing.noun,
             thing.material,
@@ -93,7 +95,7 @@ class _Draft:
             if (
                 candidate is not None
                 and not any(collides(candidate, other) for other in self.placed)
-                and well_seen(candidate, self.placed, self.camera)
+                and well_seen(candidate, self.placed, self.camera.position)
             ):
                 index = self.add(thing, model, candidate.position, candidate.yaw, support)
                 self.placed.append(replace(candidate, index=index))
@@ -126,8 +128,8 @@ class _Draft:
                 yaw = float(camera.yaw * -1.0 + rng.uniform(-0.5, 0.5))
         if thing.noun == "chair":
             yaw = float(rng.uniform(-2.4, 2.4))
-        placed = Placed(-1, thing.noun, model, position, yaw, support)
-        return placed if _inside(placed, self.room) else None
+        placed = Placed(-1, thing.noun, model, position, yaw, support).framed(camera)
+        return placed if placed.size_fits() and _inside(placed, self.room) else None
 
 
 def sample_scene(rng: np.random.Generator, pairs: str = "training") -> Scene:
@@ -146,7 +148,9 @@ def sample_scene(rng: np.random.Generator, pairs: str = "training") -> Scene:
         draft = _Draft(rng, pairs)
         _fill(draft)
         unseen = sum(thing.held_out for thing in draft.things)
-        if len(draft.placed) >= FEWEST and (pairs != "held-out" or unseen >= 2):
+        small = sum(thing.noun in SMALL_NOUNS for thing in draft.things)
+        enough = len(draft.placed) >= FEWEST and small >= FEWEST_SMALL
+        if enough and (pairs != "held-out" or unseen >= 2):
             return _finished(draft)
     raise RuntimeError(f"no scene with {FEWEST} well placed objects in {SCENE_TRIES} attempts")
 
@@ -158,7 +162,7 @@ def _fill(draft: _Draft) -> None:
     draft.add(draft.thing("floor", ["brown"] if rng.random() < 0.3 else None), None, (0, 0, 0), 0,
               None)  # fmt: skip
     draft.add(draft.thing("wall", sober), None, (0, 0, 0), 0, None)
-    count = int(rng.integers(FEWEST, MOST + 1))
+    count = int(rng.choice(np.arange(FEWEST, MOST + 1), p=COUNT_SHARES))
     table = None
     unseen = _unseen_pairs(rng) if draft.pairs == "held-out" else []
     if draft.with_table:
@@ -174,7 +178,7 @@ def _fill(draft: _Draft) -> None:
     large = [noun for noun in ("chair", "lamp") if rng.random() < 0.3]
     while len(draft.placed) < count:
         noun = large.pop() if large else SMALL_NOUNS[rng.integers(len(SMALL_NOUNS))]
-        if _place_somewhere(draft, draft.thing(noun), table) is None and rng.random() < 0.3:
+        if _place_somewhere(draft, draft.thing(noun), table) is None and rng.random() < 0.15:
             break
 
 
@@ -213,6 +217,13 @@ def _planes(noun: str, room: Room) -> list[Plane]:
     return planes
 
 
+def _muting(thing: Thing) -> float:
+    """Return the saturation of large surfaces; a pale red would be taken for pink."""
+    if thing.noun not in ("floor", "wall"):
+        return 1.0
+    return 0.92 if thing.colour == "red" else 0.7
+
+
 def _inside(placed: Placed, room: Room) -> bool:
     """Tell whether the footprint keeps off the walls."""
     corners = placed.footprint()
@@ -232,9 +243,9 @@ def _finished(draft: _Draft) -> Scene:
     fill = np.array([-math.sin(angle), -0.8, 0.5])
     fill /= np.linalg.norm(fill)
     lighting = Lighting(
-        position, float(rng.uniform(0.08, 0.3)), float(rng.uniform(0.55, 0.75)),
+        position, float(rng.uniform(0.14, 0.35)), float(rng.uniform(0.6, 0.8)),
         (float(fill[0]), float(fill[1]), float(fill[2])), float(rng.uniform(0.1, 0.2)),
-        float(rng.uniform(0.36, 0.5)),
+        float(rng.uniform(0.42, 0.54)),
     )  # fmt: skip
     warm = float(rng.normal(0.0, 0.03))
     look = Look(

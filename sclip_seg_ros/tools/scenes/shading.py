@@ -19,7 +19,7 @@ from .scene import Contact, Lighting, Look, Part
 from .textures import Finish
 
 COARSE = 3
-SHADOW_START = 0.012
+SHADOW_START = 0.03
 HIGHLIGHT_DOUBLINGS = 4
 LAMP_REACH = 3.0
 
@@ -99,7 +99,7 @@ def coarse_grid(size: int) -> np.ndarray:
 def spread_within_things(
     fields: Sequence[np.ndarray], ids: np.ndarray, full_ids: np.ndarray
 ) -> list[np.ndarray]:
-    """Smooth two coarse fields inside each thing and bring them to full size.
+    """Smooth coarse fields inside each thing and bring them to full size.
 
     Shapes: fields (h, w) and ids (h, w) on the coarse grid of full_ids (H, W) -> (H, W) each.
     """
@@ -115,7 +115,7 @@ def spread_within_things(
         )
         weight = inside[rows, columns].astype(np.float32)
         stacked = cv2.merge([weight, *(weight * field[rows, columns] for field in fields)])
-        stacked = cv2.blur(cv2.blur(stacked, size), size)
+        stacked = cv2.GaussianBlur(cv2.blur(stacked, size), (5, 5), 1.3)
         stacked = cv2.resize(stacked, None, fx=COARSE, fy=COARSE, interpolation=cv2.INTER_LINEAR)
         window = slice(rows.start * COARSE, height), slice(columns.start * COARSE, width)
         stacked = stacked[: height - rows.start * COARSE, : width - columns.start * COARSE]

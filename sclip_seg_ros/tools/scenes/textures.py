@@ -236,7 +236,8 @@ def finish(
         return Finish(base, base, gloss=float(rng.uniform(0.5, 0.9)))
     if material == "wooden":
         pattern = "planks" if large else "wood"
-        return Finish(base, darker, pattern, float(rng.uniform(0.1, 0.17)), gloss + 0.08, 0, shift)
+        grain = mix(base, darker, 0.7 if brightness > 0.3 else 1.0)
+        return Finish(base, grain, pattern, float(rng.uniform(0.1, 0.17)), gloss + 0.08, 0, shift)
     if material == "brick":
         mortar = mix(base, (0.6, 0.58, 0.55), 0.55) if brightness < 0.6 else darker
         return Finish(base, mortar, "brick", float(rng.uniform(0.24, 0.36)), 0.0, 0, shift)
