@@ -17,6 +17,7 @@ from sclip_seg_ros.models.weights import WeightsError, read_state_dict
 
 EMBEDDED = "embedded"
 RANDOM = "random"
+DENSE_LOGIT_SCALE = 40.0  # SCLIP's for data without a background class; CLIP's own 100 is too sharp
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 
 # Families trained with QuickGELU; their files do not say so (open_clip issue 771).
@@ -34,6 +35,7 @@ class ClipModel:
         tokenize: texts to token ids (N, context length), int64.
         mean, std: channel statistics of the training images, RGB in 0..1.
         name: architecture and weights, e.g. ``"ViT-B-16-quickgelu/openai"``.
+        logit_scale: inverse softmax temperature for dense scores.
     """
 
     model: nn.Module
@@ -41,6 +43,7 @@ class ClipModel:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     name: str
+    logit_scale: float = DENSE_LOGIT_SCALE
 
     @property
     def patch_size(self) -> int:
@@ -75,8 +78,11 @@ def load_clip(model: str = EMBEDDED, pretrained: str = "", device: str = "cpu",
     network, name = loaded
     network = network.to(device).eval().requires_grad_(False)
     preprocess = open_clip.get_model_preprocess_cfg(network)
+    # The embedded model was trained through the dense head: its own temperature is right.
+    scale = float(network.logit_scale.exp()) if name == EMBEDDED else DENSE_LOGIT_SCALE
     return ClipModel(model=network, tokenize=open_clip.get_tokenizer(model),
-                     mean=tuple(preprocess["mean"]), std=tuple(preprocess["std"]), name=name)
+                     mean=tuple(preprocess["mean"]), std=tuple(preprocess["std"]), name=name,
+                     logit_scale=scale)
 
 
 def _load_bundle(model: str, pretrained: str, cache_dir: str | None,

@@ -45,8 +45,9 @@ class DenseBackbone:
         if not isinstance(visual, VisionTransformer):
             raise ValueError(f"image tower {type(visual).__name__} has no plain ViT blocks; choose "
                              "an open_clip 'ViT-*' architecture such as 'ViT-B/16'")
-        if visual.attn_pool is not None or not all(
-                isinstance(block, ResidualAttentionBlock) for block in visual.transformer.resblocks):
+        blocks = visual.transformer.resblocks
+        plain = all(isinstance(block, ResidualAttentionBlock) for block in blocks)
+        if visual.attn_pool is not None or not plain:
             raise ValueError("image towers with attention pooling or custom blocks (CoCa, "
                              "scaled-cosine) have no token projection; choose a plain 'ViT-*'")
         self.visual = visual

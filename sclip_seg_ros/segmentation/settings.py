@@ -7,8 +7,7 @@ from typing import Any
 
 ATTENTIONS = ("sclip", "vanilla", "clearclip", "naclip")
 INFERENCES = ("slide", "whole")
-UPSAMPLERS = ("none", "bilinear", "loftup")
-CONTRACTS = ("value", "attended")
+CONTRACTS = ("auto", "value", "attended")
 RESCLIP_VARIANTS = ("paper", "documents")
 CRF_BACKENDS = ("auto", "pydensecrf", "bilateral")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -20,7 +19,7 @@ class LoftUpSettings:
 
     adaptive: bool = True             # factor from the grid's size instead of `factor`
     factor: float = 2.0               # output side / patch-grid side, used when not adaptive
-    contract: str = "value"           # features it is fed: "value" (as trained) or "attended"
+    contract: str = "auto"            # features it is fed: "value", "attended", or as trained
     source: str = "hub"               # "hub", "torch-hub", or the path of a checkpoint
     allow_fallback: bool = False      # bilinear instead, with a warning, when it cannot be loaded
 
@@ -77,6 +76,7 @@ class SegmentorSettings:
 
     inference: str = "slide"          # "slide": windows; "whole": one forward
     short_side: int = 336             # pixels; a larger image is shrunk to it, never enlarged
+    antialias: bool = True            # when shrinking; the papers' own code does without
     crop: int = 224                   # window side, pixels
     stride: int = 112                 # window step, pixels
     window_batch: int = 32            # windows in one forward at most
@@ -139,7 +139,8 @@ class SegmentorSettings:
                 own[group] = replace(base, **{name: value})
         unknown = set(own) - {item.name for item in fields(self)}
         if unknown:
-            raise ValueError(f"setting '{sorted(unknown)[0]}' does not exist; see SegmentorSettings")
+            raise ValueError(f"setting '{sorted(unknown)[0]}' does not exist; see "
+                             "SegmentorSettings")
         return replace(self, **own)
 
 

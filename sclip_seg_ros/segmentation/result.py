@@ -1,0 +1,77 @@
+"""What comes out of the segmentor for one image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from sclip_seg_ros.segmentation.decoding import class_probabilities
+from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+
+PROBABILITY_GRID = 8  # working pixels a cell of the probability grid
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """Labels of one image and how they came about.
+
+    Attributes:
+        labels: (H, W) uint8, class ids of the vocabulary; 255 = unlabelled.
+        confidence: (H, W) uint8, 255 x probability of the winning class.
+        coverage: (C,) float32, share of the pixels with each label.
+        mean_confidence: (C,) float32, mean probability of those pixels, 0 where there are none.
+        scores: (Q, h, w) cosine similarities at the working size, on the device.
+        vocabulary: the words the ids stand for.
+        logit_scale: inverse softmax temperature that was used.
+        stage_ms: milliseconds by stage, in running order.
+    """
+
+    labels: np.ndarray
+    confidence: np.ndarray
+    coverage: np.ndarray
+    mean_confidence: np.ndarray
+    scores: Tensor
+    vocabulary: Vocabulary
+    logit_scale: float
+    stage_ms: Mapping[str, float]
+
+    def class_probabilities(self, height: int | None = None,
+                            width: int | None = None) -> np.ndarray:
+        """Compute every class's probability on a small grid.
+
+        Args:
+            height, width: of the grid; by default an eighth of the working size.
+
+        Returns:
+            (C, height, width) float32.
+        """
+        rows = height or max(1, self.scores.shape[1] // PROBABILITY_GRID)
+        columns = width or max(1, self.scores.shape[2] // PROBABILITY_GRID)
+        with torch.inference_mode():
+            grid = interpolate(self.scores[None], size=(rows, columns), mode="bilinear",
+                               align_corners=False, antialias=True)[0]
+            return class_probabilities(grid, self.vocabulary.query_class,
+                                       self.logit_scale).cpu().numpy()
+
+
+def summarise(labels: np.ndarray, confidence: np.ndarray,
+              classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return each class's coverage and mean confidence, (C,) float32 both.
+
+    Args:
+        labels: (H, W) uint8.
+        confidence: (H, W) uint8, 255 x probability.
+        classes: C.
+    """
+    # One histogram over (label, confidence) pairs is several times faster than weighted counting.
+    joint = labels.astype(np.uint16) << 8 | confidence
+    table = np.bincount(joint.ravel(), minlength=1 << 16).reshape(256, 256)[:classes]
+    count = table.sum(axis=1)
+    total = table @ np.arange(256)
+    mean = np.divide(total, 255.0 * count, out=np.zeros(classes), where=count > 0)
+    return (count / labels.size).astype(np.float32), mean.astype(np.float32)

@@ -1,0 +1,94 @@
+"""From windows to cosine scores: the image tower, upsampling, similarity with the words."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from sclip_seg_ros.models import ClipModel
+from sclip_seg_ros.segmentation.attention import attention_rule
+from sclip_seg_ros.segmentation.backbone import DenseBackbone, feature_map
+from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
+from sclip_seg_ros.segmentation.resclip import resclip_tokens
+from sclip_seg_ros.segmentation.resclip_documents import (
+    feature_correlation,
+    similarity_pyramid,
+)
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.stopwatch import Stopwatch
+from sclip_seg_ros.segmentation.upsampling import Upsampler
+from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+
+
+class WindowScorer:
+    """Compare every place of a window with every word."""
+
+    def __init__(self, backbone: DenseBackbone, clip: ClipModel, settings: SegmentorSettings,
+                 upsampler: Upsampler | None) -> None:
+        """Join a tower with its settings; ``upsampler`` is None where LoftUp is off."""
+        self.backbone = backbone
+        self.upsampler = upsampler
+        self._clip = clip
+        self._settings = settings
+        self._rule = attention_rule(settings.attention, settings.naclip_sigma)
+
+    def __call__(self, windows: Tensor, vocabulary: Vocabulary, watch: Stopwatch) -> Tensor:
+        """Score windows against a vocabulary's words.
+
+        Args:
+            windows: (N, 3, h, w) RGB in 0..1.
+            vocabulary: Q words.
+            watch: takes the stage times.
+
+        Returns:
+            (N, Q, h', w') float32 cosine similarities on the patch grid, or on the upsampler's.
+        """
+        words = vocabulary.embeddings
+        with watch.stage("encode"):
+            features = self._features(windows, words)
+        documents = self._settings.use_resclip and self._settings.resclip.variant == "documents"
+        resclip = self._settings.resclip
+        if self.upsampler is not None:
+            with watch.stage("upsample"):
+                features = self.upsampler(features, windows)
+        with watch.stage("similarity"):
+            features = normalize(features.float(), dim=1)
+            if documents and resclip.rcs:
+                features = normalize(
+                    feature_correlation(features, resclip.documents_weight,
+                                        resclip.documents_temperature), dim=1)
+            if documents and resclip.sfr:
+                return similarity_pyramid(features, words, resclip.documents_blend)
+            return torch.einsum("ndhw,qd->nqhw", features, words.float())
+
+    def _features(self, windows: Tensor, words: Tensor) -> Tensor:
+        """Run the tower: (N, 3, h, w) -> (N, D, rows, columns), not normalised."""
+        settings, backbone = self._settings, self.backbone
+        grid = backbone.grid(*windows.shape[-2:])
+        if self._fed_with_values():
+            images = normalise(windows, *self._statistics())
+            return feature_map(backbone.value_tokens(backbone.penultimate(images)), grid)
+        images = normalise(windows, *self._statistics())
+        if settings.use_resclip and settings.resclip.variant == "paper":
+            tokens = resclip_tokens(backbone, images, words, settings.resclip, settings.attention,
+                                    settings.residual, settings.naclip_sigma)
+        else:
+            tokens = backbone.last_block(backbone.penultimate(images), self._rule,
+                                         settings.residual)
+        return feature_map(tokens, grid)
+
+    def _fed_with_values(self) -> bool:
+        """Tell whether the upsampler wants out_proj(v) instead of attended tokens."""
+        if self.upsampler is None or self.upsampler.network is None:
+            return False
+        if self._settings.use_resclip and self._settings.resclip.variant == "paper":
+            return False  # ResCLIP changes the attention, which bare values do not pass through
+        contract = self._settings.loftup.contract
+        return (self.upsampler.contract.layer if contract == "auto" else contract) == "value"
+
+    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the channel statistics that the tower, or the upsampler's contract, wants."""
+        if self._fed_with_values() and self.upsampler.contract.normalisation == "imagenet":
+            return IMAGENET_MEAN, IMAGENET_STD
+        return self._clip.mean, self._clip.std

@@ -1,0 +1,229 @@
+"""The whole pipeline: an RGB image and a vocabulary in, labels and confidence out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sclip_seg_ros.models import EMBEDDED, load_clip
+from sclip_seg_ros.segmentation.backbone import DenseBackbone
+from sclip_seg_ros.segmentation.decoding import class_probabilities, decide, decode, enlarged_bands
+from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, working_size
+from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf, resolve_backend
+from sclip_seg_ros.segmentation.refinement.pamr import pamr
+from sclip_seg_ros.segmentation.result import SegmentationResult, summarise
+from sclip_seg_ros.segmentation.scoring import WindowScorer
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.stopwatch import Stopwatch
+from sclip_seg_ros.segmentation.text import TextEncoder
+from sclip_seg_ros.segmentation.upsampling import Upsampler, make_upsampler
+from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.segmentation.windows import Box, cut, stitch, window_boxes
+
+_SHORTHANDS = {"loftup_adaptive": "loftup__adaptive", "loftup_upsample_factor": "loftup__factor",
+               "resclip_variant": "resclip__variant"}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class SCLIPSegmentor:
+    """Label every pixel of an image with the best fitting of any words.
+
+    One image goes through: shrink, cut into windows, CLIP's image tower with SCLIP's attention,
+    similarity with the words, stitch, optional refinement, labels at the image's own size.
+    """
+
+    def __init__(self, model_name: str = EMBEDDED, pretrained: str = "",
+                 device: str | torch.device = "cpu", settings: SegmentorSettings | None = None,
+                 cache_dir: str | None = None, **changes: Any) -> None:
+        """Load the model.
+
+        Args:
+            model_name: ``"embedded"`` or any open_clip ViT, e.g. ``"ViT-B/16"``.
+            pretrained: open_clip tag, path of a weights file, or ``"random"``.
+            device: torch device.
+            settings: how images become labels.
+            cache_dir: folder for downloaded weights.
+            changes: single settings by name, e.g. ``use_loftup=True``, ``short_side=448``,
+                ``pamr__steps=20``; also ``loftup_adaptive`` and ``loftup_upsample_factor``.
+
+        Raises:
+            WeightsError: weights out of reach, or not fitting.
+            ValueError: an unknown setting, a value out of range, or a tower without ViT blocks.
+        """
+        base = settings or SegmentorSettings()
+        base = base.with_changes(**{_SHORTHANDS.get(key, key): value
+                                    for key, value in changes.items()})
+        self.device = torch.device(device)
+        self._clip = load_clip(model_name, pretrained, str(device), cache_dir)
+        self._cache_dir = cache_dir
+        self.precision = _resolve_precision(base.precision, self.device)
+        self.backbone = DenseBackbone(self._clip.model.visual.to(_DTYPES[self.precision]))
+        self.text = TextEncoder(self._clip)
+        self._upsampler: Upsampler | None = None
+        self.settings = base
+
+    @property
+    def name(self) -> str:
+        """Model and weights, e.g. ``"embedded"`` or ``"ViT-B-16-quickgelu/openai"``."""
+        return self._clip.name
+
+    @property
+    def settings(self) -> SegmentorSettings:
+        """How images become labels; may be replaced between two images."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: SegmentorSettings) -> None:
+        if _resolve_precision(settings.precision, self.device) != self.precision:
+            raise ValueError(f"precision='{settings.precision}' cannot change while the model is "
+                             f"loaded in {self.precision}; make a new segmentor")
+        self._scorer = WindowScorer(self.backbone, self._clip, settings,
+                                    self._upsampler_for(settings))
+        self._settings = settings
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """Stages replaced by a simpler one, e.g. ``"loftup -> bilinear"``."""
+        found = []
+        if self._scorer.upsampler is not None and self._scorer.upsampler.fallback:
+            found.append("loftup -> bilinear")
+        if self._settings.use_densecrf and self._settings.crf.backend == "auto" \
+                and resolve_backend("auto") == "bilateral":
+            found.append("densecrf -> bilateral")
+        return tuple(found)
+
+    @property
+    def logit_scale(self) -> float:
+        """Inverse softmax temperature in use: the setting's, or the model's own."""
+        return self._settings.logit_scale or self._clip.logit_scale
+
+    def vocabulary(self, classes: Sequence[str], background: str = "",
+                   version: int = 1) -> Vocabulary:
+        """Bind class names to text embeddings; see :meth:`TextEncoder.vocabulary`."""
+        return self.text.vocabulary(classes, background, version)
+
+    def segment(self, image: np.ndarray | Tensor,
+                class_names: Sequence[str] | Vocabulary) -> np.ndarray:
+        """Label an RGB image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            class_names: words, synonyms separated by ``|``, or a ready vocabulary.
+
+        Returns:
+            (H, W) uint8 ids that index the class names; 255 = unlabelled.
+
+        Raises:
+            ValueError: an image or class names that cannot be used.
+        """
+        return self.predict_dense(image, class_names).labels
+
+    def predict_dense(self, image: np.ndarray | Tensor,
+                      class_names: Sequence[str] | Vocabulary) -> SegmentationResult:
+        """Label an RGB image and return confidence, scores and stage times too."""
+        return self.predict_batch([image], class_names)[0]
+
+    @torch.inference_mode()
+    def predict_batch(self, images: Sequence[np.ndarray | Tensor],
+                      class_names: Sequence[str] | Vocabulary) -> list[SegmentationResult]:
+        """Label several images, of any sizes, with their windows in joint forwards.
+
+        The result equals labelling them one by one. The stage times are the whole batch's.
+        """
+        vocabulary = class_names if isinstance(class_names, Vocabulary) \
+            else self.vocabulary(class_names)
+        watch = Stopwatch(self.device)
+        with watch.stage("preprocess"):
+            originals = [to_tensor(image, self.device) for image in images]
+            working = [self._shrink(image) for image in originals]
+        scores = self._score(working, vocabulary, watch)
+        if self._settings.use_pamr:
+            with watch.stage("pamr"):
+                scores = [self._pamr(pixels, score)
+                          for pixels, score in zip(working, scores, strict=True)]
+        decoded = [self._decode(image, score, vocabulary, watch)
+                   for image, score in zip(originals, scores, strict=True)]
+        milliseconds = watch.milliseconds()
+        results = []
+        for (labels, confidence), score in zip(decoded, scores, strict=True):
+            coverage, mean = summarise(labels, confidence, len(vocabulary))
+            results.append(SegmentationResult(labels, confidence, coverage, mean, score, vocabulary,
+                                              self.logit_scale, milliseconds))
+        return results
+
+    def _upsampler_for(self, settings: SegmentorSettings) -> Upsampler | None:
+        """Return the upsampler, loading its weights only when their source changed."""
+        if not settings.use_loftup:
+            return None
+        if self._upsampler is None or self._upsampler.settings.source != settings.loftup.source:
+            self._upsampler = make_upsampler(settings.loftup, self.backbone.dimension, self.device,
+                                             self._cache_dir)
+        return self._upsampler.with_settings(settings.loftup)
+
+    def _shrink(self, image: Tensor) -> Tensor:
+        size = working_size(*image.shape[1:], self._settings.short_side)
+        if min(size) < self.backbone.patch_size:
+            raise ValueError(f"image of {image.shape[2]}x{image.shape[1]} pixels is smaller than "
+                             f"one patch of {self.backbone.patch_size}; enlarge it first")
+        return resize(image, size, self._settings.antialias)
+
+    def _score(self, working: Sequence[Tensor], vocabulary: Vocabulary,
+               watch: Stopwatch) -> list[Tensor]:
+        """Return cosine scores (Q, h, w) of each image at its working size."""
+        layout = [self._boxes(*pixels.shape[1:]) for pixels in working]
+        owned: dict[tuple[int, int], list[int]] = {}
+        for index, boxes in enumerate(layout):
+            owned.setdefault((boxes[0].bottom - boxes[0].top, boxes[0].right - boxes[0].left),
+                             []).append(index)
+        scores: list[Tensor] = [torch.empty(0)] * len(working)
+        for indices in owned.values():  # windows of one size share their forwards
+            windows = torch.cat([cut(working[i][None], layout[i]) for i in indices])
+            parts = [self._scorer(chunk, vocabulary, watch)
+                     for chunk in windows.split(self._settings.window_batch)]
+            with watch.stage("stitch"):
+                pieces = torch.cat(parts).split([len(layout[i]) for i in indices])
+                for index, piece in zip(indices, pieces, strict=True):
+                    scores[index] = stitch(piece, layout[index], tuple(working[index].shape[1:]))
+        return scores
+
+    def _boxes(self, height: int, width: int) -> list[Box]:
+        if self._settings.inference == "whole":
+            return [Box(0, 0, height, width)]
+        return window_boxes(height, width, self._settings.crop, self._settings.stride)
+
+    def _pamr(self, pixels: Tensor, scores: Tensor) -> Tensor:
+        settings = self._settings.pamr
+        return pamr(pixels[None], scores[None], settings.steps, settings.dilations)[0]
+
+    def _decode(self, image: Tensor, scores: Tensor, vocabulary: Vocabulary,
+                watch: Stopwatch) -> tuple[np.ndarray, np.ndarray]:
+        settings, size = self._settings, tuple(image.shape[1:])
+        if settings.use_densecrf:
+            with watch.stage("densecrf"):
+                probabilities = torch.cat(
+                    [class_probabilities(band, vocabulary.query_class, self.logit_scale)
+                     for band in enlarged_bands(scores, size)], dim=1)
+                probabilities = dense_crf(image.permute(1, 2, 0), probabilities, settings.crf)
+        with watch.stage("decode"):
+            if settings.use_densecrf:
+                labels, confidence = decide(probabilities, vocabulary.background,
+                                            settings.probability_threshold)
+            else:
+                labels, confidence = decode(scores, vocabulary.query_class, self.logit_scale, size,
+                                            vocabulary.background, settings.probability_threshold,
+                                            settings.area_threshold)
+            confidence = (confidence.clamp(0, 1) * 255).round().to(torch.uint8)
+            return labels.cpu().numpy(), confidence.cpu().numpy()
+
+
+def _resolve_precision(precision: str, device: torch.device) -> str:
+    """Choose the tower's arithmetic: full on the CPU, half where CUDA is fast at it."""
+    if precision != "auto":
+        return precision
+    if device.type != "cuda":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"

@@ -1,0 +1,109 @@
+"""The words to look for: parsed, checked, and bound to their text embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+UNLABELLED = 255
+MAX_CLASSES = 254     # 255 stays free for pixels without a class
+MAX_CHARACTERS = 256  # of one synonym
+
+
+@dataclass(frozen=True)
+class VocabularyClass:
+    """One class: its name and every word or phrase that counts as it, the name first."""
+
+    name: str
+    synonyms: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """A set of classes with their text embeddings; immutable, and known by its version.
+
+    Attributes:
+        classes: in the order of their ids.
+        background: id of the background class, or None.
+        version: grows with every change; written into every output.
+        embeddings: (Q, D) L2-normalised, one row per synonym ("query").
+        query_class: (Q,) int64, the class id of each query, ascending.
+        colours: (C, 3) uint8 RGB.
+    """
+
+    classes: tuple[VocabularyClass, ...]
+    background: int | None
+    version: int
+    embeddings: Tensor
+    query_class: Tensor
+    colours: np.ndarray
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in the order of their ids."""
+        return tuple(entry.name for entry in self.classes)
+
+    def __len__(self) -> int:
+        """Return the number of classes."""
+        return len(self.classes)
+
+
+def parse_class(text: str) -> VocabularyClass:
+    """Split ``"person|pedestrian"`` into a class; white space around the words is dropped.
+
+    Raises:
+        ValueError: a blank word, or one longer than 256 characters.
+    """
+    synonyms = tuple(" ".join(word.split()) for word in text.split("|"))
+    if not all(synonyms):
+        raise ValueError(f"class '{_short(text)}' has a blank word; write e.g. 'person|pedestrian'")
+    for word in synonyms:
+        if len(word) > MAX_CHARACTERS:
+            raise ValueError(f"class '{_short(word)}' has {len(word)} characters; "
+                             f"use at most {MAX_CHARACTERS}")
+    return VocabularyClass(synonyms[0], synonyms)
+
+
+def validate_classes(classes: Sequence[str], background: str = "") -> tuple[VocabularyClass, ...]:
+    """Parse and check a list of classes.
+
+    Args:
+        classes: one string a class, synonyms separated by ``|``.
+        background: name of the class that takes uncertain pixels; empty for none.
+
+    Raises:
+        ValueError: an empty list, more than 254 classes, a blank, over-long or repeated word, or a
+            background that is no class. One sentence that names the value and the remedy.
+    """
+    if isinstance(classes, str):
+        raise ValueError(f"classes is one text '{_short(classes)}'; give a list such as "
+                         "['floor', 'wall']")
+    if not classes:
+        raise ValueError("the list of classes is empty; name at least one thing to look for")
+    if len(classes) > MAX_CLASSES:
+        raise ValueError(f"{len(classes)} classes do not fit an 8-bit label image; use at most "
+                         f"{MAX_CLASSES}")
+    parsed = tuple(parse_class(text) for text in classes)
+    seen: set[str] = set()
+    for word in (word for entry in parsed for word in entry.synonyms):
+        if word.lower() in seen:
+            raise ValueError(f"'{_short(word)}' stands in the classes twice; keep one of them")
+        seen.add(word.lower())
+    if background and background_id(parsed, background) is None:
+        raise ValueError(f"background '{_short(background)}' is none of the classes; add it to "
+                         "them or leave background empty")
+    return parsed
+
+
+def background_id(classes: Sequence[VocabularyClass], background: str) -> int | None:
+    """Return the id of the class called ``background``, or None."""
+    names = [entry.name.lower() for entry in classes]
+    wanted = " ".join(background.split("|")[0].split()).lower()
+    return names.index(wanted) if wanted in names else None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,64 @@
+"""Intersection over union, gathered over images whose vocabularies differ."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+IGNORE = 255  # truth value of pixels that count nowhere
+
+
+class IouMeter:
+    """Gather intersections and unions by class name, over images with any vocabularies."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._intersection: dict[str, int] = defaultdict(int)
+        self._union: dict[str, int] = defaultdict(int)
+        self._truth: dict[str, int] = defaultdict(int)
+        self._images: list[dict[str, float]] = []
+
+    def add(self, labels: np.ndarray, truth: np.ndarray, names: Sequence[str]) -> None:
+        """Count one image.
+
+        Args:
+            labels: (H, W) uint8 predicted ids; a value beyond the names is no class.
+            truth: (H, W) uint8 true ids; 255 is left out.
+            names: the ids' names.
+        """
+        valid = truth != IGNORE
+        known = np.minimum(labels[valid], len(names))
+        pairs = np.bincount(truth[valid].astype(np.int64) * (len(names) + 1) + known,
+                            minlength=len(names) * (len(names) + 1))
+        table = pairs.reshape(len(names), len(names) + 1)
+        image = {}
+        for index, name in enumerate(names):
+            intersection = int(table[index, index])
+            union = int(table[index].sum() + table[:, index].sum() - intersection)
+            self._intersection[name] += intersection
+            self._union[name] += union
+            self._truth[name] += int(table[index].sum())
+            if table[index].any():
+                image[name] = intersection / union
+        self._images.append(image)
+
+    def by_class(self) -> dict[str, float]:
+        """Return the IoU of every class that occurs in some truth, gathered over all images."""
+        return {name: self._intersection[name] / self._union[name]
+                for name, count in self._truth.items() if count}
+
+    def mean(self, names: Collection[str] | None = None) -> float:
+        """Return the mean IoU over classes (mIoU), or over some of them; NaN without any."""
+        values = [iou for name, iou in self.by_class().items() if names is None or name in names]
+        return float(np.mean(values)) if values else float("nan")
+
+    def mean_by_image(self, names: Collection[str] | None = None) -> float:
+        """Return the mean over images of the mean IoU of the classes present in each."""
+        means = []
+        for image in self._images:
+            values = [iou for name, iou in image.items() if names is None or name in names]
+            if values:
+                means.append(np.mean(values))
+        return float(np.mean(means)) if means else float("nan")

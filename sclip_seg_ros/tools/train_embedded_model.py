@@ -1,0 +1,207 @@
+"""Train the embedded CLIP from nothing on scenes that the project renders itself.
+
+    python -m sclip_seg_ros.tools.train_embedded_model --work out/embedded --steps 7000
+
+Two contrasts share one set of weights: regions against texts, through the very head that inference
+uses (correlative self-attention in the last block, patch tokens projected into the text space), and
+whole images against captions, through the class token. Scenes, crops, prompts and initial weights
+are pure functions of ``--seed``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from open_clip import OPENAI_IMAGENET_TEMPLATES
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate, normalize
+
+from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
+from sclip_seg_ros.segmentation.attention import attention_rule
+from sclip_seg_ros.segmentation.backbone import DenseBackbone, feature_map
+from sclip_seg_ros.segmentation.preprocessing import normalise
+from sclip_seg_ros.tools.training.queries import Queries, mixed_vocabulary, sample_queries
+from sclip_seg_ros.tools.training.scene_pool import Crop, ScenePool
+
+MEAN = open_clip.OPENAI_DATASET_MEAN
+STD = open_clip.OPENAI_DATASET_STD
+MAX_LOGIT_SCALE = math.log(100.0)
+ENLARGEMENT = 2          # labels a patch side in the region loss
+CAPTION_WEIGHT = 0.1
+MIXED_WEIGHT = 0.5
+SINGLE_WEIGHT = 0.5      # of the noun loss and of the colour loss
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--work", type=Path, default=Path("out/embedded"),
+                        help="folder for the scene pool, the log and checkpoints")
+    parser.add_argument("--output", type=Path, help="weights file to write; default: in --work")
+    parser.add_argument("--scenes", type=int, default=12000, help="rendered training scenes")
+    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--batch", type=int, default=32, help="crops a step")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--small-steps", type=float, default=0.3,
+                        help="share of the steps, at the start, on 160-pixel crops")
+    arguments = parser.parse_args()
+    pool = ScenePool(arguments.work / "scenes", arguments.scenes, arguments.seed)
+    train(pool, arguments)
+
+
+def train(pool: ScenePool, arguments: argparse.Namespace) -> None:
+    """Run the optimisation and write the averaged weights as float16 safetensors."""
+    torch.manual_seed(arguments.seed)
+    rng = np.random.default_rng(arguments.seed)
+    bundle = f"local-dir:{EMBEDDED_FOLDER}"
+    model = open_clip.create_model(bundle, load_weights=False).to(arguments.device).train()
+    tokenize = open_clip.get_tokenizer(bundle)
+    initialise(model)
+    average = copy.deepcopy(model).requires_grad_(False)
+    optimiser = make_optimiser(model, arguments.learning_rate)
+    output = arguments.output or arguments.work / "open_clip_model.safetensors"
+    seen = torch.zeros(model.vocab_size, dtype=torch.bool, device=arguments.device)
+    with open(arguments.work / "log.csv", "w", newline="") as file:
+        log = csv.writer(file)
+        log.writerow(["step", "seconds", "phrase", "noun", "colour", "mixed", "caption", "scale"])
+        start = time.monotonic()
+        for step in range(arguments.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = arguments.learning_rate * schedule(step, arguments.steps)
+            side = 160 if step < arguments.small_steps * arguments.steps else 224
+            batch = [pool.crop(int(rng.integers(len(pool))), side, rng)
+                     for _ in range(arguments.batch)]
+            losses = step_losses(model, tokenize, batch, rng, arguments.device, seen)
+            total = (losses["phrase"] + SINGLE_WEIGHT * (losses["noun"] + losses["colour"])
+                     + MIXED_WEIGHT * losses["mixed"] + CAPTION_WEIGHT * losses["caption"])
+            optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            with torch.no_grad():
+                model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+                update_average(average, model, min(0.999, (step + 1) / (step + 20)))
+            if step % 20 == 0:
+                values = [f"{losses[key].item():.4f}" for key in losses]
+                row = [step, f"{time.monotonic() - start:.0f}", *values,
+                       f"{model.logit_scale.exp().item():.2f}"]
+                log.writerow(row)
+                file.flush()
+                print(*row, flush=True)
+            if (step + 1) % 500 == 0 or step + 1 == arguments.steps:
+                save(average, output, seen)
+
+
+def step_losses(model: nn.Module, tokenize, batch: list[Crop], rng: np.random.Generator,
+                device: str, seen: Tensor) -> dict[str, Tensor]:
+    """Compute every loss of one batch of crops, and mark the text tokens it showed as seen."""
+    queries = sample_queries([crop.things for crop in batch], rng)
+    texts = [str(OPENAI_IMAGENET_TEMPLATES[rng.integers(len(OPENAI_IMAGENET_TEMPLATES))](word))
+             for word in queries.words]
+    tokens = tokenize(texts + [crop.caption for crop in batch]).to(device)
+    seen[tokens] = True
+    images = torch.from_numpy(np.stack([crop.image for crop in batch])).to(device)
+    images = normalise(images.permute(0, 3, 1, 2).float() / 255, MEAN, STD)
+    with torch.autocast(torch.device(device).type, torch.bfloat16):
+        embeddings = normalize(model.encode_text(tokens).float(), dim=-1)
+        backbone = DenseBackbone(model.visual)
+        before = backbone.penultimate(images)
+        dense = backbone.last_block(before, attention_rule("sclip")).float()
+    words, captions = embeddings[:len(texts)], embeddings[len(texts):]
+    scale = model.logit_scale.exp()
+    patches = feature_map(normalize(dense, dim=-1), before.grid)
+    scores = torch.einsum("bdhw,td->bthw", patches, words)
+    size = tuple(ENLARGEMENT * side for side in before.grid)
+    logits = scale * interpolate(scores, size=size, mode="bilinear", align_corners=False)
+    losses = region_losses(logits, batch, queries, rng)
+    whole = scale * normalize(dense[:, 0], dim=-1) @ captions.T
+    diagonal = torch.arange(len(batch), device=device)
+    losses["caption"] = (cross_entropy(whole, diagonal) + cross_entropy(whole.T, diagonal)) / 2
+    return losses
+
+
+def region_losses(logits: Tensor, batch: list[Crop], queries: Queries,
+                  rng: np.random.Generator) -> dict[str, Tensor]:
+    """Contrast every location with the texts of each granularity.
+
+    Args:
+        logits: (B, T, h, w) scaled similarities with all words.
+    """
+    height, width = logits.shape[-2:]
+    things = max(len(crop.things) for crop in batch)
+    tables = torch.zeros(4, len(batch), things, dtype=torch.long)
+    allowed = torch.empty(len(batch), logits.shape[1], dtype=torch.bool)
+    masks = []
+    for index, crop in enumerate(batch):
+        count = len(crop.things)
+        allowed[index], mixed = mixed_vocabulary(queries, crop.things, 6, rng)
+        tables[:, index, :count] = torch.tensor([*queries.targets(crop.things), mixed])
+        step = crop.mask.shape[0] // height
+        masks.append(torch.from_numpy(crop.mask[step // 2::step, step // 2::step].copy()))
+    located = torch.stack(masks).flatten(1).long()
+    noun, colour, phrase, mixed = (
+        table.gather(1, located).view(-1, height, width).to(logits.device) for table in tables)
+    restricted = logits.masked_fill(~allowed.to(logits.device)[:, :, None, None], float("-inf"))
+    return {
+        "phrase": cross_entropy(logits[:, queries.phrases], phrase),
+        "noun": cross_entropy(logits[:, queries.nouns], noun),
+        "colour": cross_entropy(logits[:, queries.colours], colour),
+        "mixed": cross_entropy(restricted, mixed),
+    }
+
+
+def initialise(model: nn.Module) -> None:
+    """Start position, words and temperature so that a small tower learns quickly."""
+    nn.init.trunc_normal_(model.visual.positional_embedding, std=0.02)
+    nn.init.trunc_normal_(model.token_embedding.weight, std=0.02)
+    model.logit_scale.data.fill_(math.log(1 / 0.07))
+
+
+def make_optimiser(model: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """AdamW with decay on matrices only, and none on embeddings."""
+    named = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    decayed = [value for name, value in named if value.ndim >= 2 and "embedding" not in name]
+    others = [value for name, value in named if value.ndim < 2 or "embedding" in name]
+    return torch.optim.AdamW([{"params": decayed, "weight_decay": 0.05},
+                              {"params": others, "weight_decay": 0.0}],
+                             lr=rate, betas=(0.9, 0.98))
+
+
+def schedule(step: int, steps: int, warm_up: int = 200) -> float:
+    """Return the learning rate's factor: linear warm-up, then half a cosine down to 1 %."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged weights a step towards the model's."""
+    for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
+
+
+def save(model: nn.Module, path: Path, seen: Tensor) -> None:
+    """Write the weights as float16 safetensors.
+
+    Tokens that training never showed get a zero embedding: an unknown word then adds nothing to a
+    phrase, instead of the noise it started from.
+    """
+    state = {key: value.half().contiguous().cpu() if value.is_floating_point() else value.cpu()
+             for key, value in model.state_dict().items()}
+    state["token_embedding.weight"][~seen.cpu()] = 0
+    save_file(state, path, metadata={"format": "pt", "trained_by": "train_embedded_model"})
+
+
+if __name__ == "__main__":
+    main()

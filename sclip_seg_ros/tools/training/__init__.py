@@ -1,0 +1,1 @@
+"""What training programs share: pools of rendered scenes, query sampling, losses."""
