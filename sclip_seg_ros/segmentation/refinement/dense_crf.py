@@ -1,0 +1,137 @@
+"""CRF refinement of class probabilities, by whichever backend is wanted and at hand."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sclip_seg_ros.segmentation.refinement import crf_bilateral, crf_pydensecrf
+from sclip_seg_ros.segmentation.settings import CrfSettings
+
+PROBABILITY_FLOOR = 1e-5    # keeps the unary energy -log p finite, as in pydensecrf's own helper
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to refine probabilities.
+
+    Attributes:
+        refine: takes an (H, W, 3) uint8 image, (C, H, W) float32 probabilities of at least
+            ``PROBABILITY_FLOOR`` with two classes or more, and settings; returns (C, H, W) float32.
+        require: raises ImportError, with the remedy, where it cannot run.
+    """
+
+    refine: Callable[[Tensor, Tensor, CrfSettings], Tensor]
+    require: Callable[[], object]
+
+    def available(self) -> bool:
+        """Tell whether it can run on this machine."""
+        try:
+            self.require()
+        except ImportError:
+            return False
+        return True
+
+
+# In the order in which "auto" prefers them; the last one always runs.
+BACKENDS = {
+    "pydensecrf": Backend(crf_pydensecrf.mean_field, crf_pydensecrf.load),
+    "bilateral": Backend(crf_bilateral.joint_bilateral, lambda: None),
+}
+
+
+def available_backends() -> tuple[str, ...]:
+    """Return the names of the backends that can run on this machine, the preferred one first."""
+    return tuple(name for name, backend in BACKENDS.items() if backend.available())
+
+
+def resolve_backend(name: str) -> str:
+    """Return the backend that will run for a setting, and warn once if "auto" found no CRF.
+
+    Args:
+        name: a backend's name, or "auto" for the first at hand.
+
+    Raises:
+        ValueError: an unknown name.
+        ImportError: a backend that is named but not installed, with how to install it.
+    """
+    if name == "auto":
+        first = available_backends()[0]
+        if first == "bilateral":
+            _warn_without_crf()
+        return first
+    if name not in BACKENDS:
+        raise ValueError(f"CRF backend '{name}' is unknown; choose one of auto, "
+                         f"{', '.join(BACKENDS)}")
+    BACKENDS[name].require()
+    return name
+
+
+def dense_crf(image: Tensor | np.ndarray, probabilities: Tensor, settings: CrfSettings) -> Tensor:
+    """Refine class probabilities with the image's edges.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        probabilities: (C, H, W) floating point, on any device.
+        settings: backend, kernels and iterations.
+
+    Returns:
+        (C, H, W) that add up to 1 over the classes, in the probabilities' dtype and on their
+        device. A single class has nothing to weigh and comes back as it is.
+
+    Raises:
+        ValueError: shapes, types or settings that do not fit.
+        ImportError: see :func:`resolve_backend`.
+    """
+    backend = BACKENDS[resolve_backend(settings.backend)]
+    pixels = _as_tensor(image)
+    _check(pixels, probabilities, settings)
+    if probabilities.shape[0] == 1:
+        return probabilities
+    refined = backend.refine(pixels, probabilities.float().clamp(PROBABILITY_FLOOR, 1.0), settings)
+    return refined.to(probabilities.dtype)
+
+
+@lru_cache(maxsize=1)
+def _warn_without_crf() -> None:
+    """Warn of the fallback; cached, so that a robot's log has it once and not once a frame."""
+    _log.warning("pydensecrf is not installed: DenseCRF is replaced by joint bilateral filtering, "
+                 "which sharpens less; run 'pip install pydensecrf2' for the CRF, or set "
+                 "crf.backend to 'bilateral' to choose the filter")
+
+
+def _as_tensor(image: Tensor | np.ndarray) -> Tensor:
+    """View an image as a tensor; a read-only one, as messages hold, is copied."""
+    if isinstance(image, Tensor):
+        return image
+    return torch.from_numpy(np.require(image, requirements=("C", "W")))
+
+
+def _check(image: Tensor, probabilities: Tensor, settings: CrfSettings) -> None:
+    if image.dim() != 3 or image.shape[2] != 3 or image.dtype != torch.uint8:
+        raise ValueError(f"image of shape {tuple(image.shape)} and type {image.dtype} is not an "
+                         "RGB image; give (H, W, 3) uint8")
+    if probabilities.dim() != 3 or not probabilities.is_floating_point():
+        raise ValueError(f"probabilities of shape {tuple(probabilities.shape)} and type "
+                         f"{probabilities.dtype} are not class maps; give (C, H, W) floating point")
+    if image.shape[:2] != probabilities.shape[1:]:
+        raise ValueError(f"an image of {image.shape[1]}x{image.shape[0]} pixels cannot refine "
+                         f"probabilities of {probabilities.shape[2]}x{probabilities.shape[1]}; "
+                         "resize one to the other")
+    if probabilities.numel() == 0:
+        raise ValueError(f"probabilities of shape {tuple(probabilities.shape)} are empty; give at "
+                         "least one class and one pixel")
+    for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
+        if not getattr(settings, name) > 0:
+            raise ValueError(f"crf.{name}={getattr(settings, name)} is no kernel width; give a "
+                             "number above 0")
+    if settings.iterations < 0:
+        raise ValueError(f"crf.iterations={settings.iterations} is negative; give 0 or more")

@@ -1,0 +1,163 @@
+"""Pixel-adaptive mask refinement: class scores flow between neighbours of like colour.
+
+Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels", CVPR 2020, section 4.3,
+with the constants of its public code. The filter is linear in the scores and treats every class
+alike, so classes may be dropped before it and computed in chunks without changing the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from sclip_seg_ros.segmentation.refinement.neighbours import EdgePadded, ring_offsets
+
+CONTRAST = 0.1        # share of the local deviation at which a colour difference weighs 1/e
+EPSILON = 1e-8        # vanishes in half precision, hence float32 throughout
+CPU_BAND = 64         # rows whose sums stay in a CPU's cache while all neighbours are added
+
+
+def pamr(image: Tensor, scores: Tensor, steps: int = 10, dilations: Sequence[int] = (8, 16),
+         class_chunk: int | None = None) -> Tensor:
+    """Refine class scores along the edges of an image.
+
+    Args:
+        image: (B, 3, H, W) RGB; any scale and offset per channel gives the same result.
+        scores: (B, C, h, w) floating point; resized to the image when of another size.
+        steps: iterations; 0 only resizes.
+        dilations: distances in pixels at which each pixel has its 8 neighbours.
+        class_chunk: classes refined at a time, to bound the memory; None for all at once.
+
+    Returns:
+        (B, C, H, W) in the scores' dtype; computed in float32.
+
+    Raises:
+        ValueError: shapes that do not fit together, or an option out of range.
+    """
+    _check_scores(scores)
+    _check_image(image)
+    if image.shape[0] != scores.shape[0]:
+        raise ValueError(f"{image.shape[0]} images cannot refine {scores.shape[0]} score maps; "
+                         "give one map per image")
+    if steps < 0:
+        raise ValueError(f"steps={steps} is negative; give 0 or more")
+    if class_chunk is not None and class_chunk < 1:
+        raise ValueError(f"class_chunk={class_chunk} is too small; give 1 or more, or None")
+    affinity = pamr_affinity(image, dilations)
+    refined = [_refine(chunk, affinity, steps, dilations)
+               for chunk in scores.split(class_chunk or max(scores.shape[1], 1), dim=1)]
+    return torch.cat(refined, dim=1) if len(refined) > 1 else refined[0]
+
+
+def pamr_affinity(image: Tensor, dilations: Sequence[int] = (8, 16)) -> Tensor:
+    """Return how much each pixel p listens to each of its neighbours q.
+
+    softmax over q of mean over channels of -|I(p) - I(q)| / (1e-8 + 0.1 std(p)), where std(p) is
+    the unbiased deviation of the 3x3 patches around p at all dilations together.
+
+    Args:
+        image: (B, 3, H, W).
+        dilations: distances in pixels.
+
+    Returns:
+        (B, 8 * len(dilations), H, W) float32, in the order of ``ring_offsets``; adds up to 1.
+
+    Raises:
+        ValueError: an image of another shape, or no dilation of 1 or more.
+    """
+    _check_image(image)
+    _check_dilations(dilations)
+    padded = EdgePadded(image.float(), max(dilations))
+    centre = padded.shift(0, 0)
+    offsets = ring_offsets(dilations)
+    scale = 1.0 / (EPSILON + CONTRAST * _local_deviation(padded, dilations))
+    logits = centre.new_empty(image.shape[0], len(offsets), *image.shape[-2:])
+    for index, offset in enumerate(offsets):
+        distance = (padded.shift(*offset) - centre).abs_().mul_(scale)
+        logits[:, index] = -distance.mean(1)
+    return torch.softmax(logits, dim=1)
+
+
+def pamr_step(scores: Tensor, affinity: Tensor, dilations: Sequence[int] = (8, 16)) -> Tensor:
+    """Replace every score by the affinity-weighted mean of its neighbours', itself left out.
+
+    Args:
+        scores: (B, C, H, W) floating point.
+        affinity: (B, P, H, W) of :func:`pamr_affinity` for the same dilations.
+        dilations: distances in pixels.
+
+    Returns:
+        (B, C, H, W) in the scores' dtype.
+
+    Raises:
+        ValueError: scores and affinities of different sizes or dilations.
+    """
+    _check_scores(scores)
+    _check_dilations(dilations)
+    batch, _, height, width = scores.shape
+    expected = (batch, 8 * len(dilations), height, width)
+    if tuple(affinity.shape) != expected:
+        raise ValueError(f"affinities of shape {tuple(affinity.shape)} do not fit these scores and "
+                         f"dilations, which need {expected}; compute them for this image size")
+    padded = EdgePadded(scores.float(), max(dilations))
+    refined = torch.zeros(scores.shape, dtype=torch.float32, device=scores.device)
+    for rows in _bands(height, scores.device):
+        band = refined[:, :, rows]
+        for index, offset in enumerate(ring_offsets(dilations)):
+            band.addcmul_(padded.shift(*offset)[:, :, rows], affinity[:, index:index + 1, rows])
+    return refined.to(scores.dtype)
+
+
+def _refine(scores: Tensor, affinity: Tensor, steps: int, dilations: Sequence[int]) -> Tensor:
+    refined = scores.float()
+    if scores.shape[-2:] != affinity.shape[-2:]:
+        refined = interpolate(refined, size=affinity.shape[-2:], mode="bilinear",
+                              align_corners=True)
+    for _ in range(steps):
+        refined = pamr_step(refined, affinity, dilations)
+    return refined.to(scores.dtype)
+
+
+def _local_deviation(padded: EdgePadded, dilations: Sequence[int]) -> Tensor:
+    """Return the deviation over the 9 pixels of the patch at every dilation, (B, 3, H, W).
+
+    Differences from the centre make one pass safe: the centre itself adds one zero in nine, so
+    the two sums never cancel below a ninth of the first.
+    """
+    centre = padded.shift(0, 0)
+    total, squares = torch.zeros_like(centre), torch.zeros_like(centre)
+    for offset in ring_offsets(dilations):
+        difference = padded.shift(*offset) - centre
+        total += difference
+        squares.addcmul_(difference, difference)
+    count = 9 * len(dilations)
+    return ((squares - total.square_() / count) / (count - 1)).sqrt_()
+
+
+def _bands(height: int, device: torch.device) -> Iterator[slice]:
+    """Cut the rows into bands that fit a CPU's cache; an accelerator takes all at once."""
+    band = CPU_BAND if device.type == "cpu" else height
+    return (slice(top, top + band) for top in range(0, height, band))
+
+
+def _check_image(image: Tensor) -> None:
+    if image.dim() != 4 or image.shape[1] != 3 or image.numel() == 0:
+        raise ValueError(f"image of shape {tuple(image.shape)} is not a batch of RGB images; give "
+                         "(B, 3, H, W)")
+
+
+def _check_scores(scores: Tensor) -> None:
+    if scores.dim() != 4 or scores.numel() == 0:
+        raise ValueError(f"scores of shape {tuple(scores.shape)} are not class score maps; give "
+                         "(B, C, H, W)")
+    if not scores.is_floating_point():
+        raise ValueError(f"scores of type {scores.dtype} cannot be averaged; give floating point")
+
+
+def _check_dilations(dilations: Sequence[int]) -> None:
+    if not dilations or min(dilations) < 1:
+        raise ValueError(f"dilations={tuple(dilations)} must name at least one distance of 1 pixel "
+                         "or more")
