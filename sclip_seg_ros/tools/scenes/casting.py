@@ -10,6 +10,7 @@ from .camera import NEAR, Camera
 from .primitives import Triple
 from .scene import Part
 
+Window = tuple[slice, slice]
 SUBSAMPLES = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
 _NEIGHBOURS = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
@@ -47,9 +48,12 @@ def _turned(matrix: np.ndarray, vector: Sequence) -> Triple:
 
 
 def cast(
-    parts: Sequence[Part], camera: Camera, rays: np.ndarray
+    parts: Sequence[Part],
+    views: Sequence[Window | None],
+    camera: Camera,
+    rays: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the nearest part through every pixel.
+    """Find the nearest part through every pixel, looking for each part in its window only.
 
     Returns:
         Depth in metres, index of the part, face of its shape; each (H, W).
@@ -58,8 +62,7 @@ def cast(
     depth = np.full((height, width), np.inf, np.float32)
     winner = np.zeros((height, width), np.uint8)
     face = np.zeros((height, width), np.uint8)
-    for number, part in enumerate(parts):
-        window = _window(part, camera, height, width)
+    for number, (part, window) in enumerate(zip(parts, views, strict=True)):
         if window is None:
             continue
         distance, faces = hit_distance(
@@ -72,13 +75,19 @@ def cast(
     return depth, winner, face
 
 
-def _window(part: Part, camera: Camera, height: int, width: int) -> tuple[slice, slice] | None:
-    """Return the rows and columns that may show the part; None if it is out of view."""
-    corners = part.corners()
+def windows(
+    parts: Sequence[Part], camera: Camera, height: int, width: int
+) -> list[Window | None]:
+    """Return for each part the rows and columns that may show it; None if it is out of view."""
+    return [_window(part, camera, height, width) for part in parts]
+
+
+def _window(part: Part, camera: Camera, height: int, width: int) -> Window | None:
+    """Return the frame of the part's projected corners."""
     everything = slice(0, height), slice(0, width)
-    if corners is None:
+    if part.corners is None:
         return everything
-    points = camera.project(corners, height, width)
+    points = camera.project(part.corners, height, width)
     if points[:, 2].max() < NEAR:
         return None
     if points[:, 2].min() < NEAR:
@@ -92,7 +101,12 @@ def _window(part: Part, camera: Camera, height: int, width: int) -> tuple[slice,
 
 
 def soften_edges(
-    light: np.ndarray, winner: np.ndarray, parts: Sequence[Part], camera: Camera, rays: np.ndarray
+    light: np.ndarray,
+    winner: np.ndarray,
+    parts: Sequence[Part],
+    views: Sequence[Window | None],
+    camera: Camera,
+    rays: np.ndarray,
 ) -> None:
     """Blend the light (3, H, W) of pixels that several parts share, in place.
 
@@ -108,7 +122,7 @@ def soften_edges(
     centre = rays[:, rows, columns]
     samples = np.concatenate([centre + offset for offset in step], axis=1)
     rows, columns = np.tile(rows, len(SUBSAMPLES)), np.tile(columns, len(SUBSAMPLES))
-    seen = _cast_samples(parts, camera, samples, rows, columns, winner.shape)
+    seen = _cast_samples(parts, views, camera, samples, rows, columns)
     source = _owned_neighbour(winner, seen, rows, columns)
     flat = light.reshape(3, -1)
     count = centre.shape[1]
@@ -130,14 +144,13 @@ def _edge_pixels(winner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cast_samples(
-    parts: Sequence[Part], camera: Camera, samples: np.ndarray, rows: np.ndarray,
-    columns: np.ndarray, shape: tuple[int, int],
+    parts: Sequence[Part], views: Sequence[Window | None], camera: Camera, samples: np.ndarray,
+    rows: np.ndarray, columns: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Return the nearest part along each of the scattered rays (3, N)."""
     depth = np.full(samples.shape[1], np.inf, np.float32)
     seen = np.zeros(samples.shape[1], np.uint8)
-    for number, part in enumerate(parts):
-        window = _window(part, camera, *shape)
+    for number, (part, window) in enumerate(zip(parts, views, strict=True)):
         if window is None:
             continue
         inside = np.flatnonzero(
@@ -145,8 +158,9 @@ def _cast_samples(
             & (columns >= window[1].start) & (columns < window[1].stop)
         )  # fmt: skip
         distance, _ = hit_distance(part, camera.position, samples[:, inside])
-        nearer = inside[distance < depth[inside]]
-        depth[nearer] = distance[distance < depth[inside]]
+        closer = distance < depth[inside]
+        nearer = inside[closer]
+        depth[nearer] = distance[closer]
         seen[nearer] = number
     return seen
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -50,8 +51,9 @@ class Placed:
             return max(width, height) < 620 and min(width, height) > 35 and share > least
         return 62 <= max(width, height) <= 240 and min(width, height) >= 34 and share > 0.88
 
+    @cached_property
     def footprint(self) -> np.ndarray:
-        """Return the four corners (4, 2) of the footprint in world coordinates."""
+        """The four corners (4, 2) of the footprint in world coordinates."""
         x, y = self.model.half
         corners = np.array([[x, y], [-x, y], [-x, -y], [x, -y]])
         return corners @ turn(self.yaw)[:2, :2].T + np.array(self.position[:2])
@@ -63,7 +65,7 @@ class Placed:
 
     def corners(self) -> np.ndarray:
         """Return the eight corners (8, 3) of the upright box around the model."""
-        ground = self.footprint()
+        ground = self.footprint
         low, high = self.position[2], self.position[2] + self.model.height
         return np.concatenate([
             np.column_stack([ground, np.full(4, level)]) for level in (low, high)
@@ -80,7 +82,7 @@ def collides(first: Placed, second: Placed) -> bool:
     high = min(first.position[2] + first.model.height, second.position[2] + second.model.height)
     if low > high:
         return False
-    corners = first.footprint(), second.footprint()
+    corners = first.footprint, second.footprint
     for yaw in (first.yaw, second.yaw):
         for angle in (yaw, yaw + 0.5 * math.pi):
             axis = np.array([math.cos(angle), math.sin(angle)])

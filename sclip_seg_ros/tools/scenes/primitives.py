@@ -9,7 +9,8 @@ coordinates in metres at hit points. Everything is in the shape's own frame.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -175,10 +176,11 @@ class Lathe:
 
     profile: tuple[tuple[float, float], ...]
     half_turn: bool = False
-    _normals: np.ndarray = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_normals", _profile_normals(np.array(self.profile)))
+    @cached_property
+    def _normals(self) -> np.ndarray:
+        """Hold the profile's normals, worked out when first seen."""
+        return _profile_normals(np.array(self.profile))
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the corners of the box around the turned profile."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import phrases
 from .camera import Camera
-from .casting import cast, into, out_of, soften_edges
+from .casting import cast, into, out_of, soften_edges, windows
 from .phrases import Thing
 from .primitives import Triple
 from .scene import Scene
@@ -101,11 +101,12 @@ def render(
     rng = noise_rng or np.random.default_rng(scene.look.noise_seed)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         rays = np.stack(camera.rays(height, width))
-        depth, winner, face = cast(scene.parts, camera, rays)
+        views = windows(scene.parts, camera, height, width)
+        depth, winner, face = cast(scene.parts, views, camera, rays)
         owners = np.array([part.thing for part in scene.parts], np.uint8)
         mask = owners[winner]
         light = _lit(scene, camera, rays, depth, winner, face, mask)
-        soften_edges(light, winner, scene.parts, camera, rays)
+        soften_edges(light, winner, scene.parts, views, camera, rays)
     image = develop(light, scene.look, rng)
     text = phrases.caption(scene.things, scene.supports, visible_things(mask))
     return RenderedScene(image, mask, scene.things, text)

@@ -20,6 +20,7 @@ SMALL_NOUNS = ("ball", "box", "cone", "cup", "bottle", "bowl", "pyramid", "cylin
 FEWEST, MOST = 3, 7
 FEWEST_SMALL = 2
 PLACEMENT_TRIES = 25
+TRIES_PER_MODEL = 5
 SCENE_TRIES = 200
 COUNT_SHARES = (0.08, 0.22, 0.26, 0.24, 0.2)
 FLOOR, WALL = 0, 1
@@ -89,8 +90,9 @@ class _Draft:
 
     def place(self, thing: Thing, support: int) -> int | None:
         """Try to stand a thing on the floor or on a table; return its index, or None."""
-        for _ in range(PLACEMENT_TRIES):
-            model = build(thing.noun, self.rng)
+        for attempt in range(PLACEMENT_TRIES):
+            if attempt % TRIES_PER_MODEL == 0:
+                model = build(thing.noun, self.rng)
             candidate = self._candidate(thing, model, support)
             if (
                 candidate is not None
@@ -226,7 +228,7 @@ def _muting(thing: Thing) -> float:
 
 def _inside(placed: Placed, room: Room) -> bool:
     """Tell whether the footprint keeps off the walls."""
-    corners = placed.footprint()
+    corners = placed.footprint
     if placed.noun != "door" and corners[:, 1].max() > room.back - 0.05:
         return False
     if room.side is None:

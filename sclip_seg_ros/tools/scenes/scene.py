@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -25,8 +26,9 @@ class Part:
     position: tuple[float, float, float] = (0.0, 0.0, 0.0)
     rotation: np.ndarray | None = None
 
+    @cached_property
     def corners(self) -> np.ndarray | None:
-        """Return the eight corners (8, 3) of a box around the part; None if it is endless."""
+        """The eight corners (8, 3) of a box around the part; None if it is endless."""
         bounds = self.shape.bounds()
         if bounds is None:
             return None

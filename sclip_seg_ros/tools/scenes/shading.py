@@ -41,10 +41,9 @@ def visibility_of_lamp(
     ray_squared = (ray * ray).sum(axis=0)
     shade = lit.reshape(-1)
     for part in parts:
-        corners = part.corners()
-        if corners is None:
+        if part.corners is None:
             continue
-        near = _rays_near(origin, ray, ray_squared, corners)
+        near = _rays_near(origin, ray, ray_squared, part.corners)
         if len(near):
             distance = hit_distance(part, origin[:, near], ray[:, near])[0]
             shade[near[distance < 1.0]] = 0.0
