@@ -6,7 +6,7 @@ World axes: x to the right, y into the room, z up; units are metres.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,6 +96,5 @@ def camera_path(scene: Scene, frames: int) -> list[Camera]:
         position = np.array(start.position) + sway * right + dolly * ahead
         position[2] += rise
         path.append(look_at(position, target, start.field_of_view))
-    if frames:
-        path[0] = replace(path[0], yaw=start.yaw, pitch=start.pitch)
-    return path
+    # Looking at the target gives back the first view only up to rounding.
+    return [start, *path[1:]]

@@ -75,9 +75,7 @@ def cast(
     return depth, winner, face
 
 
-def windows(
-    parts: Sequence[Part], camera: Camera, height: int, width: int
-) -> list[Window | None]:
+def windows(parts: Sequence[Part], camera: Camera, height: int, width: int) -> list[Window | None]:
     """Return for each part the rows and columns that may show it; None if it is out of view."""
     return [_window(part, camera, height, width) for part in parts]
 

@@ -39,9 +39,7 @@ COLOURS: dict[str, ColourRange] = {
 }
 
 
-def sample_colour(
-    name: str, rng: np.random.Generator, *, muted: float = 1.0
-) -> LinearColour:
+def sample_colour(name: str, rng: np.random.Generator, *, muted: float = 1.0) -> LinearColour:
     """Draw one linear RGB colour that bears the given name.
 
     Args:
@@ -68,7 +66,5 @@ def linear(rgb: tuple[float, float, float]) -> LinearColour:
 
 def mix(first: LinearColour, second: LinearColour, share: float) -> LinearColour:
     """Blend two linear colours; share is the part of the second."""
-    red, green, blue = (
-        float(a + share * (b - a)) for a, b in zip(first, second, strict=True)
-    )
+    red, green, blue = (float(a + share * (b - a)) for a, b in zip(first, second, strict=True))
     return red, green, blue

@@ -70,6 +70,7 @@ def _round(piece: Lathe, *more: Piece) -> Model:
 
 
 def _ball(rng: np.random.Generator) -> Model:
+    """Turn a sphere so that its texture shows from any side."""
     radius = float(rng.uniform(0.11, 0.21))
     tilt = turn(float(rng.uniform(0, math.pi)), 2) @ turn(float(rng.uniform(0.2, 1.3)), 0)
     piece = Piece(Sphere(radius), (0.0, 0.0, radius), tilt)
@@ -77,23 +78,27 @@ def _ball(rng: np.random.Generator) -> Model:
 
 
 def _box(rng: np.random.Generator) -> Model:
+    """Draw the three edges apart."""
     x, y, z = (float(value) for value in rng.uniform(0.11, 0.21, 3))
     return Model((Piece(Box((x, y, z)), (0.0, 0.0, z)),), (x, y), 2 * z)
 
 
 def _cone(rng: np.random.Generator) -> Model:
+    """Point a slim cone up."""
     radius = float(rng.uniform(0.12, 0.18))
     height = radius * float(rng.uniform(2.1, 2.9))
     return _round(Lathe(((0.0, 0.0), (radius, 0.0), (0.0, height))))
 
 
 def _pyramid(rng: np.random.Generator) -> Model:
+    """Draw a square pyramid."""
     half = float(rng.uniform(0.15, 0.22))
     height = half * float(rng.uniform(1.4, 1.9))
     return Model((Piece(Pyramid(half, height)),), (half, half), height)
 
 
 def _cylinder(rng: np.random.Generator) -> Model:
+    """Build a squat cylinder with a fine bevel."""
     radius = float(rng.uniform(0.11, 0.17))
     height = radius * float(rng.uniform(1.3, 2.4))
     bevel = 0.04 * radius
@@ -105,6 +110,7 @@ def _cylinder(rng: np.random.Generator) -> Model:
 
 
 def _cup(rng: np.random.Generator) -> Model:
+    """Build an open cup, dark inside, with half a ring for a handle."""
     foot = float(rng.uniform(0.08, 0.11))
     mouth = foot * float(rng.uniform(1.1, 1.35))
     height = mouth * float(rng.uniform(1.6, 2.0))
@@ -133,6 +139,7 @@ def _cup(rng: np.random.Generator) -> Model:
 
 
 def _bottle(rng: np.random.Generator) -> Model:
+    """Build a slim tall bottle: body, shoulder, neck and cap."""
     radius = float(rng.uniform(0.065, 0.09))
     height = radius * float(rng.uniform(5.6, 6.8))
     neck = 0.36 * radius
@@ -151,12 +158,14 @@ def _bottle(rng: np.random.Generator) -> Model:
 
 
 def _bowl(rng: np.random.Generator) -> Model:
+    """Build an open shell wider than high."""
     radius = float(rng.uniform(0.15, 0.23))
     height = radius * float(rng.uniform(0.55, 0.7))
     foot, wall = 0.42 * radius, 0.06 * radius
     steps = np.linspace(0.0, 0.5 * math.pi, 6)
 
     def shell(rim: float, bottom: float, base: float) -> list[tuple[float, float]]:
+        """Draw a quarter of an ellipse from the bottom to the rim."""
         return [
             (
                 float(base + (rim - base) * math.sin(s)),
@@ -173,9 +182,7 @@ def _bowl(rng: np.random.Generator) -> Model:
     return _round(outside, Piece(inside, tint=0.7))
 
 
-def _legs(
-    half: tuple[float, float], height: float, thick: float, tint: float
-) -> list[Piece]:
+def _legs(half: tuple[float, float], height: float, thick: float, tint: float) -> list[Piece]:
     """Put four legs under the corners of a top."""
     leg = Box((thick, thick, 0.5 * height))
     return [
@@ -187,6 +194,7 @@ def _legs(
 
 
 def _table(rng: np.random.Generator) -> Model:
+    """Put a top on four legs."""
     half = (float(rng.uniform(0.55, 0.8)), float(rng.uniform(0.36, 0.5)))
     height = float(rng.uniform(0.42, 0.62))
     top, thick = 0.025, float(rng.uniform(0.03, 0.045))
@@ -196,6 +204,7 @@ def _table(rng: np.random.Generator) -> Model:
 
 
 def _chair(rng: np.random.Generator) -> Model:
+    """Put a seat on four legs, with two posts and two slats behind."""
     half = float(rng.uniform(0.18, 0.22))
     seat = float(rng.uniform(0.36, 0.44))
     back = seat + float(rng.uniform(0.36, 0.46))
@@ -212,6 +221,7 @@ def _chair(rng: np.random.Generator) -> Model:
 
 
 def _lamp(rng: np.random.Generator) -> Model:
+    """Build a foot and pole under a glowing conical shade."""
     height = float(rng.uniform(0.5, 1.15))
     shade = float(rng.uniform(0.15, 0.2))
     tall = shade * float(rng.uniform(1.2, 1.5))
@@ -221,12 +231,11 @@ def _lamp(rng: np.random.Generator) -> Model:
     base = Lathe((
         (0.0, 0.0), (foot, 0.0), (foot, 0.02), (0.03, 0.05), (0.016, 0.07), (0.016, low + 0.05),
     ))  # fmt: skip
-    return Model(
-        (Piece(cloth, glow=0.45), Piece(base, tint=0.5)), (shade, shade), height
-    )
+    return Model((Piece(cloth, glow=0.45), Piece(base, tint=0.5)), (shade, shade), height)
 
 
 def _rug(rng: np.random.Generator) -> Model:
+    """Lay a thin rectangle or disc."""
     half = (float(rng.uniform(0.6, 1.0)), float(rng.uniform(0.4, 0.65)))
     thick = 0.006
     if rng.random() < 0.35:

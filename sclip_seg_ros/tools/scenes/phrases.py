@@ -134,11 +134,10 @@ def caption(things: Sequence[Thing], supports: Sequence[int | None], seen: Seque
     for kept in range(len(objects), -1, -1):
         subset = sorted(objects[:kept])
         for with_materials, with_wall in ((True, True), (False, True), (False, False)):
-            if with_materials or with_wall or kept < len(objects) or ground:
-                behind = backdrop if with_wall or not subset else []
-                text = _sentence(things, supports, subset, ground, behind, with_materials)
-                if len(text.split()) <= LONGEST_CAPTION:
-                    return text
+            behind = backdrop if with_wall or not subset else []
+            text = _sentence(things, supports, subset, ground, behind, with_materials)
+            if len(text.split()) <= LONGEST_CAPTION:
+                return text
     raise ValueError(f"no caption of at most {LONGEST_CAPTION} words names {len(seen)} things")
 
 

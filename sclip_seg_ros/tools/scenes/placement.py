@@ -92,9 +92,7 @@ def collides(first: Placed, second: Placed) -> bool:
     return True
 
 
-def well_seen(
-    candidate: Placed, others: Sequence[Placed], eye: tuple[float, float, float]
-) -> bool:
+def well_seen(candidate: Placed, others: Sequence[Placed], eye: tuple[float, float, float]) -> bool:
     """Tell whether the candidate, seen from the eye, neither is hidden nor hides another."""
     if candidate.noun == "rug":
         return True

@@ -161,7 +161,7 @@ def _fill(draft: _Draft) -> None:
     """Put floor, wall and up to MOST objects into the draft."""
     rng = draft.rng
     sober = list(_SOBER) if rng.random() < 0.45 else None
-    draft.add(draft.thing("floor", ["brown"] if rng.random() < 0.3 else None), None, (0, 0, 0), 0,
+    draft.add(draft.thing("floor", ["brown"] if rng.random() < 0.2 else None), None, (0, 0, 0), 0,
               None)  # fmt: skip
     draft.add(draft.thing("wall", sober), None, (0, 0, 0), 0, None)
     count = int(rng.choice(np.arange(FEWEST, MOST + 1), p=COUNT_SHARES))
@@ -220,10 +220,10 @@ def _planes(noun: str, room: Room) -> list[Plane]:
 
 
 def _muting(thing: Thing) -> float:
-    """Return the saturation of large surfaces; a pale red would be taken for pink."""
+    """Return the saturation of large surfaces; pale red would be taken for pink."""
     if thing.noun not in ("floor", "wall"):
         return 1.0
-    return 0.92 if thing.colour == "red" else 0.7
+    return {"red": 0.92, "orange": 0.88}.get(thing.colour, 0.7)
 
 
 def _inside(placed: Placed, room: Room) -> bool:
@@ -246,12 +246,12 @@ def _finished(draft: _Draft) -> Scene:
     fill /= np.linalg.norm(fill)
     lighting = Lighting(
         position, float(rng.uniform(0.14, 0.35)), float(rng.uniform(0.6, 0.8)),
-        (float(fill[0]), float(fill[1]), float(fill[2])), float(rng.uniform(0.1, 0.2)),
+        (float(fill[0]), float(fill[1]), float(fill[2])), float(rng.uniform(0.2, 0.32)),
         float(rng.uniform(0.42, 0.54)),
     )  # fmt: skip
     warm = float(rng.normal(0.0, 0.03))
     look = Look(
-        exposure=float(rng.uniform(0.9, 1.12)),
+        exposure=float(rng.uniform(0.88, 1.1)),
         white_balance=(1.0 + warm, 1.0, 1.0 - warm),
         blur=float(rng.uniform(0.45, 0.8)),
         vignette=float(rng.uniform(0.05, 0.3)),

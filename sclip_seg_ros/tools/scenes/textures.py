@@ -17,6 +17,8 @@ from .colours import LinearColour, mix
 
 NOISE_SIZE = 512
 
+Painted = tuple["np.ndarray | float", "np.ndarray | float"]
+
 
 @dataclass(frozen=True)
 class Finish:
@@ -114,18 +116,21 @@ def _cell_tone(column: np.ndarray, row: np.ndarray) -> np.ndarray:
     return mixed.astype(np.float32) / 255.0 - 0.5
 
 
-def _striped(u, v, pixel, period):
+def _striped(u: np.ndarray, v: np.ndarray, pixel: np.ndarray, period: float) -> Painted:
+    """Cover two fifths with bands of the second colour."""
     return _line(v, period, 0.4 * period, pixel), 1.0
 
 
-def _checkered(u, v, pixel, period):
+def _checkered(u: np.ndarray, v: np.ndarray, pixel: np.ndarray, period: float) -> Painted:
+    """Alternate squares of both colours."""
     half = 0.5 * period
     first, second = _line(u, period, half, pixel), _line(v, period, half, pixel)
     fade = _fade(pixel, period)
     return 0.5 + fade * (first + second - 2.0 * first * second - 0.5), 1.0
 
 
-def _dotted(u, v, pixel, period):
+def _dotted(u: np.ndarray, v: np.ndarray, pixel: np.ndarray, period: float) -> Painted:
+    """Lay dots of the second colour in staggered rows."""
     row = np.rint(v / period)
     turn = u / period + 0.5 * (row.astype(np.int32) & 1)
     across, along = (turn - np.rint(turn)) * period, v - row * period
@@ -133,24 +138,25 @@ def _dotted(u, v, pixel, period):
     return np.clip((0.27 * period - distance) / pixel + 0.5, 0.0, 1.0), 1.0
 
 
-def _wood(u, v, pixel, period):
+def _wood(u: np.ndarray, v: np.ndarray, pixel: np.ndarray, period: float) -> Painted:
+    """Draw long grain along u."""
     grain = _noise_at(u * 60.0, v * 420.0) * 0.22 + _noise_at(u * 25.0, v * 130.0) * 0.2
     return np.clip(0.4 + grain, 0.0, 1.0), 1.0
 
 
-def _planks(u, v, pixel, period):
+def _planks(u: np.ndarray, v: np.ndarray, pixel: np.ndarray, period: float) -> Painted:
+    """Draw grain on staggered boards, each of its own tone."""
     row = np.floor(v / period)
     shifted = u + row * 0.61
     length = 8.0 * period
-    joints = np.maximum(
-        _line(v - 0.0, period, 0.006, pixel), _line(shifted, length, 0.006, pixel)
-    )
+    joints = np.maximum(_line(v, period, 0.006, pixel), _line(shifted, length, 0.006, pixel))
     tone = _cell_tone(np.floor(shifted / length + 0.5), row)
     grain, _ = _wood(shifted + tone * 9.0, v, pixel, period)
     return np.clip(grain, 0.0, 1.0), (1.0 + 0.3 * tone) * (1.0 - 0.55 * joints)
 
 
-def _brick(u, v, pixel, period):
+def _brick(u: np.ndarray, v: np.ndarray, pixel: np.ndarray, period: float) -> Painted:
+    """Lay bricks of differing tone in a running bond."""
     height = 0.36 * period
     row = np.floor(v / height)
     shifted = u + 0.5 * period * (row.astype(np.int32) & 1)
@@ -161,20 +167,22 @@ def _brick(u, v, pixel, period):
     return mortar, 1.0 + (1.0 - mortar) * (0.35 * tone + 0.04 * _noise_at(u * 220.0, v * 220.0))
 
 
-def _tiled(u, v, pixel, period):
+def _tiled(u: np.ndarray, v: np.ndarray, pixel: np.ndarray, period: float) -> Painted:
+    """Lay square tiles of differing tone, parted by grout."""
     width = 0.035 * period
     grout = np.maximum(_line(u, period, width, pixel), _line(v, period, width, pixel))
     tone = _cell_tone(np.floor(u / period + 0.5), np.floor(v / period + 0.5))
     return grout, 1.0 + 0.12 * tone
 
 
-def _carpet(u, v, pixel, period):
+def _carpet(u: np.ndarray, v: np.ndarray, pixel: np.ndarray, period: float) -> Painted:
+    """Vary the brightness of a pile."""
     fade = _fade(pixel, 0.03)
     pile = _noise_at(u * 260.0, v * 260.0) * 0.07 * fade + _noise_at(u * 40.0, v * 40.0) * 0.018
     return 0.0, 1.0 + pile
 
 
-Pattern = Callable[..., tuple["np.ndarray | float", "np.ndarray | float"]]
+Pattern = Callable[[np.ndarray, np.ndarray, np.ndarray, float], Painted]
 PATTERNS: dict[str, Pattern] = {
     "striped": _striped,
     "checkered": _checkered,
@@ -222,9 +230,7 @@ def sample_material(noun: str, colour: str, rng: np.random.Generator) -> str | N
     return list(options)[rng.choice(len(options), p=weights / weights.sum())]
 
 
-def finish(
-    noun: str, material: str | None, base: LinearColour, rng: np.random.Generator
-) -> Finish:
+def finish(noun: str, material: str | None, base: LinearColour, rng: np.random.Generator) -> Finish:
     """Turn a material word into the finish of a thing of that noun and colour."""
     shift = (float(rng.uniform(0, 2)), float(rng.uniform(0, 2)))
     brightness = sum(base) / 3.0
