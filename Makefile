@@ -68,6 +68,7 @@ build/.built: $(STAMPS)/relocated build/.files package.xml CMakeLists.txt $(wild
 		AMENT_PREFIX_PATH=$(VENV) CMAKE_PREFIX_PATH=$(VENV) \
 		colcon build --paths . --symlink-install --event-handlers console_stderr+ \
 		--cmake-args -DPython3_EXECUTABLE=$(VENV)/bin/python -DCMAKE_BUILD_TYPE=Release
+	@find install -xtype l -delete  # links to modules that were removed or renamed
 	@touch $@
 
 build: build/.built
