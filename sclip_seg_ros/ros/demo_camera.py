@@ -1,0 +1,68 @@
+"""Demo camera: publish prepared RGB frames on a topic at a fixed rate, and note their stamps.
+
+    python -m sclip_seg_ros.ros.demo_camera --frames frames.npy --stamps stamps.json --rate 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import json
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+
+
+class DemoCamera(Node):
+    """Publish each frame once, in order, as a camera driver would."""
+
+    def __init__(self, frames: np.ndarray, topic: str, rate: float) -> None:
+        """Start a timer that publishes ``frames`` (N, H, W, 3) uint8 RGB at ``rate`` Hz."""
+        super().__init__("demo_camera")
+        self._frames = frames
+        self._publisher = self.create_publisher(Image, topic, qos_profile_sensor_data)
+        self._timer = self.create_timer(1.0 / rate, self._publish_next)
+        self.stamps: list[int] = []
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether every frame has been published."""
+        return len(self.stamps) == len(self._frames)
+
+    def _publish_next(self) -> None:
+        if self.finished:
+            return
+        frame = self._frames[len(self.stamps)]
+        message = Image(height=frame.shape[0], width=frame.shape[1], encoding="rgb8",
+                        step=3 * frame.shape[1])
+        now = self.get_clock().now()
+        message.header.stamp = now.to_msg()
+        message.header.frame_id = "camera"
+        message.data = array.array("B", np.ascontiguousarray(frame).tobytes())
+        self._publisher.publish(message)
+        self.stamps.append(now.nanoseconds)
+
+
+def main() -> None:
+    """Publish the frames of a file and write their stamps, in nanoseconds, to another."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--frames", type=Path, required=True, help=".npy, (N, H, W, 3) uint8")
+    parser.add_argument("--stamps", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--topic", default="/camera/image_raw")
+    parser.add_argument("--rate", type=float, default=10.0, help="frames per second")
+    arguments = parser.parse_args()
+    rclpy.init()
+    camera = DemoCamera(np.load(arguments.frames, mmap_mode="r"), arguments.topic, arguments.rate)
+    while not camera.finished:
+        rclpy.spin_once(camera, timeout_sec=0.1)
+    arguments.stamps.write_text(json.dumps(camera.stamps))
+    camera.destroy_node()
+    rclpy.shutdown()
+
+
+if __name__ == "__main__":
+    main()

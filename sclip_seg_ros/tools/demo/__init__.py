@@ -1,0 +1,1 @@
+"""The main job, end to end: camera, node and consumer in three processes, checked and pictured."""

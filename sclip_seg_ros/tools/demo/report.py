@@ -1,0 +1,129 @@
+"""Check what the demo recorded, measure it, and make pictures of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sclip_seg_ros.tools.demo.footage import Footage
+from sclip_seg_ros.tools.metrics import IouMeter
+
+SHEET_WIDTH = 400   # pixels, one picture of the contact sheet
+CONFIDENCE_MAP = cv2.COLORMAP_VIRIDIS
+
+
+def write_report(footage: Footage, output: Path, before: list[str]) -> dict:
+    """Write summary.json, overlays, a contact sheet and an animation; return the summary."""
+    work = output / "work"
+    recording = json.loads((work / "recording.json").read_text())
+    stamps = json.loads((work / "stamps.json").read_text())
+    labels, confidences, overlays = (np.load(work / f"{name}.npz")
+                                     for name in ("labels", "confidences", "overlays"))
+    frame_of = {str(stamp): index for index, stamp in enumerate(stamps)}
+    versions = {stamp: version for stamp, version in recording["versions"].items()
+                if stamp in labels.files}
+    names = recording["vocabularies"]
+    summary = {
+        "model": recording["model"],
+        "device": recording["device"],
+        "frames_published": len(stamps),
+        "frames_received": recording["frames_received"],
+        "frames_labelled": len(labels.files),
+        "frames_dropped": recording["frames_dropped"],
+        "latency_ms": _percentiles(recording["total_ms"].values()),
+        "capture_to_label_ms": _percentiles(recording["delays_ms"].values()),
+        "stage_ms": _mean_stages(recording["stage_ms"].values()),
+        "vocabulary_versions": sorted(set(versions.values())),
+        "vocabularies": names,
+        "vocabulary_changed": recording["change_accepted"] is True
+        and len(set(versions.values())) == 2,
+        "stamps_matched": bool(labels.files) and all(stamp in frame_of for stamp in labels.files),
+        "ids_within_vocabulary": _ids_within(labels, versions, names),
+    }
+    if footage.masks is not None:
+        summary.update(_quality(footage, labels, versions, names, frame_of))
+    shown = _choose(labels.files, versions, overlays.files)
+    summary["images"] = _pictures(output, footage, overlays, confidences, frame_of, shown, before)
+    (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    _print(summary, output)
+    return summary
+
+
+def _percentiles(values) -> dict[str, float]:
+    values = np.array(list(values) or [np.nan])
+    return {f"p{q}": round(float(np.percentile(values, q)), 1) for q in (50, 95, 99)}
+
+
+def _mean_stages(frames) -> dict[str, float]:
+    frames = list(frames)
+    stages = {stage: None for frame in frames for stage in frame}
+    return {stage: round(float(np.mean([f.get(stage, 0.0) for f in frames])), 1)
+            for stage in stages}
+
+
+def _ids_within(labels, versions: dict[str, int], names: dict[str, list[str]]) -> bool:
+    """Tell whether no label image carries an id that its vocabulary's version lacks."""
+    return all(np.all((labels[stamp] < len(names[str(version)])) | (labels[stamp] == 255))
+               for stamp, version in versions.items())
+
+
+def _quality(footage: Footage, labels, versions, names, frame_of) -> dict[str, float]:
+    """Measure mIoU against the rendered masks, of all frames and of each vocabulary."""
+    meters: dict[int, IouMeter] = {}
+    for stamp, version in versions.items():
+        words = names[str(version)]
+        truth = footage.truth(frame_of[stamp], words)
+        meters.setdefault(version, IouMeter()).add(labels[stamp], truth, words)
+    by_version = {str(version): round(meter.mean(), 4) for version, meter in meters.items()}
+    weights = [sum(v == version for v in versions.values()) for version in meters]
+    miou = np.average([meter.mean() for meter in meters.values()], weights=weights)
+    return {"miou": round(float(miou), 4), "miou_by_version": by_version}
+
+
+def _choose(stamps: list[str], versions: dict[str, int], overlays: list[str]) -> list[str]:
+    """Pick the pictures to show: two frames before the change and two after it."""
+    shown = []
+    for version in sorted(set(versions.values())):
+        own = sorted((s for s in stamps if versions.get(s) == version and s in overlays), key=int)
+        shown += [own[len(own) // 4], own[3 * len(own) // 4]] if own else []
+    return shown
+
+
+def _pictures(output: Path, footage: Footage, overlays, confidences, frame_of, shown: list[str],
+              before: list[str]) -> list[str]:
+    written = []
+    columns = []
+    for number, stamp in enumerate(shown):
+        when = "before" if number < len(shown) / 2 else "after"
+        name = f"overlay_{when}_{number % 2 + 1}.png"
+        _write(output / name, overlays[stamp])
+        written.append(name)
+        confidence = cv2.applyColorMap(confidences[stamp], CONFIDENCE_MAP)[..., ::-1] \
+            if stamp in confidences.files else np.zeros_like(overlays[stamp])
+        columns.append(np.vstack([_fit(picture) for picture in
+                                  (footage.frames[frame_of[stamp]], overlays[stamp], confidence)]))
+    if columns:
+        _write(output / "contact_sheet.png", np.hstack(columns))
+        written.append("contact_sheet.png")
+    return written
+
+
+def _fit(picture: np.ndarray) -> np.ndarray:
+    height = round(picture.shape[0] * SHEET_WIDTH / picture.shape[1])
+    return cv2.resize(picture, (SHEET_WIDTH, height), interpolation=cv2.INTER_AREA)
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    cv2.imwrite(str(path), np.ascontiguousarray(picture[..., ::-1]))
+
+
+def _print(summary: dict, output: Path) -> None:
+    latency = summary["latency_ms"]
+    print(f"demo: {summary['frames_labelled']} of {summary['frames_published']} frames labelled, "
+          f"{summary['frames_dropped']} dropped; latency p50 {latency['p50']} ms, "
+          f"p95 {latency['p95']} ms; mIoU {summary.get('miou', 'n/a')}; "
+          f"vocabulary versions {summary['vocabulary_versions']}")
+    print(f"demo: pictures and summary.json are in {output}/")
