@@ -37,7 +37,7 @@ def held_out_scene(index: int, pairs: str = "any"):
     """
     rng = np.random.default_rng((SEED, index))
     scene = render(sample_scene(rng, pairs=pairs), HEIGHT, WIDTH, noise_rng=rng)
-    words = [*scene.phrases, *distractors(scene.phrases, DISTRACTORS, rng)]
+    words = [*scene.phrases, *distractors(scene.phrases, DISTRACTORS, rng, pairs="any")]
     return scene, [words[i] for i in rng.permutation(len(words))]
 
 
