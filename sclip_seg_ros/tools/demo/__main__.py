@@ -13,7 +13,7 @@ from sclip_seg_ros.tools.demo.footage import read_footage, render_footage
 from sclip_seg_ros.tools.demo.report import write_report
 from sclip_seg_ros.tools.demo.run import DemoError, run_processes
 
-SCENE_SEED = 11
+SCENE_SEED = 12
 STREET = ["road", "building", "sky", "tree", "car"]
 STREET_FINER = ["road", "pavement|sidewalk", "building", "sky", "tree", "car", "person|pedestrian",
                 "bicyclist", "pole", "sign"]

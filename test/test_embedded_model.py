@@ -1,0 +1,69 @@
+"""The embedded model finds what it is asked for, also pairs that it never saw."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.tools.evaluate_embedded_model import (
+    evaluate,
+    held_out_phrases,
+    held_out_scene,
+)
+from sclip_seg_ros.tools.scenes import HELD_OUT_PAIRS
+from sclip_seg_ros.tools.training.queries import sample_queries, training_pairs
+
+SCENES = 16  # of the 100 that the README's figures come from
+
+
+@pytest.fixture(scope="module")
+def segmentor():
+    return SCLIPSegmentor()
+
+
+def test_weights_ship_within_16_megabytes():
+    weights = EMBEDDED_FOLDER / "open_clip_model.safetensors"
+    assert 1e6 < weights.stat().st_size <= 16e6
+
+
+def test_model_card_states_the_shipped_weights():
+    card = (EMBEDDED_FOLDER / "README.md").read_text()
+    facts = json.loads((EMBEDDED_FOLDER / "evaluation.json").read_text())
+    for key in ("miou", "miou_held_out_pairs"):
+        assert f"{facts[key]:.3f}" in card
+
+
+def test_miou_over_held_out_scenes(segmentor):
+    assert evaluate(segmentor, SCENES, "any").mean() >= 0.50
+
+
+def test_miou_over_pairs_never_seen(segmentor):
+    assert evaluate(segmentor, SCENES, "held-out").mean(held_out_phrases()) >= 0.35
+
+
+def test_training_neither_shows_nor_names_a_held_out_pair():
+    assert not set(training_pairs()) & HELD_OUT_PAIRS
+    scene, _ = held_out_scene(0, "training")
+    queries = sample_queries([scene.things], np.random.default_rng(0), distractors=1000)
+    assert not held_out_phrases() & set(queries.words)
+
+
+def test_asking_by_noun_finds_the_same_thing_as_asking_by_phrase(segmentor):
+    agreements = []
+    for index in range(6):
+        scene, _ = held_out_scene(index, "any")
+        nouns = sorted({thing.noun for thing in scene.things})
+        truth = np.array([nouns.index(thing.noun) for thing in scene.things])[scene.mask]
+        agreements.append(np.mean(segmentor.segment(scene.image, nouns) == truth))
+    assert np.mean(agreements) >= 0.80
+
+
+def test_a_word_changes_what_a_pixel_is_called(segmentor):
+    scene, _ = held_out_scene(1, "any")
+    by_phrase = segmentor.segment(scene.image, scene.phrases)
+    by_colour = segmentor.segment(scene.image, sorted({p.split()[0] + " object"
+                                                       for p in scene.phrases}))
+    assert len(np.unique(by_phrase)) > 2
+    assert len(np.unique(by_colour)) > 2
