@@ -13,7 +13,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).resolve().parent
 PACKAGE = "sclip_seg_ros"
 
-# One line a program: "sclip-demo = sclip_seg_ros.tools.demo:main".
+# One line a program: "sclip-demo = sclip_seg_ros.tools.demo.__main__:main".
 CONSOLE_SCRIPTS: list[str] = []
 
 EXTRAS = {
