@@ -48,7 +48,7 @@ setup(
     # models/resources.py finds them there.
     package_dir={f"{PACKAGE}.config": "config"},
     package_data={
-        f"{PACKAGE}.config": ["*.yaml", "*.rviz", "*/*.yaml"],
+        f"{PACKAGE}.config": ["*.yaml", "*.rviz", "*/*.yaml", "*/*.txt"],
         f"{PACKAGE}.models": ["embedded/*.safetensors", "embedded/*.json", "embedded/*.md"],
     },
     install_requires=read_requirements(),

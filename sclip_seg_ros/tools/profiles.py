@@ -1,0 +1,176 @@
+"""Read profiles (published settings with their classes) and vocabularies from config/ files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sclip_seg_ros.models.resources import config_folders, config_path
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.vocabulary import validate_classes
+
+_KEYS = ("vocabulary", "background", "settings", "methods")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a data set is segmented with.
+
+    Attributes:
+        name: of the profile, e.g. ``"voc21"``.
+        method: whose settings these are, e.g. ``"sclip"``.
+        settings: ready for a segmentor.
+        classes: one string a class in the order of the ids, synonyms separated by ``|``.
+        background: name of the background class, empty where there is none.
+    """
+
+    name: str
+    method: str
+    settings: SegmentorSettings
+    classes: tuple[str, ...]
+    background: str
+
+
+def profile_names() -> list[str]:
+    """Return the names of the installed profiles, sorted."""
+    return sorted({path.stem for folder in config_folders()
+                   for path in (folder / "profiles").glob("*.yaml")})
+
+
+def load_profile(name: str, method: str = "sclip") -> Profile:
+    """Load an installed profile, e.g. ``load_profile("voc21", "naclip")``.
+
+    Raises:
+        ValueError: an unknown profile, method or key, or a value that the settings refuse.
+    """
+    if name not in profile_names():
+        raise ValueError(f"profile '{name}' does not exist; choose one of "
+                         f"{', '.join(profile_names())}, or read a file with read_profile")
+    return read_profile(config_path(f"profiles/{name}.yaml"), method)
+
+
+def read_profile(path: str | Path, method: str = "sclip") -> Profile:
+    """Read a profile of your own; its ``vocabulary`` is a path relative to the file.
+
+    Raises:
+        FileNotFoundError: the file or its vocabulary does not exist.
+        ValueError: an unknown method or key, or a value that the settings refuse.
+    """
+    path = Path(path)
+    content = _yaml_mapping(path)
+    for key in content:
+        if key not in _KEYS:
+            raise ValueError(f"{path}: key '{key}' is unknown; a profile has {', '.join(_KEYS)}")
+    content = {"background": "", **content}
+    for key, kind in (("vocabulary", str), ("background", str), ("methods", Mapping)):
+        if not isinstance(content.get(key), kind):
+            raise ValueError(f"{path}: '{key}' is missing or no {_kind_name(kind)}; correct it")
+    methods = content["methods"]
+    if method not in methods:
+        raise ValueError(f"{path}: method '{method}' is not in the profile; choose one of "
+                         f"{', '.join(methods)}")
+    background = content["background"]
+    classes = read_vocabulary(path.parent / content["vocabulary"])
+    try:
+        changes = {**_changes(content.get("settings")), **_changes(methods[method])}
+        settings = SegmentorSettings().with_changes(**changes)
+        validate_classes(classes, background)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Profile(path.stem, method, settings, tuple(classes), background)
+
+
+def read_vocabulary(path: str | Path) -> list[str]:
+    """Read a vocabulary file: one class a line, synonyms separated by ``,`` or ``|``.
+
+    ``#`` starts a comment, blank lines do not count.
+
+    Returns:
+        One string a class, synonyms separated by ``|``, as a segmentor takes them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no UTF-8 text, or holds no usable list of classes.
+    """
+    path = Path(path)
+    classes = []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        line = line.partition("#")[0]
+        if not line.strip():
+            continue
+        words = [" ".join(word.split()) for word in line.replace(",", "|").split("|")]
+        if not all(words):
+            raise ValueError(f"{path}, line {number}: '{line.strip()}' has a blank synonym; "
+                             "write e.g. 'person, pedestrian'")
+        classes.append("|".join(words))
+    try:
+        validate_classes(classes)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return classes
+
+
+def _changes(section: Any) -> dict[str, Any]:
+    """Turn a section of a profile into arguments of ``SegmentorSettings.with_changes``."""
+    if section is None:
+        return {}
+    if not isinstance(section, Mapping):
+        raise ValueError(f"'{section}' stands where settings belong; write 'name: value' lines")
+    known, changes = asdict(SegmentorSettings()), {}
+    for name, value in section.items():
+        if name not in known:
+            raise ValueError(f"setting '{name}' does not exist; see SegmentorSettings")
+        if not isinstance(known[name], dict):
+            changes[name] = _typed(name, value, known[name])
+            continue
+        if not isinstance(value, Mapping):
+            raise ValueError(f"setting '{name}: {value}' is no group of settings; write "
+                             f"'{name}: {{{next(iter(known[name]))}: ...}}'")
+        for inner, inner_value in value.items():
+            if inner not in known[name]:
+                raise ValueError(f"setting '{name}.{inner}' does not exist; it has "
+                                 f"{', '.join(known[name])}")
+            changes[f"{name}__{inner}"] = _typed(f"{name}.{inner}", inner_value,
+                                                 known[name][inner])
+    return changes
+
+
+def _typed(name: str, value: Any, default: Any) -> Any:
+    """Return a YAML value as the type of the setting's default, or refuse it."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(_typed(name, item, default[0]) for item in value)
+    if type(value) is not type(default):
+        raise ValueError(f"setting '{name}: {value}' is a {_kind_name(type(value))}; give a "
+                         f"{_kind_name(type(default))}")
+    return value
+
+
+def _kind_name(kind: type) -> str:
+    names = {str: "text", bool: "true or false", int: "whole number", float: "number",
+             tuple: "list", list: "list", dict: "group", Mapping: "group"}
+    return names.get(kind, kind.__name__)
+
+
+def _yaml_mapping(path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(_text(path))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no valid YAML ({error}); correct it") from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds no 'name: value' lines; see config/profiles for examples")
+    return content
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise FileNotFoundError(f"file '{path}' does not exist; check its path")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text ({error}); save it as UTF-8") from error
