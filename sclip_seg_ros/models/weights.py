@@ -35,9 +35,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     for wrapper in ("state_dict", "model"):
         if isinstance(state.get(wrapper), Mapping):
             state = dict(state[wrapper])
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"'{path}' holds no plain table of tensors; save the model's "
-                           "state_dict() and give that file")
+    _refuse_other_than_tensors(state, path)
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
@@ -74,18 +72,41 @@ def _read_torch(path: Path) -> dict:
     if _is_torchscript(path):
         raise WeightsError(f"'{path}' is a TorchScript archive, which carries code; save its "
                            "state_dict() as safetensors once and give that file")
+    if not _looks_like_torch(path):
+        raise _broken(path, ValueError("neither a zip archive nor a pickle"))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(f"'{path}' holds more than tensors and was not loaded, because that "
                            "could run code; save its state_dict() as safetensors") from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise WeightsError(f"'{path}' is cut short or no torch file ({error}); "
-                           "copy it again") from error
+    except Exception as error:  # the unpickler answers a broken file with any of a dozen types
+        raise _broken(path, error) from error
     if not isinstance(state, Mapping):
         raise WeightsError(f"'{path}' holds a {type(state).__name__} where a state dict belongs; "
                            "save the model's state_dict()")
     return dict(state)
+
+
+def _broken(path: Path, error: Exception) -> WeightsError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return WeightsError(f"'{path}' is cut short or no torch file ({reason}); copy it again")
+
+
+def _refuse_other_than_tensors(state: Mapping, path: Path) -> None:
+    if not state:
+        raise WeightsError(f"'{path}' is an empty table; save the model's state_dict() and give "
+                           "that file")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise WeightsError(f"'{path}' holds no plain table of tensors (its entry {name!r} is "
+                               f"of type {type(value).__name__}); save the model's state_dict() "
+                               "and give that file")
+
+
+def _looks_like_torch(path: Path) -> bool:
+    """Tell by the first bytes, because torch reports any other file as possibly malicious."""
+    with open(path, "rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80"))
 
 
 def _is_torchscript(path: Path) -> bool:
