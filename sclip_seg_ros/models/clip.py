@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,13 @@ RANDOM = "random"
 DENSE_LOGIT_SCALE = 40.0  # SCLIP's for data without a background class; CLIP's own 100 is too sharp
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 
-# Families trained with QuickGELU; their files do not say so (open_clip issue 771).
-_QUICK_GELU_ORIGIN = re.compile(r"openai|metaclip|dfn", re.IGNORECASE)
+_QUICK = "-quickgelu"
+_CONFIG = "open_clip_config.json"
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+# Families trained with QuickGELU; their files do not say so. MetaCLIP 2, MetaCLIP "altogether"
+# and DFN "39B" went back to GELU.
+_QUICK_GELU_ORIGIN = re.compile(r"openai|metaclip(?!2|.*altogether)|dfn[25]b(?!.*39b)",
+                                re.IGNORECASE)
 
 _log = logging.getLogger(__name__)
 
@@ -68,32 +74,64 @@ def load_clip(model: str = EMBEDDED, pretrained: str = "", device: str = "cpu",
         WeightsError: unknown architecture or tag, weights out of reach, or a file that does not
             fit the architecture. The message names the remedy.
     """
-    if model == EMBEDDED:
-        model = f"local-dir:{EMBEDDED_FOLDER}"
-        loaded = _load_bundle(model, pretrained, cache_dir, name=EMBEDDED)
-    elif ":" in model:
-        loaded = _load_bundle(model, pretrained, cache_dir, name=model)
+    source = _source(model)
+    if ":" in source:
+        network, name = _load_bundle(source, model, pretrained, cache_dir)
     else:
-        loaded = _load_named(model.replace("/", "-"), pretrained or "openai", cache_dir)
-    network, name = loaded
+        network, name = _load_named(source, pretrained or "openai", cache_dir)
     network = network.to(device).eval().requires_grad_(False)
     preprocess = open_clip.get_model_preprocess_cfg(network)
     # The embedded model was trained through the dense head: its own temperature is right.
     scale = float(network.logit_scale.exp()) if name == EMBEDDED else DENSE_LOGIT_SCALE
-    return ClipModel(model=network, tokenize=open_clip.get_tokenizer(model),
+    return ClipModel(model=network, tokenize=_tokenizer(source, name, cache_dir),
                      mean=tuple(preprocess["mean"]), std=tuple(preprocess["std"]), name=name,
                      logit_scale=scale)
 
 
-def _load_bundle(model: str, pretrained: str, cache_dir: str | None,
-                 name: str) -> tuple[nn.Module, str]:
+def _source(model: str) -> str:
+    """Spell a model as open_clip does: an architecture, or a scheme and a place."""
+    if model == EMBEDDED:
+        return f"local-dir:{EMBEDDED_FOLDER}"
+    scheme, colon, place = model.partition(":")
+    if not colon:
+        return model.replace("/", "-")
+    if scheme not in ("hf-hub", "local-dir") or not place:
+        raise WeightsError(f"model '{model}' is unknown; write 'hf-hub:<org>/<repo>', "
+                           "'local-dir:<folder>', or an architecture such as 'ViT-B/16'")
+    return f"local-dir:{Path(place).expanduser()}" if scheme == "local-dir" else model
+
+
+def _load_bundle(source: str, name: str, pretrained: str,
+                 cache_dir: str | None) -> tuple[nn.Module, str]:
     """Load an architecture that brings its own weights along (a folder or a hub repository)."""
-    if pretrained == RANDOM:
-        return _random(model, name)
-    if pretrained:
+    if pretrained and pretrained != RANDOM:
         raise WeightsError(f"model '{name}' brings its own weights, so pretrained='{pretrained}' "
                            "cannot apply; leave pretrained empty or name an architecture")
-    return _create(model, None, cache_dir, name), name
+    scheme, _, place = source.partition(":")
+    if scheme == "local-dir" and not (Path(place) / _CONFIG).is_file():
+        raise WeightsError(f"model '{name}' has no '{place}/{_CONFIG}'; give a folder saved by "
+                           "open_clip")
+    if pretrained == RANDOM:
+        return _random(source, name)
+    if scheme == "local-dir":
+        return _load_folder(Path(place), source, name), name
+    return _download(source, None, cache_dir, name), name
+
+
+def _load_folder(folder: Path, source: str, name: str) -> nn.Module:
+    """Load the configuration and the weights in a folder."""
+    # open_clip's own names first: a folder may hold another library's weights beside them.
+    files = sorted((file for file in folder.iterdir() if file.suffix in _WEIGHT_SUFFIXES),
+                   key=lambda file: (not file.name.startswith("open_clip"),
+                                     file.suffix != ".safetensors", file.name))
+    if not files:
+        remedy = ("install the package again, or train it with 'python -m "
+                  "sclip_seg_ros.tools.train_embedded_model'") if name == EMBEDDED else \
+            "put open_clip_model.safetensors there"
+        raise WeightsError(f"model '{name}' has no weights in '{folder}'; {remedy}")
+    network = _build(source, name)
+    _fit(network, read_state_dict(files[0]), files[0])
+    return network
 
 
 def _load_named(architecture: str, pretrained: str, cache_dir: str | None) -> tuple[nn.Module, str]:
@@ -101,39 +139,40 @@ def _load_named(architecture: str, pretrained: str, cache_dir: str | None) -> tu
     if open_clip.get_model_config(architecture) is None:
         raise WeightsError(f"model '{architecture}' is unknown; choose '{EMBEDDED}' or one of "
                            "open_clip.list_models(), e.g. 'ViT-B/16'")
-    name = f"{architecture}/{pretrained}"
     if pretrained == RANDOM:
-        return _random(architecture, name)
-    if pretrained in open_clip.list_pretrained_tags_by_model(architecture):
+        return _random(architecture, architecture)
+    if get_pretrained_cfg(architecture, pretrained):
         quick = bool(get_pretrained_cfg(architecture, pretrained).get("quick_gelu", False))
-        return _create(architecture, pretrained, cache_dir, name, quick), name
-    if Path(pretrained).expanduser().suffix or "/" in pretrained:
-        return _load_file(architecture, Path(pretrained).expanduser())
+        name = f"{_with_activation(architecture, quick)}/{pretrained}"
+        return _download(architecture, pretrained, cache_dir, name, quick), name
+    path = Path(pretrained).expanduser()
+    if path.suffix or "/" in pretrained or path.is_file():
+        return _load_file(architecture, path)
     tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
     raise WeightsError(f"pretrained '{pretrained}' is neither a file nor a tag of "
-                       f"'{architecture}' (its tags: {tags})")
+                       f"'{architecture}'; give a path, or one of its tags ({tags})")
 
 
 def _load_file(architecture: str, path: Path) -> tuple[nn.Module, str]:
     state = read_state_dict(path)
     quick = bool(_QUICK_GELU_ORIGIN.search(path.name))
-    if not quick and "quickgelu" not in architecture and _has_quick_gelu_twin(architecture):
+    name = f"{_with_activation(architecture, quick)}/{path.name}"
+    if not quick and not architecture.endswith(_QUICK) and _has_quick_gelu_twin(architecture):
         _log.warning("'%s' is loaded into '%s' with GELU; if these are OpenAI or MetaCLIP "
-                     "weights, name the model '%s-quickgelu'", path, architecture, architecture)
-    network = open_clip.create_model(architecture, pretrained=None, force_quick_gelu=quick,
-                                     pretrained_text=False, load_weights=False)
+                     "weights, name the model '%s'", path, architecture, architecture + _QUICK)
+    network = _build(architecture, name, quick)
     _fit(network, state, path)
-    return network, f"{architecture}/{path.name}"
+    return network, name
 
 
 def _fit(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
     """Load a state dict into a network, or name the first tensors that do not fit."""
     wanted = network.state_dict()
-    problems = [f"{key} is missing" for key in wanted if key not in state]
+    problems = [f"{key} has shape {tuple(state[key].shape)}, not {tuple(value.shape)}"
+                for key, value in wanted.items()
+                if key in state and state[key].shape != value.shape]
+    problems += [f"{key} is missing" for key in wanted if key not in state]
     problems += [f"{key} is unknown" for key in state if key not in wanted]
-    problems += [f"{key} has shape {tuple(state[key].shape)}, not {tuple(value.shape)}"
-                 for key, value in wanted.items()
-                 if key in state and state[key].shape != value.shape]
     if problems:
         shown = "; ".join(problems[:4]) + (" ..." if len(problems) > 4 else "")
         raise WeightsError(f"'{path}' does not fit the model ({shown}); name the architecture "
@@ -141,28 +180,68 @@ def _fit(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None
     network.load_state_dict(state)
 
 
-def _create(model: str, pretrained: str | None, cache_dir: str | None, name: str,
-            quick_gelu: bool = False) -> nn.Module:
-    """Create a model with weights, turning open_clip's errors into one that says what to do."""
+def _random(source: str, name: str) -> tuple[nn.Module, str]:
+    _log.warning("'%s' has RANDOM weights, as asked: its labels mean nothing", name)
+    return _build(source, name), f"{name}/{RANDOM}"
+
+
+def _build(source: str, name: str, quick_gelu: bool = False) -> nn.Module:
+    """Create a model whose weights the caller fills in, or leaves at random on purpose."""
     try:
-        return open_clip.create_model(model, pretrained=pretrained, cache_dir=cache_dir,
+        with _without_notice_of_random_weights():
+            return open_clip.create_model(source, load_weights=False, pretrained_text=False,
+                                          force_quick_gelu=quick_gelu)
+    except Exception as error:  # a broken configuration fails in as many ways as there are keys
+        raise WeightsError(f"model '{name}' cannot be built ({_first_line(error)}); check its "
+                           f"{_CONFIG}, or choose another model") from error
+
+
+def _download(source: str, pretrained: str | None, cache_dir: str | None, name: str,
+              quick_gelu: bool = False) -> nn.Module:
+    """Create a model with the hub's weights; its failures become one that says what to do."""
+    try:
+        return open_clip.create_model(source, pretrained=pretrained, cache_dir=cache_dir,
                                       force_quick_gelu=quick_gelu, require_pretrained=True,
                                       weights_only=True)
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # network, disk, unpickler and open_clip each raise their own kinds
         raise WeightsError(
             f"weights of '{name}' are out of reach ({_first_line(error)}); connect to the model "
             "hub once, or download the safetensors file elsewhere and give its path as "
             "'pretrained', or use model 'embedded', which needs no network") from error
 
 
-def _random(model: str, name: str) -> tuple[nn.Module, str]:
-    _log.warning("'%s' has RANDOM weights, as asked: its labels mean nothing", name)
-    network = open_clip.create_model(model, load_weights=False, pretrained_text=False)
-    return network, f"{name.removesuffix('/' + RANDOM)}/{RANDOM}"
+def _tokenizer(source: str, name: str,
+               cache_dir: str | None) -> Callable[[Sequence[str]], torch.Tensor]:
+    try:
+        return open_clip.get_tokenizer(source, cache_dir=cache_dir)
+    except Exception as error:
+        raise WeightsError(f"tokenizer of '{name}' is out of reach ({_first_line(error)}); connect "
+                           "to the model hub once, or choose a model with CLIP's own "
+                           "tokenizer, such as 'ViT-B/16'") from error
+
+
+@contextmanager
+def _without_notice_of_random_weights() -> Iterator[None]:
+    """Hold back open_clip's warning of random weights, which is wrong once a file fills them."""
+    def other(record: logging.LogRecord) -> bool:
+        return "initialized randomly" not in record.getMessage()
+
+    root = logging.getLogger()
+    root.addFilter(other)
+    try:
+        yield
+    finally:
+        root.removeFilter(other)
+
+
+def _with_activation(architecture: str, quick_gelu: bool) -> str:
+    """Name an architecture after the activation it runs with."""
+    plain = architecture.removesuffix(_QUICK)
+    return plain + _QUICK if quick_gelu or architecture != plain else plain
 
 
 def _has_quick_gelu_twin(architecture: str) -> bool:
-    return f"{architecture}-quickgelu" in open_clip.list_models()
+    return architecture + _QUICK in open_clip.list_models()
 
 
 def _first_line(error: Exception) -> str:
