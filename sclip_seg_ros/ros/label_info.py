@@ -1,0 +1,44 @@
+"""The vocabulary as vision_msgs/LabelInfo, which Nav2's semantic layer and others read."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Header
+
+from sclip_seg_ros.segmentation import Vocabulary
+
+DEFAULT_THRESHOLD = 0.5  # least confidence for consumers, where the node itself drops nothing
+
+
+class LabelInfoPublisher:
+    """Publish ``~/label_info`` where vision_msgs is installed, or say once that it is not."""
+
+    def __init__(self, node: Node) -> None:
+        """Create the latched publisher."""
+        self._publisher = None
+        try:
+            from vision_msgs.msg import LabelInfo, VisionClass
+        except ImportError as error:
+            node.get_logger().info(f"~/label_info is not published ({error}); install vision_msgs "
+                                   "for consumers that need it")
+            return
+        self._info, self._class = LabelInfo, VisionClass
+        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
+                         durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._publisher = node.create_publisher(LabelInfo, "~/label_info", qos)
+
+    def publish(self, vocabulary: Vocabulary, header: Header, threshold: float) -> None:
+        """Announce a vocabulary.
+
+        Args:
+            vocabulary: its ids and names.
+            header: of the first frame labelled with it.
+            threshold: probability below which pixels have no label, 0 = none.
+        """
+        if self._publisher is None:
+            return
+        classes = [self._class(class_id=index, class_name=name)
+                   for index, name in enumerate(vocabulary.names)]
+        self._publisher.publish(self._info(header=header, class_map=classes,
+                                           threshold=threshold or DEFAULT_THRESHOLD))

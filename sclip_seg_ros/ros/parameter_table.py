@@ -1,0 +1,172 @@
+"""Every parameter of the node: name, default, range, and what it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sclip_seg_ros.segmentation.settings import (
+    ATTENTIONS,
+    CONTRACTS,
+    CRF_BACKENDS,
+    INFERENCES,
+    PRECISIONS,
+    RESCLIP_VARIANTS,
+    SegmentorSettings,
+)
+
+IMAGE_TRANSPORTS = ("raw", "compressed")
+DEFAULT_CLASSES = ("floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup",
+                   "bowl", "cone", "bottle", "pyramid", "cylinder")
+
+_DEFAULTS = SegmentorSettings()
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One parameter.
+
+    Attributes:
+        name: of the parameter.
+        default: its value and, by it, its type.
+        description: for `ros2 param describe` and docs/parameters.md.
+        low, high: range of a number, both inclusive.
+        choices: allowed texts; empty where any will do.
+        fixed: read at start only.
+        setting: path in SegmentorSettings, e.g. ``"crf__iterations"``; empty for the node's own.
+    """
+
+    name: str
+    default: Any
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    fixed: bool = False
+    setting: str = ""
+
+
+def _setting(path: str, description: str, low: float | None = None, high: float | None = None,
+             choices: tuple[str, ...] = (), fixed: bool = False) -> Declaration:
+    """Declare a parameter after a setting, whose default it takes."""
+    default: Any = _DEFAULTS
+    for part in path.split("__"):
+        default = getattr(default, part)
+    if isinstance(default, tuple):
+        default = list(default)
+    return Declaration(path.replace("__", "_"), default, description, low, high, choices, fixed,
+                       path)
+
+
+VOCABULARY = (
+    Declaration("classes", list(DEFAULT_CLASSES),
+                "What to look for: a list of words or phrases, synonyms of one class separated by "
+                "'|' as in 'person|pedestrian'; one text 'floor,wall,person|pedestrian' will do "
+                "too. At most 254 classes. A change takes effect between two frames."),
+    Declaration("background", "",
+                "Name of the class that takes the pixels below probability_threshold; empty: they "
+                "stay unlabelled (255). Set it together with classes where both change."),
+    Declaration("vocabulary_file", "",
+                "Text file with one class a line, synonyms separated by ', ' or '|', comments "
+                "after '#'; a path, or a name in config/vocabularies such as 'cityscapes.txt'. "
+                "When set, it fills classes at start.", fixed=True),
+)
+
+MODEL = (
+    Declaration("model", "embedded",
+                "'embedded' (comes with the package, knows a small rendered world), or any ViT of "
+                "open_clip, e.g. 'ViT-B/16'.", fixed=True),
+    Declaration("pretrained", "",
+                "Weights of the model: a tag of open_clip ('openai', 'metaclip_400m'), the path of "
+                "a safetensors or torch file; empty: 'openai' for a named model.", fixed=True),
+    Declaration("device", "auto",
+                "Torch device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1'.",
+                fixed=True),
+    _setting("precision", "Arithmetic of the image tower; auto: fp32 on the CPU, bf16 or fp16 on "
+             "CUDA.", choices=PRECISIONS, fixed=True),
+    Declaration("cache_dir", "", "Folder for downloaded weights; empty: open_clip's own.",
+                fixed=True),
+)
+
+FEATURES = (
+    _setting("attention", "Rule of the last block's self-attention.", choices=ATTENTIONS),
+    _setting("residual", "Keep the last block's residual and feed-forward network."),
+    _setting("naclip_sigma", "Width of NACLIP's neighbourhood in patches.", 0.001, 1000.0),
+    _setting("inference", "'slide': overlapping windows; 'whole': the image in one forward.",
+             choices=INFERENCES),
+    _setting("short_side", "Pixels; a larger image is shrunk to it before it is labelled, a "
+             "smaller one is never enlarged.", 16, 4096),
+    _setting("antialias", "Low-pass filter when shrinking."),
+    _setting("crop", "Side of a window in pixels.", 16, 4096),
+    _setting("stride", "Step between windows in pixels, at most crop.", 1, 4096),
+    _setting("window_batch", "Windows in one forward at most; less needs less memory.", 1, 4096),
+)
+
+DECISION = (
+    _setting("logit_scale", "Inverse softmax temperature; 0: the model's own.", 0.0, 1000.0),
+    _setting("probability_threshold", "Pixels whose best class is less probable become background "
+             "or unlabelled.", 0.0, 1.0),
+    _setting("area_threshold", "Share of the foreground that a class must cover to be kept.",
+             0.0, 1.0),
+)
+
+STAGES = (
+    _setting("use_loftup", "Enlarge features with LoftUp; loads its weights when first switched "
+             "on."),
+    _setting("loftup__adaptive", "Choose LoftUp's factor from the grid's size."),
+    _setting("loftup__factor", "Enlargement where it is not adaptive.", 1.0, 16.0),
+    _setting("loftup__contract", "Features that LoftUp is fed: 'value', 'attended', or as it was "
+             "trained.", choices=CONTRACTS),
+    _setting("loftup__source", "LoftUp's weights: 'hub', 'torch-hub', or the path of a "
+             "checkpoint.", fixed=True),
+    _setting("loftup__allow_fallback", "Enlarge bilinearly, with a warning and a mark in the "
+             "status, where LoftUp cannot be loaded."),
+    _setting("use_resclip", "ResCLIP: attention of earlier blocks, and a second pass with "
+             "feedback."),
+    _setting("resclip__variant", "As published, or as the project's design documents describe it.",
+             choices=RESCLIP_VARIANTS),
+    _setting("resclip__rcs", "Residual cross-correlation self-attention."),
+    _setting("resclip__sfr", "Semantic feedback refinement."),
+    _setting("resclip__rcs_temperature", "Temperature of the cross-correlation.", 0.001, 1000.0),
+    _setting("resclip__rcs_weight", "Weight of the cross-correlation.", 0.0, 1.0),
+    _setting("resclip__sfr_temperature", "Temperature of the feedback.", 0.001, 1000.0),
+    _setting("resclip__sfr_weight", "Weight of the feedback.", 0.0, 1.0),
+    _setting("resclip__sfr_threshold", "Probability below which the first pass gives label 0.",
+             0.0, 1.0),
+    _setting("resclip__sfr_logit_scale", "Inverse softmax temperature of the first pass.",
+             0.001, 1000.0),
+    _setting("resclip__documents_weight", "Variant 'documents': weight of the attended features.",
+             0.0, 1.0),
+    _setting("resclip__documents_temperature", "Variant 'documents': temperature.", 0.001, 1000.0),
+    _setting("resclip__documents_blend", "Variant 'documents': share of the finer scale.",
+             0.0, 1.0),
+    _setting("use_pamr", "Pixel-adaptive mask refinement of the scores."),
+    _setting("pamr__steps", "Iterations.", 0, 1000),
+    _setting("pamr__dilations", "Distances of the neighbours in pixels."),
+    _setting("use_densecrf", "Fully connected CRF at the camera's size; slow."),
+    _setting("crf__backend", "'pydensecrf', 'bilateral', or the first at hand.",
+             choices=CRF_BACKENDS),
+    _setting("crf__iterations", "Iterations.", 0, 1000),
+    _setting("crf__gaussian_sxy", "Smoothness: radius in pixels.", 0.001, 1000.0),
+    _setting("crf__gaussian_compat", "Smoothness: weight.", 0.0, 1000.0),
+    _setting("crf__bilateral_sxy", "Appearance: radius in pixels.", 0.001, 1000.0),
+    _setting("crf__bilateral_srgb", "Appearance: difference in grey levels.", 0.001, 1000.0),
+    _setting("crf__bilateral_compat", "Appearance: weight.", 0.0, 1000.0),
+)
+
+NODE = (
+    Declaration("image_transport", "raw",
+                "'raw': sensor_msgs/Image on image_raw; 'compressed': sensor_msgs/CompressedImage "
+                "(JPEG, PNG) on image_raw/compressed.", choices=IMAGE_TRANSPORTS, fixed=True),
+    Declaration("lazy", True, "Compute nothing while nobody listens to any output."),
+    Declaration("overlay_alpha", 0.5, "Share of the class colours in the overlay.", 0.0, 1.0),
+    Declaration("overlay_legend", True, "Draw the names of the classes present into the overlay."),
+    Declaration("latency_budget_ms", 0.0,
+                "Milliseconds from a frame's arrival to its last output; 0: none. In this version "
+                "the budget is measured and a miss is reported in the status and the diagnostics; "
+                "quality is not lowered to keep it.", 0.0, 60000.0),
+)
+
+GROUPS = {"Vocabulary": VOCABULARY, "Model": MODEL, "Features": FEATURES, "Decision": DECISION,
+          "Stages": STAGES, "Node": NODE}
+DECLARATIONS = {entry.name: entry for group in GROUPS.values() for entry in group}

@@ -1,0 +1,169 @@
+"""Declare the node's parameters, and turn their values into one checked, immutable object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from sclip_seg_ros.models.resources import config_path
+from sclip_seg_ros.ros.parameter_table import DECLARATIONS, Declaration
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.vocabulary import validate_classes
+from sclip_seg_ros.tools.profiles import read_vocabulary
+
+
+@dataclass(frozen=True)
+class NodeOptions:
+    """What the parameters say, checked; a frame is worked on with one such object.
+
+    Attributes:
+        classes: one string a class, synonyms separated by ``|``.
+        background: name of the background class, empty for none.
+        settings: how images become labels.
+        overlay_alpha: share of the colours in the overlay.
+        overlay_legend: whether the overlay names the classes.
+        latency_budget_ms: milliseconds, 0 = none.
+        lazy: whether to compute nothing while nobody listens.
+        values: the parameters' own values, by name.
+    """
+
+    classes: tuple[str, ...]
+    background: str
+    settings: SegmentorSettings
+    overlay_alpha: float
+    overlay_legend: bool
+    latency_budget_ms: float
+    lazy: bool
+    values: Mapping[str, Any]
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> NodeOptions:
+        """Check parameter values together.
+
+        Raises:
+            ValueError: one sentence that names the value and the remedy.
+        """
+        for name, value in values.items():
+            _check_choice(DECLARATIONS[name], value)
+        classes = parse_classes(values["classes"])
+        validate_classes(classes, values["background"])
+        settings = SegmentorSettings().with_changes(**{
+            entry.setting: tuple(values[name]) if isinstance(entry.default, list) else values[name]
+            for name, entry in DECLARATIONS.items() if entry.setting})
+        return cls(classes, values["background"], settings, values["overlay_alpha"],
+                   values["overlay_legend"], values["latency_budget_ms"], values["lazy"],
+                   dict(values))
+
+
+def declare_parameters(node: Node) -> NodeOptions:
+    """Declare every parameter on a node, let a vocabulary file fill ``classes``, and check all.
+
+    Raises:
+        ValueError: a value that cannot be used, or an unreadable vocabulary file.
+        rclpy.exceptions.ParameterException: a value of the wrong type or out of its range.
+    """
+    for entry in DECLARATIONS.values():
+        node.declare_parameter(entry.name, entry.default, descriptor_of(entry))
+    file = node.get_parameter("vocabulary_file").value
+    if file:
+        classes = read_vocabulary(find_vocabulary(file))
+        node.set_parameters([Parameter("classes", value=classes)])
+        node.get_logger().info(f"{len(classes)} classes read from '{file}'")
+    return NodeOptions.from_values(read_values(node))
+
+
+def warn_of_unknown(node: Node) -> None:
+    """Log a warning for each parameter given at start that the node does not have.
+
+    ROS ignores them without a word, so that a misspelt name would go unnoticed.
+    """
+    # rclpy offers no public way to ask for the overrides.
+    for name in getattr(node, "_parameter_overrides", {}):
+        if not node.has_parameter(name) and not name.startswith("qos_overrides."):
+            node.get_logger().warning(f"parameter '{name}' does not exist and is ignored; see "
+                                      "`ros2 param list`")
+
+
+def descriptor_of(entry: Declaration) -> ParameterDescriptor:
+    """Return the descriptor of a declaration."""
+    descriptor = ParameterDescriptor(description=entry.description, read_only=entry.fixed)
+    if entry.choices:
+        descriptor.additional_constraints = f"One of {', '.join(entry.choices)}."
+    # A list or one text: the launch command line can only give a text.
+    descriptor.dynamic_typing = entry.name == "classes"
+    if entry.low is None:
+        return descriptor
+    if isinstance(entry.default, float):
+        descriptor.floating_point_range = [FloatingPointRange(from_value=float(entry.low),
+                                                              to_value=float(entry.high))]
+    else:
+        descriptor.integer_range = [IntegerRange(from_value=int(entry.low),
+                                                 to_value=int(entry.high), step=1)]
+    return descriptor
+
+
+def read_values(node: Node) -> dict[str, Any]:
+    """Return the values of all declared parameters by name."""
+    return {name: _plain(node.get_parameter(name).value) for name in DECLARATIONS}
+
+
+def check_change(node: Node, changes: Iterable[Parameter]) -> SetParametersResult:
+    """Tell whether a change may be made; changes nothing.
+
+    Parameters that are not this project's are left to others.
+    """
+    changed = {change.name: _plain(change.value) for change in changes
+               if change.name in DECLARATIONS}
+    try:
+        if changed:
+            NodeOptions.from_values({**read_values(node), **changed})
+    except ValueError as error:
+        return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)
+
+
+def parse_classes(value: Any) -> tuple[str, ...]:
+    """Return classes from a list, or from one text with commas between the classes.
+
+    Raises:
+        ValueError: anything else, or an empty list.
+    """
+    if isinstance(value, str):
+        value = value.split(",") if value.strip() else []
+    if value is None or value == []:
+        raise ValueError("the list of classes is empty; name at least one thing to look for")
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError(f"classes={value!r} is no list of texts; give e.g. ['floor', 'wall']")
+    return tuple(" ".join(item.split()) for item in value)
+
+
+def find_vocabulary(name: str) -> Path:
+    """Return the path of a vocabulary file, given by path or by name in config/vocabularies.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(name).expanduser()
+    return path if path.is_file() or path.is_absolute() else config_path(f"vocabularies/{name}")
+
+
+def _plain(value: Any) -> Any:
+    """Return lists for the arrays that rclpy stores."""
+    return value if value is None or isinstance(value, (str, bool, int, float)) else list(value)
+
+
+def _check_choice(entry: Declaration, value: Any) -> None:
+    if entry.choices and value not in entry.choices:
+        raise ValueError(f"{entry.name}='{value}' is unknown; choose one of "
+                         f"{', '.join(entry.choices)}")

@@ -1,0 +1,121 @@
+"""The node's outputs: topics, quality of service, and what is only made while somebody listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
+from sclip_seg_ros.msg import Vocabulary as VocabularyMessage
+from sclip_seg_ros.ros.images import to_message
+from sclip_seg_ros.ros.label_info import LabelInfoPublisher
+from sclip_seg_ros.ros.messages import (
+    class_confidence_message,
+    probabilities_message,
+    vocabulary_message,
+)
+from sclip_seg_ros.ros.overlay import draw_overlay, legend_entries
+from sclip_seg_ros.ros.parameters import NodeOptions
+from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
+from sclip_seg_ros.segmentation.stopwatch import Stopwatch
+
+
+class Outputs:
+    """Publish a frame's results, every message with the frame's own header."""
+
+    def __init__(self, node: Node) -> None:
+        """Create the publishers.
+
+        Per-frame outputs are reliable with depth 1, which reaches best-effort and reliable
+        subscribers alike; ``qos_overrides`` parameters change that. The vocabulary is latched.
+        """
+        self._label = _frame_publisher(node, Image, "~/label")
+        self._confidence = _frame_publisher(node, Image, "~/confidence")
+        self._overlay = _frame_publisher(node, Image, "~/overlay")
+        self._classes = _frame_publisher(node, ClassConfidenceArray, "~/class_confidence")
+        self._probabilities = _frame_publisher(node, Image, "~/probabilities")
+        self._status = _frame_publisher(node, SegmentationStatus, "~/status")
+        latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
+                             durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._vocabulary = node.create_publisher(VocabularyMessage, "~/vocabulary", latched)
+        self._label_info = LabelInfoPublisher(node)
+        self._announced: tuple[int, bool] | None = None
+
+    @property
+    def topics(self) -> list[str]:
+        """Resolved names of the per-frame outputs."""
+        return [publisher.topic_name for publisher in self._per_frame]
+
+    @property
+    def wanted(self) -> bool:
+        """Tell whether anybody listens to anything that a frame makes."""
+        return any(publisher.get_subscription_count() for publisher in self._per_frame)
+
+    def announce(self, vocabulary: Vocabulary, threshold: float,
+                 header: Header | None = None) -> None:
+        """Publish a vocabulary unless that was done.
+
+        Args:
+            vocabulary: in force from now on.
+            threshold: the node's probability threshold.
+            header: of the first frame labelled with it; None before there is one. A frame's
+                header replaces the empty one of an earlier announcement.
+        """
+        version, with_frame = vocabulary.version, header is not None
+        if self._announced in ((version, True), (version, with_frame)):
+            return
+        self._vocabulary.publish(vocabulary_message(vocabulary, header or Header()))
+        self._label_info.publish(vocabulary, header or Header(), threshold)
+        self._announced = (version, with_frame)
+
+    def publish(self, image: np.ndarray, result: SegmentationResult, header: Header,
+                options: NodeOptions, watch: Stopwatch) -> None:
+        """Announce the vocabulary if it is new, then publish what somebody listens to."""
+        with watch.stage("publish"):
+            self.announce(result.vocabulary, options.settings.probability_threshold, header)
+            _offer(self._label, lambda: to_message(result.labels, "mono8", header))
+            _offer(self._confidence, lambda: to_message(result.confidence, "mono8", header))
+            _offer(self._classes, lambda: class_confidence_message(result, header))
+        if self._overlay.get_subscription_count():
+            with watch.stage("overlay"):
+                self._overlay.publish(_overlay_message(image, result, header, options))
+        if self._probabilities.get_subscription_count():
+            with watch.stage("probabilities"):
+                self._probabilities.publish(probabilities_message(result, header))
+
+    def publish_status(self, status: SegmentationStatus) -> None:
+        """Publish what the node did with a frame."""
+        self._status.publish(status)
+
+    @property
+    def _per_frame(self) -> tuple[Publisher, ...]:
+        return (self._label, self._confidence, self._overlay, self._classes, self._probabilities,
+                self._status)
+
+
+def _overlay_message(image: np.ndarray, result: SegmentationResult, header: Header,
+                     options: NodeOptions) -> Image:
+    legend = legend_entries(result.coverage, result.vocabulary.names) \
+        if options.overlay_legend else ()
+    picture = draw_overlay(image, result.labels, result.vocabulary.colours, options.overlay_alpha,
+                           legend)
+    return to_message(picture, "rgb8", header)
+
+
+def _frame_publisher(node: Node, kind: type, topic: str) -> Publisher:
+    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+    return node.create_publisher(kind, topic, qos, qos_overriding_options=QoSOverridingOptions
+                                 .with_default_policies())
+
+
+def _offer(publisher: Publisher, make: Callable[[], object]) -> None:
+    """Make and publish a message if somebody listens."""
+    if publisher.get_subscription_count():
+        publisher.publish(make())

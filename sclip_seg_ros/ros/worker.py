@@ -1,0 +1,79 @@
+"""One thread that works on the newest item and survives whatever the work throws at it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from sclip_seg_ros.ros.mailbox import Mailbox
+
+Item = TypeVar("Item")
+
+
+class Worker(Generic[Item]):
+    """Call a function on the newest item of a mailbox, in a thread of its own.
+
+    The thread is a daemon: a call that cannot be interrupted does not keep the process alive.
+    """
+
+    def __init__(self, name: str, work: Callable[[Item], None],
+                 on_error: Callable[[Exception], None], on_idle: Callable[[], None] | None = None,
+                 idle_seconds: float = 0.25) -> None:
+        """Prepare a worker; :meth:`start` starts it.
+
+        Args:
+            name: of the thread.
+            work: called with each item taken.
+            on_error: called in the thread with what ``work`` or ``on_idle`` raised.
+            on_idle: called in the thread when no item came for a while.
+            idle_seconds: that while.
+        """
+        self.mailbox: Mailbox[Item] = Mailbox()
+        self._work = work
+        self._on_error = on_error
+        self._on_idle = on_idle
+        self._idle_seconds = idle_seconds
+        self._busy_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> bool:
+        """Take no more items and wait for the current one; return whether the thread ended.
+
+        Args:
+            timeout: seconds to wait at most.
+        """
+        self.mailbox.close()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the current call has been running, 0 when there is none."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def _run(self) -> None:
+        while not self.mailbox.closed:
+            item = self.mailbox.take(self._idle_seconds if self._on_idle else None)
+            self._busy_since = time.monotonic()
+            try:
+                if item is not None:
+                    self._work(item)
+                elif self._on_idle and not self.mailbox.closed:
+                    self._on_idle()
+            except Exception as error:  # the next item may fare better
+                self._on_error(error)
+            finally:
+                self._busy_since = None
