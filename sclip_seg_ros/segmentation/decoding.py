@@ -60,7 +60,7 @@ def decode(scores: Tensor, query_class: Tensor, logit_scale: float, size: tuple[
     keep = None
     if area_threshold > 0:
         labels = torch.cat([band.argmax(0) for band in bands()])
-        keep = _large_enough(labels, int(query_class[-1]) + 1, background, area_threshold)
+        keep = large_enough(labels, int(query_class[-1]) + 1, background, area_threshold)
     decided = [decide(band, background, probability_threshold, keep) for band in bands()]
     labels, confidence = zip(*decided, strict=True)
     return torch.cat(labels), torch.cat(confidence)
@@ -105,7 +105,7 @@ def enlarged_bands(scores: Tensor, size: tuple[int, int]):
                           align_corners=False)[0]
 
 
-def _large_enough(labels: Tensor, classes: int, background: int | None,
+def large_enough(labels: Tensor, classes: int, background: int | None,
                   threshold: float) -> Tensor:
     """Tell which classes cover more than a share of the foreground; background always stays."""
     area = torch.bincount(labels.flatten(), minlength=classes).float()

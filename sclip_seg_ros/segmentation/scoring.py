@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -9,6 +11,7 @@ from torch.nn.functional import normalize
 from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.segmentation.attention import attention_rule
 from sclip_seg_ros.segmentation.backbone import DenseBackbone, feature_map
+from sclip_seg_ros.segmentation.contracts import FeatureContract
 from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from sclip_seg_ros.segmentation.resclip import resclip_tokens
 from sclip_seg_ros.segmentation.resclip_documents import (
@@ -19,6 +22,8 @@ from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
 from sclip_seg_ros.segmentation.upsampling import Upsampler
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+
+_log = logging.getLogger(__name__)
 
 
 class WindowScorer:
@@ -32,6 +37,7 @@ class WindowScorer:
         self._clip = clip
         self._settings = settings
         self._rule = attention_rule(settings.attention, settings.naclip_sigma)
+        self._warn_of_departures()
 
     def __call__(self, windows: Tensor, vocabulary: Vocabulary, watch: Stopwatch) -> Tensor:
         """Score windows against a vocabulary's words.
@@ -86,6 +92,17 @@ class WindowScorer:
             return False  # ResCLIP changes the attention, which bare values do not pass through
         contract = self._settings.loftup.contract
         return (self.upsampler.contract.layer if contract == "auto" else contract) == "value"
+
+    def _warn_of_departures(self) -> None:
+        """Say where LoftUp gets other features than it was trained on."""
+        if self.upsampler is None or self.upsampler.network is None:
+            return
+        imagenet = self._statistics() == (IMAGENET_MEAN, IMAGENET_STD)
+        fed = FeatureContract(self._clip.name, "value" if self._fed_with_values() else "attended",
+                              "imagenet" if imagenet else "clip")
+        departures = self.upsampler.contract.departures(fed)
+        if departures:
+            _log.warning("LoftUp is fed features it was not trained on: %s", "; ".join(departures))
 
     def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the channel statistics that the tower, or the upsampler's contract, wants."""

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from sclip_seg_ros.models import EMBEDDED, load_clip
 from sclip_seg_ros.segmentation.backbone import DenseBackbone
-from sclip_seg_ros.segmentation.decoding import class_probabilities, decide, decode, enlarged_bands
+from sclip_seg_ros.segmentation.decoding import (
+    class_probabilities,
+    decide,
+    decode,
+    enlarged_bands,
+    large_enough,
+)
 from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, working_size
 from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf, resolve_backend
 from sclip_seg_ros.segmentation.refinement.pamr import pamr
@@ -81,6 +87,10 @@ class SCLIPSegmentor:
         if _resolve_precision(settings.precision, self.device) != self.precision:
             raise ValueError(f"precision='{settings.precision}' cannot change while the model is "
                              f"loaded in {self.precision}; make a new segmentor")
+        for name in ("short_side", "crop"):
+            if getattr(settings, name) < self.backbone.patch_size:
+                raise ValueError(f"{name}={getattr(settings, name)} is smaller than one patch of "
+                                 f"{self.backbone.patch_size}; give that or more")
         self._scorer = WindowScorer(self.backbone, self._clip, settings,
                                     self._upsampler_for(settings))
         self._settings = settings
@@ -119,6 +129,7 @@ class SCLIPSegmentor:
 
         Raises:
             ValueError: an image or class names that cannot be used.
+            FloatingPointError: scores that are no numbers, from broken weights or an overflow.
         """
         return self.predict_dense(image, class_names).labels
 
@@ -141,6 +152,7 @@ class SCLIPSegmentor:
             originals = [to_tensor(image, self.device) for image in images]
             working = [self._shrink(image) for image in originals]
         scores = self._score(working, vocabulary, watch)
+        _refuse_not_finite(scores, self.precision)
         if self._settings.use_pamr:
             with watch.stage("pamr"):
                 scores = [self._pamr(pixels, score)
@@ -167,8 +179,9 @@ class SCLIPSegmentor:
     def _shrink(self, image: Tensor) -> Tensor:
         size = working_size(*image.shape[1:], self._settings.short_side)
         if min(size) < self.backbone.patch_size:
-            raise ValueError(f"image of {image.shape[2]}x{image.shape[1]} pixels is smaller than "
-                             f"one patch of {self.backbone.patch_size}; enlarge it first")
+            raise ValueError(f"image of {image.shape[2]}x{image.shape[1]} pixels is worked on as "
+                             f"{size[1]}x{size[0]}, smaller than one patch of "
+                             f"{self.backbone.patch_size}; enlarge it or crop its long side")
         return resize(image, size, self._settings.antialias)
 
     def _score(self, working: Sequence[Tensor], vocabulary: Vocabulary,
@@ -210,14 +223,28 @@ class SCLIPSegmentor:
                 probabilities = dense_crf(image.permute(1, 2, 0), probabilities, settings.crf)
         with watch.stage("decode"):
             if settings.use_densecrf:
+                keep = None
+                if settings.area_threshold > 0:
+                    keep = large_enough(probabilities.argmax(0), len(vocabulary),
+                                        vocabulary.background, settings.area_threshold)
                 labels, confidence = decide(probabilities, vocabulary.background,
-                                            settings.probability_threshold)
+                                            settings.probability_threshold, keep)
             else:
                 labels, confidence = decode(scores, vocabulary.query_class, self.logit_scale, size,
                                             vocabulary.background, settings.probability_threshold,
                                             settings.area_threshold)
             confidence = (confidence.clamp(0, 1) * 255).round().to(torch.uint8)
             return labels.cpu().numpy(), confidence.cpu().numpy()
+
+
+def _refuse_not_finite(scores: Sequence[Tensor], precision: str) -> None:
+    """Refuse scores that hold NaN: argmax would make labels of them without a word."""
+    # One sum an image: NaN and infinity survive it, and cosines cannot overflow float32.
+    sums = torch.stack([score.sum() for score in scores]) if scores else torch.zeros(0)
+    if not bool(sums.isfinite().all()):
+        raise FloatingPointError(
+            "the scores of an image are not finite: the model's weights hold NaN, or they overflow "
+            f"in {precision}; check the weights file, or set precision to 'fp32'")
 
 
 def _resolve_precision(precision: str, device: torch.device) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from numbers import Integral, Real
 from typing import Any
 
 ATTENTIONS = ("sclip", "vanilla", "clearclip", "naclip")
@@ -102,26 +103,24 @@ class SegmentorSettings:
         Raises:
             ValueError: naming the setting, its value and what is allowed.
         """
+        for name in ("residual", "antialias", "use_loftup", "use_resclip", "use_pamr",
+                     "use_densecrf"):
+            _switch(name, getattr(self, name))
         _one_of("attention", self.attention, ATTENTIONS)
         _one_of("inference", self.inference, INFERENCES)
         _one_of("precision", self.precision, PRECISIONS)
-        _one_of("loftup.contract", self.loftup.contract, CONTRACTS)
-        _one_of("resclip.variant", self.resclip.variant, RESCLIP_VARIANTS)
-        _one_of("crf.backend", self.crf.backend, CRF_BACKENDS)
-        _within("short_side", self.short_side, 16, 4096)
-        _within("crop", self.crop, 16, 4096)
-        _within("stride", self.stride, 1, self.crop)
-        _within("window_batch", self.window_batch, 1, 4096)
+        _whole("short_side", self.short_side, 16, 4096)
+        _whole("crop", self.crop, 16, 4096)
+        _whole("stride", self.stride, 1, self.crop)
+        _whole("window_batch", self.window_batch, 1, 4096)
         _within("logit_scale", self.logit_scale, 0.0, 1000.0)
         _within("probability_threshold", self.probability_threshold, 0.0, 1.0)
         _within("area_threshold", self.area_threshold, 0.0, 1.0)
         _within("naclip_sigma", self.naclip_sigma, 1e-3, 1e3)
-        _within("loftup.factor", self.loftup.factor, 1.0, 16.0)
-        _within("pamr.steps", self.pamr.steps, 0, 1000)
-        _within("crf.iterations", self.crf.iterations, 0, 1000)
-        if not self.pamr.dilations or min(self.pamr.dilations) < 1:
-            raise ValueError(f"pamr.dilations={self.pamr.dilations} must name at least one step of "
-                             "1 pixel or more")
+        _check_loftup(self.loftup)
+        _check_resclip(self.resclip)
+        _check_pamr(self.pamr)
+        _check_crf(self.crf)
 
     def with_changes(self, **changes: Any) -> SegmentorSettings:
         """Return a copy with some settings changed; nested ones as ``loftup__factor=3.0``.
@@ -134,7 +133,7 @@ class SegmentorSettings:
             if "__" in key:
                 group, _, name = key.partition("__")
                 base = own.get(group, getattr(self, group, None))
-                if base is None or name not in {item.name for item in fields(base)}:
+                if not is_dataclass(base) or name not in {item.name for item in fields(base)}:
                     raise ValueError(f"setting '{group}.{name}' does not exist")
                 own[group] = replace(base, **{name: value})
         unknown = set(own) - {item.name for item in fields(self)}
@@ -144,11 +143,60 @@ class SegmentorSettings:
         return replace(self, **own)
 
 
+def _check_loftup(loftup: LoftUpSettings) -> None:
+    for name in ("adaptive", "allow_fallback"):
+        _switch(f"loftup.{name}", getattr(loftup, name))
+    _one_of("loftup.contract", loftup.contract, CONTRACTS)
+    _within("loftup.factor", loftup.factor, 1.0, 16.0)
+
+
+def _check_resclip(resclip: ResClipSettings) -> None:
+    _one_of("resclip.variant", resclip.variant, RESCLIP_VARIANTS)
+    for name in ("rcs", "sfr"):
+        _switch(f"resclip.{name}", getattr(resclip, name))
+    for name in ("rcs_weight", "sfr_weight", "sfr_threshold", "documents_blend"):
+        _within(f"resclip.{name}", getattr(resclip, name), 0.0, 1.0)
+    for name in ("rcs_temperature", "sfr_temperature", "documents_temperature"):
+        _within(f"resclip.{name}", getattr(resclip, name), 1e-3, 1e3)
+    _within("resclip.documents_weight", resclip.documents_weight, 0.0, 10.0)
+    _within("resclip.sfr_logit_scale", resclip.sfr_logit_scale, 0.0, 1000.0)
+
+
+def _check_pamr(pamr: PamrSettings) -> None:
+    _whole("pamr.steps", pamr.steps, 0, 1000)
+    if not pamr.dilations:
+        raise ValueError("pamr.dilations is empty; name at least one step in pixels")
+    for step in pamr.dilations:
+        _whole("pamr.dilations", step, 1, 1024)
+
+
+def _check_crf(crf: CrfSettings) -> None:
+    _one_of("crf.backend", crf.backend, CRF_BACKENDS)
+    _whole("crf.iterations", crf.iterations, 0, 1000)
+    for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
+        _within(f"crf.{name}", getattr(crf, name), 1e-2, 1e4)
+    for name in ("gaussian_compat", "bilateral_compat"):
+        _within(f"crf.{name}", getattr(crf, name), 0.0, 1e4)
+
+
+def _switch(name: str, value: bool) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}={value!r} is no switch; give true or false")
+
+
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name}='{value}' is unknown; choose one of {', '.join(allowed)}")
 
 
+def _whole(name: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name}={value!r} is no whole number; give {low} to {high}")
+    _within(name, value, low, high)
+
+
 def _within(name: str, value: float, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name}={value!r} is no number; give {low} to {high}")
     if not low <= value <= high:
         raise ValueError(f"{name}={value} is out of range; give {low} to {high}")
