@@ -1,4 +1,4 @@
-"""One colour per class name, the same whatever else is in the vocabulary."""
+"""One colour a class: that of its name, unless an earlier class of the vocabulary has it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,37 @@ UNLABELLED_COLOUR = (0, 0, 0)
 _HUES = 24
 # Lightness and saturation pairs that stay apart on a screen and in print.
 _TONES = ((0.50, 0.80), (0.68, 0.70), (0.36, 0.75), (0.58, 0.42))
+_ATTEMPTS = 64  # at a free colour
 
 
 def colour_of(name: str) -> tuple[int, int, int]:
     """Return the overlay colour (red, green, blue in 0..255) of a class name.
 
-    It depends on the name alone, so that inserting a class recolours no other.
+    It depends on the name alone, so that a thing keeps its colour from vocabulary to vocabulary.
     """
-    digest = hashlib.blake2b(name.strip().lower().encode(), digest_size=4).digest()
-    hue = (digest[0] % _HUES) / _HUES
-    lightness, saturation = _TONES[digest[1] % len(_TONES)]
-    return tuple(round(255 * part) for part in colorsys.hls_to_rgb(hue, lightness, saturation))
+    return _draw(name, 0)
 
 
 def palette_of(names: Sequence[str]) -> np.ndarray:
-    """Return the colours of several names: (C, 3) uint8 RGB."""
-    return np.array([colour_of(name) for name in names], dtype=np.uint8).reshape(-1, 3)
+    """Return the colours of the names of one vocabulary: (C, 3) uint8 RGB.
+
+    Each is the name's own, or where an earlier name has that, another. Appending a name therefore
+    recolours none. All differ, as long as there are colours left: up to some eighty names.
+    """
+    colours: list[tuple[int, int, int]] = []
+    for name in names:
+        draws = (_draw(name, attempt) for attempt in range(_ATTEMPTS))
+        colours.append(next((colour for colour in draws if colour not in colours),
+                            colour_of(name)))
+    return np.array(colours, dtype=np.uint8).reshape(-1, 3)
+
+
+def _draw(name: str, attempt: int) -> tuple[int, int, int]:
+    digest = hashlib.blake2b(name.strip().lower().encode(), digest_size=4,
+                             salt=bytes([attempt])).digest()
+    hue = (digest[0] % _HUES) / _HUES
+    lightness, saturation = _TONES[digest[1] % len(_TONES)]
+    return tuple(round(255 * part) for part in colorsys.hls_to_rgb(hue, lightness, saturation))
 
 
 def lookup_table(colours: np.ndarray) -> np.ndarray:

@@ -18,7 +18,8 @@ class Stopwatch:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         """Measure on the monotonic clock, or with CUDA events for a CUDA device."""
-        self._cuda = torch.device(device).type == "cuda"
+        self._device = torch.device(device)
+        self._cuda = self._device.type == "cuda"
         self._marks: list[tuple[str, object, object]] = []
 
     @contextmanager
@@ -30,10 +31,10 @@ class Stopwatch:
 
     def milliseconds(self) -> dict[str, float]:
         """Return milliseconds by stage; on CUDA this waits for the work measured."""
-        if self._cuda and self._marks:
-            torch.cuda.synchronize()
         result: dict[str, float] = {}
         for name, begin, end in self._marks:
+            if self._cuda:
+                end.synchronize()
             span = begin.elapsed_time(end) if self._cuda else (end - begin) * 1e3
             result[name] = result.get(name, 0.0) + span
         return result
@@ -42,5 +43,5 @@ class Stopwatch:
         if not self._cuda:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))  # not always the current device's
         return event

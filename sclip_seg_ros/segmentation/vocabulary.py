@@ -55,8 +55,11 @@ def parse_class(text: str) -> VocabularyClass:
     """Split ``"person|pedestrian"`` into a class; white space around the words is dropped.
 
     Raises:
-        ValueError: a blank word, or one longer than 256 characters.
+        ValueError: no text, a blank word, or one longer than 256 characters.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"class {text!r} is of type {type(text).__name__}; give a text such as "
+                         "'person|pedestrian'")
     synonyms = tuple(" ".join(word.split()) for word in text.split("|"))
     if not all(synonyms):
         raise ValueError(f"class '{_short(text)}' has a blank word; write e.g. 'person|pedestrian'")
@@ -81,7 +84,7 @@ def validate_classes(classes: Sequence[str], background: str = "") -> tuple[Voca
     if isinstance(classes, str):
         raise ValueError(f"classes is one text '{_short(classes)}'; give a list such as "
                          "['floor', 'wall']")
-    if not classes:
+    if len(classes) == 0:
         raise ValueError("the list of classes is empty; name at least one thing to look for")
     if len(classes) > MAX_CLASSES:
         raise ValueError(f"{len(classes)} classes do not fit an 8-bit label image; use at most "
@@ -89,9 +92,9 @@ def validate_classes(classes: Sequence[str], background: str = "") -> tuple[Voca
     parsed = tuple(parse_class(text) for text in classes)
     seen: set[str] = set()
     for word in (word for entry in parsed for word in entry.synonyms):
-        if word.lower() in seen:
+        if word.casefold() in seen:
             raise ValueError(f"'{_short(word)}' stands in the classes twice; keep one of them")
-        seen.add(word.lower())
+        seen.add(word.casefold())
     if background and background_id(parsed, background) is None:
         raise ValueError(f"background '{_short(background)}' is none of the classes; add it to "
                          "them or leave background empty")
@@ -100,8 +103,8 @@ def validate_classes(classes: Sequence[str], background: str = "") -> tuple[Voca
 
 def background_id(classes: Sequence[VocabularyClass], background: str) -> int | None:
     """Return the id of the class called ``background``, or None."""
-    names = [entry.name.lower() for entry in classes]
-    wanted = " ".join(background.split("|")[0].split()).lower()
+    names = [entry.name.casefold() for entry in classes]
+    wanted = " ".join(background.split("|")[0].split()).casefold()
     return names.index(wanted) if wanted in names else None
 
 

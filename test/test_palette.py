@@ -1,0 +1,56 @@
+"""Overlay colours: a thing keeps its own, and no two things of a vocabulary share one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sclip_seg_ros.segmentation.palette import colour_of, lookup_table, palette_of
+
+STREET = ["road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
+          "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train",
+          "motorcycle", "bicycle"]
+
+
+def test_a_colour_belongs_to_its_name():
+    assert colour_of("road") == colour_of(" Road ")
+    assert len({colour_of(name) for name in STREET}) > len(STREET) // 2
+
+
+@pytest.mark.parametrize("count", [19, 60])
+def test_no_two_classes_share_a_colour(count):
+    names = STREET if count == len(STREET) else [f"thing {index}" for index in range(count)]
+    colours = palette_of(names)
+    assert colours.shape == (count, 3)
+    assert colours.dtype == np.uint8
+    assert len(np.unique(colours, axis=0)) == count
+
+
+def test_appending_a_class_recolours_none():
+    names = [f"thing {index}" for index in range(60)]
+    for count in range(1, 60):
+        assert np.array_equal(palette_of(names[:count]), palette_of(names)[:count])
+
+
+def test_most_classes_keep_the_colour_of_their_name():
+    own = [tuple(colour) == colour_of(name)
+           for name, colour in zip(STREET, palette_of(STREET), strict=True)]
+    assert own[0]
+    assert sum(own) >= len(STREET) - 3
+
+
+def test_colours_stand_out_from_unlabelled_black():
+    assert palette_of([f"thing {index}" for index in range(254)]).max(axis=1).min() > 80
+
+
+def test_no_names_have_no_colours():
+    assert palette_of([]).shape == (0, 3)
+
+
+def test_the_table_paints_labels_and_leaves_the_rest_black():
+    colours = palette_of(["road", "sky"])
+    table = lookup_table(colours)
+    assert (table.shape, table.dtype) == ((256, 3), np.uint8)
+    painted = table[np.array([[0, 1], [255, 2]], dtype=np.uint8)]
+    assert np.array_equal(painted[0], colours)
+    assert not painted[1].any()
