@@ -24,7 +24,12 @@ def window_boxes(height: int, width: int, crop: int, stride: int) -> list[Box]:
 
     The last window of a row or column is shifted back inside; an image smaller than the crop gets
     one window of its own size (Wang et al., SCLIP, ECCV 2024, section 4.1).
+
+    Raises:
+        ValueError: a stride that is not positive, or leaves gaps between windows.
     """
+    if not 1 <= stride <= crop:
+        raise ValueError(f"stride={stride} does not fit windows of {crop} pixels; give 1 to {crop}")
     return [Box(top, left, bottom, right)
             for top, bottom in _spans(height, crop, stride)
             for left, right in _spans(width, crop, stride)]
