@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
 
-_CHUNK = 4_000_000  # score values enlarged at once, 16 MB
+# Score values enlarged at once: what a processor's cache holds (1 MB), or on a GPU, where every
+# step costs a launch, 16 MB.
+_CHUNK = {"cpu": 250_000, "cuda": 4_000_000}
 
 
 def class_probabilities(scores: Tensor, query_class: Tensor, logit_scale: float) -> Tensor:
@@ -53,13 +57,13 @@ def decode(scores: Tensor, query_class: Tensor, logit_scale: float, size: tuple[
     Returns:
         labels (H, W) uint8 and confidence (H, W) float32, the winning class's probability.
     """
-    def bands():
+    def bands() -> Iterator[Tensor]:
         return (class_probabilities(band, query_class, logit_scale)
                 for band in enlarged_bands(scores, size))
 
     keep = None
     if area_threshold > 0:
-        labels = torch.cat([band.argmax(0) for band in bands()])
+        labels = torch.cat([decide(band)[0] for band in bands()])
         keep = large_enough(labels, int(query_class[-1]) + 1, background, area_threshold)
     decided = [decide(band, background, probability_threshold, keep) for band in bands()]
     labels, confidence = zip(*decided, strict=True)
@@ -71,28 +75,29 @@ def decide(probabilities: Tensor, background: int | None = None,
            keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Label pixels from class probabilities (C, ...): uint8 labels and float32 confidence.
 
-    ``keep`` (C,) bool zeroes the probabilities of the classes it leaves out.
+    ``keep`` (C,) bool zeroes the probabilities of the classes it leaves out. A pixel without any
+    probability, such as one whose scores are not numbers, counts as below every threshold.
     """
     if keep is not None:
         probabilities = probabilities * keep.view(-1, *[1] * (probabilities.ndim - 1))
     confidence, labels = probabilities.max(dim=0)
-    labels = labels.to(torch.uint8)
-    if probability_threshold > 0:
-        fallback = UNLABELLED if background is None else background
-        labels = labels.masked_fill(confidence < probability_threshold, fallback)
-    return labels, confidence
+    confidence = confidence.nan_to_num(nan=0.0)
+    threshold = max(probability_threshold, torch.finfo(confidence.dtype).tiny)
+    fallback = UNLABELLED if background is None else background
+    return labels.to(torch.uint8).masked_fill(confidence < threshold, fallback), confidence
 
 
-def enlarged_bands(scores: Tensor, size: tuple[int, int]):
+def enlarged_bands(scores: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
     """Yield (Q, rows, W) bands of a bilinear enlargement (align_corners=False), top to bottom.
 
     Equal to one ``interpolate`` of the whole, in bounded memory.
     """
     height, width = size
+    chunk = _CHUNK.get(scores.device.type, _CHUNK["cuda"])
+    rows = max(1, chunk // (scores.shape[0] * width))
     if tuple(scores.shape[1:]) == size:
-        yield from scores.split(max(1, _CHUNK // (scores.shape[0] * width)), dim=1)
+        yield from scores.split(rows, dim=1)
         return
-    rows = max(1, _CHUNK // (scores.shape[0] * width))
     source = (torch.arange(height, device=scores.device) + 0.5) * (scores.shape[1] / height) - 0.5
     source = source.clamp(0, scores.shape[1] - 1)
     upper = source.floor().long()
@@ -106,9 +111,12 @@ def enlarged_bands(scores: Tensor, size: tuple[int, int]):
 
 
 def large_enough(labels: Tensor, classes: int, background: int | None,
-                  threshold: float) -> Tensor:
-    """Tell which classes cover more than a share of the foreground; background always stays."""
-    area = torch.bincount(labels.flatten(), minlength=classes).float()
+                 threshold: float) -> Tensor:
+    """Tell which classes cover more than a share of the foreground.
+
+    Background always stays; where no class at all would stay, all do.
+    """
+    area = torch.bincount(labels.flatten(), minlength=UNLABELLED + 1)[:classes].float()
     if background is not None:
         area[background] = 0
     keep = area > threshold * area.sum()

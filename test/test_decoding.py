@@ -1,0 +1,223 @@
+"""Decoding: exact enlargement in bands, class probabilities, thresholds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from sclip_seg_ros.segmentation import decoding
+from sclip_seg_ros.segmentation.decoding import (
+    class_probabilities,
+    decide,
+    decode,
+    enlarged_bands,
+)
+
+SCALE = 40.0
+
+
+def random_scores(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Return cosine scores as far apart as CLIP's."""
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 0.2
+
+
+def one_each(count: int) -> torch.Tensor:
+    return torch.arange(count)
+
+
+@pytest.fixture
+def small_bands(monkeypatch):
+    """Make bands of a few rows even of small images."""
+    monkeypatch.setitem(decoding._CHUNK, "cpu", 2_000)
+
+
+@pytest.mark.parametrize("target", [(7, 9), (7, 20), (20, 9), (64, 97), (101, 33), (5, 4), (1, 1),
+                                    (3, 200), (200, 3), (8, 9), (56, 72)])
+@pytest.mark.parametrize("source", [(7, 9), (1, 1), (1, 9), (33, 2)])
+def test_bands_are_one_bilinear_enlargement(small_bands, source, target):
+    scores = random_scores(5, *source)
+    whole = interpolate(scores[None], size=target, mode="bilinear", align_corners=False)[0]
+    bands = list(enlarged_bands(scores, target))
+    assert (torch.cat(bands, dim=1) - whole).abs().max() < 1e-5
+    if whole.numel() > 4_000:
+        assert len(bands) > 1
+
+
+def test_bands_at_the_camera_s_size_are_one_bilinear_enlargement():
+    scores = random_scores(3, 336, 597)
+    whole = interpolate(scores[None], size=(720, 1280), mode="bilinear", align_corners=False)[0]
+    bands = list(enlarged_bands(scores, (720, 1280)))
+    assert len(bands) > 1
+    assert (torch.cat(bands, dim=1) - whole).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("queries", [1, 20])
+def test_no_score_tensor_of_full_size_exists(monkeypatch, queries):
+    """The largest tensor made while decoding is a band, whatever the number of words."""
+    size, largest = (240, 320), []
+    real = class_probabilities
+
+    def spy(scores, *arguments):
+        largest.append(scores.numel())
+        return real(scores, *arguments)
+
+    monkeypatch.setattr(decoding, "class_probabilities", spy)
+    labels, confidence = decode(random_scores(queries, 12, 16), one_each(queries), SCALE, size)
+    assert labels.shape == confidence.shape == size
+    assert max(largest) <= decoding._CHUNK["cpu"]
+    assert sum(largest) == queries * 240 * 320
+
+
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events:UserWarning")
+def test_memory_stays_bounded_with_500_words():
+    """Scores of full size would take 24 MB here; no step of decoding takes a tenth of that."""
+    scores, size = random_scores(500, 15, 20), (96, 128)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU],
+                                profile_memory=True) as trace:
+        decode(scores, one_each(500), SCALE, size)
+    largest = max(abs(event.cpu_memory_usage) for event in trace.events())
+    assert 0 < largest < 500 * 96 * 128 * 4 / 10
+
+
+@pytest.mark.parametrize("queries", [1, 2, 20, 500])
+def test_decoding_equals_the_plain_way(small_bands, queries):
+    scores, size = random_scores(queries, 6, 8), (23, 31)
+    whole = interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0]
+    best, label = torch.softmax(whole * SCALE, dim=0).max(dim=0)
+    labels, confidence = decode(scores, one_each(queries), SCALE, size)
+    assert (labels.dtype, confidence.dtype) == (torch.uint8, torch.float32)
+    assert (confidence - best).abs().max() < 1e-5
+    assert (labels == label).float().mean() > 0.999 or queries == 500
+    if queries == 1:
+        assert torch.equal(confidence, torch.ones(size))
+
+
+def test_a_class_takes_the_best_of_its_synonyms():
+    scores, owner = random_scores(6, 4, 5), torch.tensor([0, 0, 1, 2, 2, 2])
+    softmax = torch.softmax(scores * SCALE, dim=0)
+    expected = torch.stack([softmax[0:2].amax(0), softmax[2], softmax[3:6].amax(0)])
+    assert torch.equal(class_probabilities(scores, owner, SCALE), expected)
+
+
+def test_the_order_of_synonyms_does_not_matter():
+    scores, owner = random_scores(6, 4, 5), torch.tensor([0, 0, 1, 2, 2, 2])
+    swapped = scores[[1, 0, 2, 5, 3, 4]]
+    assert torch.allclose(class_probabilities(swapped, owner, SCALE),
+                          class_probabilities(scores, owner, SCALE), atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 10), (6, 4, 5)])
+def test_probabilities_take_any_layout_of_places(shape):
+    owner = torch.tensor([0, 0, 1, 2, 2, 2])
+    flat = class_probabilities(random_scores(*shape).reshape(6, -1), owner, SCALE)
+    assert torch.allclose(class_probabilities(random_scores(*shape), owner, SCALE),
+                          flat.reshape(3, *shape[1:]), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_another_class_never_raises_a_probability(seed):
+    scores, owner = random_scores(6, 9, 9, seed=seed), torch.tensor([0, 0, 1, 2, 2, 2])
+    before = class_probabilities(scores, owner, SCALE)
+    more = torch.cat([scores, random_scores(1, 9, 9, seed=seed + 100)])
+    after = class_probabilities(more, torch.cat([owner, torch.tensor([3])]), SCALE)
+    assert (after[:3] <= before + 1e-7).all()
+    assert (after[:3] < before).float().mean() > 0.9
+
+
+def test_half_precision_scores_are_decided_in_single():
+    assert class_probabilities(random_scores(3, 2, 2).half(), one_each(3),
+                               SCALE).dtype == torch.float32
+
+
+def confidences(*values: float) -> torch.Tensor:
+    """Return scores whose class 1 of two has the given probabilities at scale 1."""
+    return torch.stack([torch.zeros(len(values)), torch.tensor(values).logit()])[:, None]
+
+
+@pytest.mark.parametrize(("background", "fallback"), [(None, 255), (0, 0), (1, 1)])
+def test_below_the_threshold_is_background_or_unlabelled(background, fallback):
+    scores = confidences(0.95, 0.70, 0.40, 0.10)
+    labels, confidence = decode(scores, one_each(2), 1.0, (1, 4), background, 0.65)
+    assert labels.tolist() == [[1, 1, fallback, 0]]
+    assert confidence[0].tolist() == pytest.approx([0.95, 0.70, 0.60, 0.90], abs=1e-6)
+
+
+def test_without_a_threshold_every_pixel_has_a_class():
+    labels, _ = decode(random_scores(4, 8, 8) * 0, one_each(4), SCALE, (20, 20))
+    assert labels.max() < 4
+
+
+def block_scores(areas: dict[int, int], classes: int) -> torch.Tensor:
+    """Return scores of a one-row image in which each class wins a run of pixels."""
+    owner = torch.cat([torch.full((area,), label) for label, area in areas.items()])
+    scores = torch.zeros(classes, 1, len(owner))
+    scores[owner, 0, torch.arange(len(owner))] = 0.2
+    scores[(owner + 1) % classes, 0, torch.arange(len(owner))] = 0.1
+    return scores
+
+
+def test_a_small_foreground_class_gives_way_to_the_next_best():
+    """VOC21's rule: area <= threshold x all foreground -> the class's probability is zero."""
+    scores = block_scores({0: 900, 1: 80, 2: 9, 3: 11}, 4)
+    size = (1, 1000)
+    free, _ = decode(scores, one_each(4), SCALE, size, background=0)
+    kept, confidence = decode(scores, one_each(4), SCALE, size, background=0, area_threshold=0.1)
+    assert torch.bincount(free.flatten()).tolist() == [900, 80, 9, 11]
+    assert torch.bincount(kept.flatten(), minlength=4).tolist() == [900, 80, 0, 20]
+    assert torch.equal(kept[:, 980:989], torch.full((1, 9), 3, dtype=torch.uint8))
+    # The pixel keeps the runner-up's own probability, which is no certainty.
+    assert confidence[0, 980] < 0.02 < confidence[0, 0]
+
+
+def test_a_class_of_just_the_threshold_goes_too():
+    scores = block_scores({0: 50, 1: 90, 2: 10}, 3)
+    labels, _ = decode(scores, one_each(3), SCALE, (1, 150), background=0, area_threshold=0.1)
+    assert 2 not in labels
+    labels, _ = decode(scores, one_each(3), SCALE, (1, 150), background=0, area_threshold=0.0999)
+    assert 2 in labels
+
+
+def test_a_small_background_stays():
+    scores = block_scores({0: 3, 1: 97}, 2)
+    labels, _ = decode(scores, one_each(2), SCALE, (1, 100), background=0, area_threshold=0.5)
+    assert torch.bincount(labels.flatten()).tolist() == [3, 97]
+
+
+def test_without_background_every_class_must_cover_its_share():
+    labels, _ = decode(block_scores({0: 3, 1: 97}, 2), one_each(2), SCALE, (1, 100),
+                       area_threshold=0.5)
+    assert torch.bincount(labels.flatten(), minlength=2).tolist() == [0, 100]
+
+
+def test_where_no_class_covers_its_share_all_stay():
+    labels, _ = decode(block_scores({0: 50, 1: 50}, 2), one_each(2), SCALE, (1, 100),
+                       area_threshold=0.5)
+    assert torch.bincount(labels.flatten()).tolist() == [50, 50]
+
+
+def test_the_area_rule_comes_before_the_probability_threshold():
+    scores = block_scores({0: 900, 1: 80, 2: 9, 3: 11}, 4)
+    labels, _ = decode(scores, one_each(4), SCALE, (1, 1000), background=0,
+                       probability_threshold=0.5, area_threshold=0.1)
+    assert torch.bincount(labels.flatten(), minlength=4).tolist() == [909, 80, 0, 11]
+
+
+@pytest.mark.parametrize("background", [None, 1])
+@pytest.mark.parametrize("area", [0.0, 0.1])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), float("-inf")])
+def test_scores_that_are_no_numbers_never_become_a_class(broken, area, background):
+    scores = random_scores(3, 4, 6)
+    scores[:, 1, 2] = broken
+    labels, confidence = decode(scores, one_each(3), SCALE, (4, 6), background, 0.0, area)
+    assert labels[1, 2] == (255 if background is None else background)
+    assert confidence[1, 2] == 0
+    assert confidence.isfinite().all()
+    assert (labels < 3).sum() == labels.numel() - (background is None)
+
+
+def test_decide_leaves_out_what_is_not_kept():
+    probabilities = torch.tensor([[0.6, 0.1], [0.3, 0.2], [0.1, 0.7]])
+    labels, confidence = decide(probabilities, keep=torch.tensor([False, True, True]))
+    assert labels.tolist() == [1, 2]
+    assert confidence.tolist() == pytest.approx([0.3, 0.7])
