@@ -27,9 +27,18 @@ class IouMeter:
             labels: (H, W) uint8 predicted ids; a value beyond the names is no class.
             truth: (H, W) uint8 true ids; 255 is left out.
             names: the ids' names.
+
+        Raises:
+            ValueError: images of different sizes, or a true id without a name.
         """
+        if labels.shape != truth.shape:
+            raise ValueError(f"labels of shape {labels.shape} cannot be compared with truth of "
+                             f"shape {truth.shape}; resize one of them first")
         valid = truth != IGNORE
-        known = np.minimum(labels[valid], len(names))
+        if np.any(truth[valid] >= len(names)):
+            raise ValueError(f"truth holds id {truth[valid].max()}, but there are {len(names)} "
+                             f"names; name it, or mark its pixels {IGNORE}")
+        known = np.minimum(labels[valid].astype(np.int64), len(names))
         pairs = np.bincount(truth[valid].astype(np.int64) * (len(names) + 1) + known,
                             minlength=len(names) * (len(names) + 1))
         table = pairs.reshape(len(names), len(names) + 1)
