@@ -1,0 +1,63 @@
+"""Print docs/parameters.md from the parameters' own declarations.
+
+    python -m sclip_seg_ros.ros.document_parameters > docs/parameters.md
+"""
+
+from __future__ import annotations
+
+from sclip_seg_ros.ros.parameter_table import GROUPS, Declaration
+
+_HEAD = """# Parameters
+
+Written by `python -m sclip_seg_ros.ros.document_parameters`; edit
+`sclip_seg_ros/ros/parameter_table.py`, not this page. `ros2 param describe /sclip_seg NAME` tells
+the same of a running node.
+
+A parameter marked *at start* is read once. Every other change takes effect between two frames, is
+checked together with the parameters set in the same atomic call, and is refused with a reason when
+it cannot work. A change that turns out not to work only when it is applied (weights out of reach, a
+phrase too long for the text tower) leaves what was there in force, is reported in the log and in
+`last_error` of `~/status`, and the parameters go back to what is in force.
+
+Each output and the camera subscription also have `qos_overrides.<topic>.<publisher|subscription>.`
+`{history,depth,reliability}`, read at start.
+"""
+
+
+def markdown() -> str:
+    """Return the page."""
+    return "\n".join([_HEAD, *(_section(title, group) for title, group in GROUPS.items())])
+
+
+def _section(title: str, group: tuple[Declaration, ...]) -> str:
+    rows = [f"| `{entry.name}` | {_value(entry.default)} | {_range(entry)} | "
+            f"{_cell(entry.description)}{' *At start.*' if entry.fixed else ''} |"
+            for entry in group]
+    return "\n".join([f"## {title}\n", "| name | default | values | |", "|---|---|---|---|",
+                      *rows]) + "\n"
+
+
+def _range(entry: Declaration) -> str:
+    if entry.choices:
+        return ", ".join(entry.choices)
+    if entry.low is not None:
+        return f"{entry.low:g} to {entry.high:g}"
+    kinds = {bool: "true, false", str: "text", list: "list"}
+    return kinds[type(entry.default)]
+
+
+def _value(default: object) -> str:
+    if isinstance(default, bool):
+        return "true" if default else "false"
+    if isinstance(default, list):
+        return ", ".join(map(str, default))
+    return "*empty*" if default == "" else str(default)
+
+
+def _cell(text: str) -> str:
+    """Escape the one character that would end a cell."""
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,225 @@
+"""Drive a real segmentation node in a process of its own from a test."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed; run the tests with `make test`")
+pytest.importorskip("sclip_seg_ros.msg",
+                    reason="the messages are not built; run the tests with `make test`")
+
+import rclpy
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter, parameter_value_to_python
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import Image
+
+# Another model to run these tests with; none of them asks for right labels.
+MODEL = os.environ.get("SCLIP_TEST_MODEL", "embedded")
+WAIT_SECONDS = 60.0
+RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE,
+                     durability=DurabilityPolicy.TRANSIENT_LOCAL)
+FRAME_ID = "camera_optical"
+
+
+def domain_for(file: str) -> int:
+    """Return a ROS domain for a test file, different from that of tests running beside it."""
+    return 1 + (os.getpid() * 13 + sum(Path(file).stem.encode())) % 100
+
+
+class NodeProcess:
+    """A segmentation node in its own process, with its log in a file."""
+
+    def __init__(self, domain: int, log: Path, parameters: Mapping[str, Any] | None = None,
+                 remappings: Mapping[str, str] | None = None) -> None:
+        """Start the process; :meth:`wait_for` waits until it says something."""
+        values = {"model": MODEL, **(parameters or {})}
+        command = [sys.executable, "-m", "sclip_seg_ros.ros.node", "--ros-args"]
+        for name, value in values.items():
+            command += ["-p", f"{name}:={json.dumps(value)}"]
+        for name, target in (remappings or {}).items():
+            command += ["-r", f"{name}:={target}"]
+        self._path = log
+        with open(log, "w") as file:
+            self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={
+                **os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"})
+
+    @property
+    def log(self) -> str:
+        """Everything the node has said so far."""
+        return self._path.read_text()
+
+    def wait_for(self, text: str) -> None:
+        """Wait until a text appears in the log."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while text not in self.log:
+            assert self.process.poll() is None, f"the node ended early:\n{self.log}"
+            assert time.monotonic() < deadline, f"the node never said '{text}':\n{self.log}"
+            time.sleep(0.05)
+
+    def stop(self, number: int = signal.SIGINT, seconds: float = 20.0) -> int:
+        """Send a signal and return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: the process did not end within so many seconds.
+        """
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """End the process by force if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def running_node(domain: int, log: Path, parameters: Mapping[str, Any] | None = None,
+                 remappings: Mapping[str, str] | None = None) -> Iterator[NodeProcess]:
+    """Run a node until the end of the ``with`` block; it must still be alive then."""
+    node = NodeProcess(domain, log, parameters, remappings)
+    try:
+        node.wait_for("ready")
+        yield node
+        assert node.process.poll() is None, f"the node died:\n{node.log}"
+    finally:
+        node.kill()
+
+
+class Probe:
+    """A camera and a consumer in the test's process."""
+
+    def __init__(self, domain: int, camera: str = "/image_raw", kind: type = Image) -> None:
+        """Join a domain and advertise a camera."""
+        self._context = Context()
+        rclpy.init(context=self._context, domain_id=domain)
+        self.node = Node("probe", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._camera = self.node.create_publisher(kind, camera, qos_profile_sensor_data)
+        self._last_stamp = 0
+
+    def close(self) -> None:
+        """Leave the domain."""
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    @contextmanager
+    def listening(self, kind: type, topic: str, qos: QoSProfile = RELIABLE) -> Iterator[list]:
+        """Collect messages of a topic in a list, for the length of the ``with`` block."""
+        messages: list = []
+        subscription = self.node.create_subscription(kind, topic, messages.append, qos)
+        try:
+            self.wait(lambda: self.node.count_publishers(topic) > 0, f"a publisher of {topic}")
+            yield messages
+        finally:
+            self.node.destroy_subscription(subscription)
+
+    def spin(self, seconds: float) -> None:
+        """Serve callbacks for a while."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left)
+
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> None:
+        """Serve callbacks until a condition holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def publish(self, message: Any) -> int:
+        """Publish an image with a new stamp; return the stamp in nanoseconds."""
+        self.wait(lambda: self._camera.get_subscription_count() > 0, "the node's subscription")
+        now = self.node.get_clock().now().nanoseconds
+        self._last_stamp = max(now, self._last_stamp + 1)
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(self._last_stamp, 10**9)
+        message.header.frame_id = FRAME_ID
+        self._camera.publish(message)
+        return self._last_stamp
+
+    def feed_until(self, condition: Callable[[], Any], what: str, make: Callable[[], Any],
+                   rate: float = 8.0) -> list[int]:
+        """Publish frames at a rate until a condition holds; return their stamps."""
+        stamps: list[int] = []
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not come within {WAIT_SECONDS:g} s"
+            stamps.append(self.publish(make()))
+            self.spin(1.0 / rate)
+        return stamps
+
+    def set_parameters(self, atomically: bool = False, node: str = "/sclip_seg",
+                       **values: Any) -> SetParametersResult:
+        """Set parameters through the node's own service; return its (last) answer."""
+        parameters = [Parameter(name, value=value).to_parameter_msg()
+                      for name, value in values.items()]
+        if atomically:
+            return self.call(SetParametersAtomically, f"{node}/set_parameters_atomically",
+                             SetParametersAtomically.Request(parameters=parameters)).result
+        return self.call(SetParameters, f"{node}/set_parameters",
+                         SetParameters.Request(parameters=parameters)).results[-1]
+
+    def get_parameter(self, name: str, node: str = "/sclip_seg") -> Any:
+        """Return a parameter's value, by the node's own service."""
+        answer = self.call(GetParameters, f"{node}/get_parameters",
+                           GetParameters.Request(names=[name]))
+        return parameter_value_to_python(answer.values[0])
+
+    def call(self, kind: type, name: str, request: Any) -> Any:
+        """Call a service and return its answer."""
+        client = self.node.create_client(kind, name)
+        try:
+            self.wait(client.service_is_ready, f"service {name}")
+            future = client.call_async(request)
+            self.wait(future.done, f"the answer of {name}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+
+def picture(width: int = 160, height: int = 120, seed: int = 0) -> Image:
+    """Return an rgb8 image message of coloured rectangles."""
+    generator = np.random.default_rng(seed)
+    pixels = np.full((height, width, 3), generator.integers(0, 256, 3), np.uint8)
+    for _ in range(5):
+        top, left = generator.integers(0, height - 8), generator.integers(0, width - 8)
+        pixels[top:top + height // 2, left:left + width // 3] = generator.integers(0, 256, 3)
+    message = Image(width=width, height=height, encoding="rgb8", step=3 * width)
+    message.data.frombytes(pixels.tobytes())
+    return message
+
+
+def stamp_of(message: Any) -> int:
+    """Return a message's stamp in nanoseconds."""
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def by_stamp(messages: list) -> dict[int, Any]:
+    """Return messages by their stamps."""
+    return {stamp_of(message): message for message in messages}
+
+
+def pixels_of(message: Any) -> np.ndarray:
+    """Return an unpadded 8-bit image message as (H, W) or (H, W, C)."""
+    array = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, -1)
+    return array[..., 0] if array.shape[2] == 1 else array

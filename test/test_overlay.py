@@ -1,0 +1,80 @@
+"""The overlay shows classes in their colours, leaves the rest alone, and names what is there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sensor_msgs.msg", reason="ROS 2 is not installed; use `make test`")
+
+from sclip_seg_ros.ros.overlay import draw_legend, draw_overlay, legend_entries
+
+COLOURS = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
+
+
+def test_colours_are_blended_by_alpha_and_unlabelled_pixels_stay():
+    image = np.full((2, 3, 3), 100, np.uint8)
+    labels = np.array([[0, 1, 255], [255, 0, 1]], np.uint8)
+    result = draw_overlay(image, labels, COLOURS, alpha=0.4)
+    red, blue, plain = [162, 60, 60], [60, 60, 162], [100, 100, 100]
+    np.testing.assert_array_equal(result, [[red, blue, plain], [plain, red, blue]])
+    assert (image == 100).all()
+
+
+@pytest.mark.parametrize("alpha, expected", [(0.0, [9, 8, 7]), (1.0, [255, 0, 0])])
+def test_extreme_alphas(alpha, expected):
+    image = np.tile(np.array([9, 8, 7], np.uint8), (4, 4, 1))
+    result = draw_overlay(image, np.zeros((4, 4), np.uint8), COLOURS, alpha)
+    assert (result == expected).all()
+
+
+def test_an_image_with_other_strides_is_fine():
+    image = np.random.default_rng(0).integers(0, 256, (8, 10, 3), np.uint8)
+    labels = np.full((8, 10), 255, np.uint8)
+    np.testing.assert_array_equal(draw_overlay(image[..., ::-1], labels, COLOURS, 0.5),
+                                  image[..., ::-1])
+
+
+def test_legend_lists_what_is_present_largest_first():
+    coverage = np.array([0.1, 0.0, 0.6, 0.3])
+    assert legend_entries(coverage, ["a", "b", "c", "d"]) == [(2, "c"), (3, "d"), (0, "a")]
+
+
+def legend_area(height: int, width: int, names: list[str]) -> np.ndarray:
+    """Return where a legend of red chips changed a grey image, and the image."""
+    image = np.full((height, width, 3), 200, np.uint8)
+    draw_legend(image, [(name, COLOURS[0]) for name in names])
+    return image
+
+
+@pytest.mark.parametrize("height, width", [(120, 160), (480, 640), (1080, 1920)])
+def test_legend_is_readable_at_any_size(height, width):
+    image = legend_area(height, width, ["floor", "wall"])
+    changed = (image != 200).any(axis=2)
+    rows, columns = np.nonzero(changed)
+    box_height = rows.max() + 1
+    assert box_height >= 24, "two rows of at least 12 pixels"
+    assert 1 / 12 < box_height / height < 1 / 3
+    assert columns.max() + 1 < width
+    chips = (image == COLOURS[0]).all(axis=2).any(axis=1)
+    assert np.count_nonzero(np.diff(chips.astype(int)) == 1) == 2, "one chip a class"
+    assert (image > 200).all(axis=2).any(), "letters brighter than the picture"
+
+
+def test_a_longer_name_makes_a_wider_box():
+    widths = [np.nonzero((legend_area(480, 640, [name]) != 200).any(axis=2))[1].max()
+              for name in ("cup", "a very long class name")]
+    assert widths[1] > widths[0] + 50
+
+
+def test_many_classes_keep_to_a_part_of_the_picture_and_are_counted():
+    many, few = (legend_area(480, 640, [f"class {i}" for i in range(n)]) for n in (100, 12))
+    chips = [np.count_nonzero(np.diff((image == COLOURS[0]).all(axis=2).any(axis=1).astype(int))
+                              == 1) for image in (many, few)]
+    assert chips == [11, 12], "the twelfth row says how many more there are"
+
+
+def test_tiny_images_and_foreign_letters_do_no_harm():
+    assert (legend_area(8, 8, ["floor"]) == 200).all()
+    image = legend_area(120, 160, ["Stra\u00dfe", "caf\u00e9", "\u6905\u5b50"])
+    assert (image != 200).any()
