@@ -1,0 +1,209 @@
+"""The quality ladder: what is given up, and in which order, when time is short."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
+
+MAX_LEVELS = 256  # the level travels as uint8
+_DEFAULTS = SegmentorSettings()
+_NEEDS_RELOAD = frozenset({"precision", "loftup__source", "loftup__allow_fallback", "model",
+                           "model_name", "pretrained", "device"})
+_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a word",
+          tuple: "a list of whole numbers"}
+
+
+@dataclass(frozen=True)
+class QualityLevel:
+    """One rung of the ladder: a name, and what it changes of the settings the user chose.
+
+    Attributes:
+        name: shown in every status message.
+        changes: keywords of :meth:`SegmentorSettings.with_changes`, e.g. ``pamr__steps``. Empty
+            for the settings as they are.
+    """
+
+    name: str
+    changes: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Refuse changes that no settings could take.
+
+        Raises:
+            ValueError: a blank name, an unknown setting, one that needs other weights, or a value
+                of another type.
+        """
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise ValueError(f"quality level name {self.name!r} is no text; give a short name "
+                             "such as 'whole-224'")
+        checked = {key: self._checked(key, value) for key, value in self.changes.items()}
+        object.__setattr__(self, "changes", MappingProxyType(checked))
+
+    def apply(self, base: SegmentorSettings) -> SegmentorSettings:
+        """Return the settings of this level.
+
+        Raises:
+            ValueError: a value that the base settings do not allow, e.g. a stride beyond the crop.
+        """
+        try:
+            return base.with_changes(**self.changes)
+        except ValueError as error:
+            raise ValueError(f"quality level '{self.name}' does not fit the settings it changes: "
+                             f"{error}") from error
+
+    def _checked(self, key: str, value: Any) -> Any:
+        shown = str(key).replace("__", ".")
+        if key in _NEEDS_RELOAD:
+            raise ValueError(f"quality level '{self.name}' changes '{shown}', but all levels share "
+                             "one set of weights; set it once for the whole program")
+        current = _current(key)
+        if current is None:
+            raise ValueError(f"quality level '{self.name}' changes '{shown}', which is no setting; "
+                             "see SegmentorSettings")
+        if is_dataclass(current):
+            example = f"{shown}.{fields(current)[0].name}"
+            raise ValueError(f"quality level '{self.name}' changes '{shown}', which is a group; "
+                             f"change its settings one by one, e.g. '{example}'")
+        return _typed(f"quality level '{self.name}': {shown}", value, type(current))
+
+
+@dataclass(frozen=True)
+class QualityLadder:
+    """Quality levels that share one set of weights, from the best to the cheapest."""
+
+    levels: tuple[QualityLevel, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a ladder that cannot be climbed.
+
+        Raises:
+            ValueError: no level, too many, or two of one name.
+        """
+        object.__setattr__(self, "levels", tuple(self.levels))
+        if not self.levels:
+            raise ValueError("the quality ladder is empty; give at least one level")
+        if len(self.levels) > MAX_LEVELS:
+            raise ValueError(f"the quality ladder has {len(self.levels)} levels; give at most "
+                             f"{MAX_LEVELS}")
+        for index, name in enumerate(self.names):
+            if name in self.names[:index]:
+                raise ValueError(f"quality level '{name}' stands on the ladder twice; rename one "
+                                 "of them")
+
+    def __len__(self) -> int:
+        """Return the number of levels."""
+        return len(self.levels)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Level names, the best first."""
+        return tuple(level.name for level in self.levels)
+
+    def settings_for(self, base: SegmentorSettings, level: int) -> SegmentorSettings:
+        """Return the settings of a level, 0 being the best.
+
+        Raises:
+            ValueError: no such level, or one that does not fit the base settings.
+        """
+        if not 0 <= level < len(self):
+            raise ValueError(f"quality level {level} is not on the ladder; give 0 to "
+                             f"{len(self) - 1}")
+        return self.levels[level].apply(base)
+
+    def for_base(self, base: SegmentorSettings) -> QualityLadder:
+        """Return the ladder without levels that would repeat an earlier one.
+
+        Fewer PAMR steps are no level of their own where PAMR is off.
+
+        Raises:
+            ValueError: a level that does not fit the base settings.
+        """
+        kept: dict[SegmentorSettings, QualityLevel] = {}
+        for level in self.levels:
+            kept.setdefault(_effective(level.apply(base)), level)
+        return QualityLadder(tuple(kept.values()))
+
+
+def parse_ladder(data: Any) -> QualityLadder:
+    """Build a ladder from the content of a ladder file.
+
+    Args:
+        data: ``{"levels": [{"name": "full"}, {"name": "fast", "stride": 224, "pamr.steps": 4}]}``,
+            best first; a setting inside a group may be written ``pamr.steps``, ``pamr__steps`` or
+            as a mapping ``pamr: {steps: 4}``.
+
+    Raises:
+        ValueError: anything else; a sentence that names the level, the value and the remedy.
+    """
+    if not isinstance(data, Mapping) or not isinstance(data.get("levels"), list):
+        raise ValueError("a ladder file must hold a list called 'levels', the best level first; "
+                         f"this one holds {_short(data)}")
+    unknown = [key for key in data if key != "levels"]
+    if unknown:
+        raise ValueError(f"'{unknown[0]}' means nothing in a ladder file; only 'levels' does")
+    return QualityLadder(tuple(_parse_level(entry, index)
+                               for index, entry in enumerate(data["levels"])))
+
+
+def _parse_level(entry: Any, index: int) -> QualityLevel:
+    if not isinstance(entry, Mapping) or "name" not in entry:
+        raise ValueError(f"level {index} of the ladder is {_short(entry)}; write it as a mapping "
+                         "with a 'name' and the settings it changes")
+    changes: dict[str, Any] = {}
+    for key, value in entry.items():
+        if key == "name":
+            continue
+        grouped = {f"{key}__{name}": item for name, item in value.items()} \
+            if isinstance(value, Mapping) else {str(key).replace(".", "__"): value}
+        repeated = set(grouped) & set(changes)
+        if repeated:
+            raise ValueError(f"quality level '{entry['name']}' gives "
+                             f"'{min(repeated).replace('__', '.')}' twice; keep one of them")
+        changes.update(grouped)
+    return QualityLevel(entry["name"], changes)
+
+
+def _current(key: str) -> Any:
+    """Return the default of a setting named as for with_changes; None for no setting."""
+    value: Any = _DEFAULTS
+    for part in str(key).split("__"):
+        if not is_dataclass(value) or part not in {item.name for item in fields(value)}:
+            return None
+        value = getattr(value, part)
+    return value
+
+
+def _typed(shown: str, value: Any, kind: type) -> Any:
+    """Return a value as the type of its setting; YAML writes tuples as lists, 2.0 as 2."""
+    if kind is tuple and isinstance(value, (list, tuple)) \
+            and all(type(item) is int for item in value):
+        return tuple(value)
+    if kind is float and type(value) in (int, float):
+        return float(value)
+    if type(value) is kind and kind is not tuple:
+        return value
+    raise ValueError(f"{shown}={value!r} must be {_TYPES[kind]}")
+
+
+def _effective(settings: SegmentorSettings) -> SegmentorSettings:
+    """Return the settings with those at their default that the others leave without effect."""
+    unused: dict[str, Any] = {
+        group: getattr(_DEFAULTS, group)
+        for group, switch in (("loftup", settings.use_loftup), ("resclip", settings.use_resclip),
+                              ("pamr", settings.use_pamr), ("crf", settings.use_densecrf))
+        if not switch}
+    if settings.inference == "whole":
+        unused.update(crop=_DEFAULTS.crop, stride=_DEFAULTS.stride,
+                      window_batch=_DEFAULTS.window_batch)
+    if settings.use_loftup and settings.loftup.adaptive:
+        unused["loftup"] = replace(settings.loftup, factor=_DEFAULTS.loftup.factor)
+    return replace(settings, **unused)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
