@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +38,15 @@ class ClipModel:
 
     Attributes:
         model: open_clip model in evaluation mode; ``visual`` is its image tower.
-        tokenize: texts to token ids (N, context length), int64.
+        tokenize: texts, and optionally another context length, to token ids (N, context length),
+            int64.
         mean, std: channel statistics of the training images, RGB in 0..1.
         name: architecture and weights, e.g. ``"ViT-B-16-quickgelu/openai"``.
         logit_scale: inverse softmax temperature for dense scores.
     """
 
     model: nn.Module
-    tokenize: Callable[[Sequence[str]], torch.Tensor]
+    tokenize: Callable[..., torch.Tensor]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     name: str
@@ -211,7 +212,7 @@ def _download(source: str, pretrained: str | None, cache_dir: str | None, name: 
 
 
 def _tokenizer(source: str, name: str,
-               cache_dir: str | None) -> Callable[[Sequence[str]], torch.Tensor]:
+               cache_dir: str | None) -> Callable[..., torch.Tensor]:
     try:
         return open_clip.get_tokenizer(source, cache_dir=cache_dir)
     except Exception as error:

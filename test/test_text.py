@@ -1,0 +1,189 @@
+"""Words to embeddings: CLIP's own recipe, each word encoded once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import open_clip
+import pytest
+import torch
+from open_clip import OPENAI_IMAGENET_TEMPLATES
+from tiny_clip import ARCHITECTURE, initial_weights, write_config, write_tiny_clip
+from torch.nn.functional import normalize
+
+from sclip_seg_ros.models import load_clip
+from sclip_seg_ros.segmentation import text as text_module
+from sclip_seg_ros.segmentation.palette import palette_of
+from sclip_seg_ros.segmentation.text import TextEncoder, encode_prompts
+
+TEMPLATES = ("a photo of a {}.", "a bad photo of the {}.", "{}")
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    write_tiny_clip(folder)
+    return load_clip(f"local-dir:{folder}")
+
+
+@pytest.fixture
+def encoder(clip):
+    return TextEncoder(clip, TEMPLATES)
+
+
+@pytest.fixture
+def prompts_encoded(monkeypatch):
+    """Count the prompts that go through the text tower."""
+    counts, real, lock = [], encode_prompts, threading.Lock()
+
+    def spy(model, tokens):
+        with lock:
+            counts.append(len(tokens))
+        return real(model, tokens)
+
+    monkeypatch.setattr(text_module, "encode_prompts", spy)
+    return counts
+
+
+def test_the_templates_are_clips_eighty(clip, prompts_encoded):
+    TextEncoder(clip).encode(["dog"])
+    assert prompts_encoded == [80] == [len(OPENAI_IMAGENET_TEMPLATES)]
+
+
+@pytest.mark.parametrize("templates", [TEMPLATES, OPENAI_IMAGENET_TEMPLATES], ids=["3", "80"])
+def test_prompts_are_normalised_averaged_and_normalised_again(clip, templates):
+    prompts = [t("traffic light") if callable(t) else t.format("traffic light") for t in templates]
+    with torch.inference_mode():
+        prompted = clip.model.encode_text(clip.tokenize(prompts)).double()
+    expected = normalize(normalize(prompted, dim=-1).mean(0), dim=-1)
+    embedding = TextEncoder(clip, templates).encode(["traffic light"])[0]
+    assert embedding.dtype == torch.float32
+    assert embedding.norm().item() == pytest.approx(1, abs=1e-6)
+    assert (embedding - expected).abs().max() < 2e-6
+    unordered = normalize(prompted.mean(0), dim=-1)
+    assert (expected - unordered).abs().max() > 1e-5  # the order does make a difference here
+
+
+def test_templates_take_words_with_braces(encoder):
+    assert encoder.encode(["{0} {x}"]).shape == (1, ARCHITECTURE["embed_dim"])
+
+
+@pytest.mark.parametrize("words", [["a"], ["a dog", "x", "a much longer phrase about a dog"]])
+def test_leaving_out_the_padding_changes_nothing(clip, words):
+    tokens = clip.tokenize(words)
+    with torch.inference_mode():
+        expected = clip.model.encode_text(tokens)
+        assert (encode_prompts(clip.model, tokens) - expected).abs().max() < 1e-5
+        full = clip.tokenize(["dog " * 100])
+        assert full.argmax() == full.shape[1] - 1
+        assert (encode_prompts(clip.model, full)
+                - clip.model.encode_text(full)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("change", [{"no_causal_mask": True}, {"pool_type": "last"},
+                                    {"proj_bias": True}, {"eos_id": 49407, "pool_type": "eos"}],
+                         ids=lambda change: "-".join(change))
+def test_towers_of_another_build_are_encoded_in_full(tmp_path, change):
+    architecture = {**ARCHITECTURE, "text_cfg": {**ARCHITECTURE["text_cfg"], **change}}
+    write_config(tmp_path, architecture)
+    torch.save(initial_weights(tmp_path), tmp_path / "open_clip_pytorch_model.bin")
+    clip = load_clip(f"local-dir:{tmp_path}")
+    tokens = clip.tokenize(["a dog", "a traffic light"])
+    with torch.inference_mode():
+        assert torch.equal(encode_prompts(clip.model, tokens), clip.model.encode_text(tokens))
+
+
+def test_a_custom_text_tower_is_encoded_in_full(tmp_path):
+    write_config(tmp_path)
+    model = open_clip.create_model(f"local-dir:{tmp_path}", load_weights=False,
+                                   force_custom_text=True).eval()
+    tokens = open_clip.get_tokenizer(f"local-dir:{tmp_path}")(["a dog"])
+    with torch.inference_mode():
+        assert torch.equal(encode_prompts(model, tokens), model.encode_text(tokens))
+
+
+def test_a_word_costs_time_once(encoder, prompts_encoded):
+    first = encoder.encode(["dog", "cat"])
+    assert prompts_encoded == [3, 3]
+    assert encoder.is_cached("dog") and not encoder.is_cached("bird")
+    again = encoder.encode(["cat", "dog", "cat"])
+    assert prompts_encoded == [3, 3]
+    assert torch.equal(again, first[[1, 0, 1]])
+
+
+def test_an_embedding_does_not_depend_on_the_words_beside_it(clip):
+    alone = TextEncoder(clip, TEMPLATES).encode(["dog"])
+    among = TextEncoder(clip, TEMPLATES).encode(["cat", "a very long phrase", "dog"])
+    assert torch.equal(among[2], alone[0])
+
+
+def test_what_a_caller_does_to_an_embedding_stays_with_him(encoder):
+    first = encoder.encode(["dog"])
+    kept = first.clone()
+    first.zero_()
+    assert torch.equal(encoder.encode(["dog"]), kept)
+
+
+def test_the_words_used_last_are_remembered(encoder, monkeypatch, prompts_encoded):
+    monkeypatch.setattr(text_module, "CACHE_SIZE", 2)
+    encoder.encode(["dog", "cat", "dog", "bird"])
+    assert [encoder.is_cached(word) for word in ("dog", "cat", "bird")] == [True, False, True]
+    encoder.encode(["cat"])
+    assert len(prompts_encoded) == 4
+
+
+def test_a_phrase_that_does_not_fit_is_refused_and_the_longest_that_fits_is_not(encoder):
+    limit = ARCHITECTURE["text_cfg"]["context_length"]
+    frame = len(encoder._clip.tokenize.encode("a bad photo of the dog.")) - 1 + 2
+    assert encoder.encode([" ".join(["dog"] * (limit - frame))]).isfinite().all()
+    too_long = " ".join(["dog"] * (limit - frame + 1))
+    with pytest.raises(ValueError, match="class 'dog dog .*' with its prompt does not fit into "
+                                         "the 32 tokens .*use fewer words"):
+        encoder.encode([too_long])
+    assert not encoder.is_cached(too_long)
+    with pytest.raises(ValueError, match="use fewer words"):
+        encoder.vocabulary(["floor", too_long])
+
+
+@pytest.mark.parametrize("word", ["障害物", "🚗", "naïve café", "  ", "|"])
+def test_words_of_any_script_have_an_embedding(encoder, word):
+    assert encoder.encode([word]).norm().item() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_vocabulary_binds_words_to_classes(encoder):
+    vocabulary = encoder.vocabulary(["floor|ground", "wall", "TV  set|screen|monitor"],
+                                    background="Wall", version=7)
+    assert vocabulary.names == ("floor", "wall", "TV set")
+    assert vocabulary.background == 1
+    assert vocabulary.version == 7
+    assert vocabulary.query_class.tolist() == [0, 0, 1, 2, 2, 2]
+    words = ["floor", "ground", "wall", "TV set", "screen", "monitor"]
+    assert torch.equal(vocabulary.embeddings, encoder.encode(words))
+    assert (vocabulary.colours == palette_of(vocabulary.names)).all()
+    assert encoder.vocabulary(["floor", "wall"]).background is None
+
+
+def test_the_order_of_synonyms_moves_no_embedding(encoder):
+    one = encoder.vocabulary(["person|man|woman", "wall"])
+    other = encoder.vocabulary(["person|woman|man", "wall"])
+    assert torch.equal(one.embeddings, other.embeddings[[0, 2, 1, 3]])
+    assert torch.equal(one.query_class, other.query_class)
+
+
+def test_a_refused_vocabulary_encodes_nothing(encoder, prompts_encoded):
+    for classes, background in ([], ""), (["a", "a"], ""), (["a", "b"], "sky"):
+        with pytest.raises(ValueError):
+            encoder.vocabulary(classes, background)
+    assert prompts_encoded == []
+
+
+def test_several_threads_may_ask_at_once(clip, monkeypatch):
+    monkeypatch.setattr(text_module, "CACHE_SIZE", 3)  # with evictions going on
+    words = ["dog", "cat", "bird", "fish", "horse"]
+    expected = TextEncoder(clip, TEMPLATES).encode(words)
+    shared = TextEncoder(clip, TEMPLATES)
+    with ThreadPoolExecutor(8) as pool:
+        rounds = list(pool.map(lambda _: shared.encode(words), range(24)))
+    assert all(torch.equal(embeddings, expected) for embeddings in rounds)
+    assert sum(shared.is_cached(word) for word in words) == 3
