@@ -16,11 +16,22 @@ def build_golden_tower(data: Mapping[str, np.ndarray]) -> VisionTransformer:
     state = {key[len(PREFIX):]: torch.from_numpy(data[key]) for key in data
              if key.startswith(PREFIX)}
     width, output = state["proj"].shape
+    patch = state["conv1.weight"].shape[-1]
+    side = round((state["positional_embedding"].shape[0] - 1) ** 0.5)
     depth = len({key.split(".")[2] for key in state if key.startswith("transformer.resblocks.")})
     tower = VisionTransformer(
-        image_size=int(data["resolution"]), patch_size=int(data["patch"]), width=width,
-        layers=depth, heads=int(data["heads"]),
+        image_size=side * patch, patch_size=patch, width=width, layers=depth,
+        heads=int(data["heads"]),
         mlp_ratio=state["transformer.resblocks.0.mlp.c_fc.weight"].shape[0] / width,
         output_dim=output, act_layer=QuickGELU)
     tower.load_state_dict(state)
+    return tower.eval().requires_grad_(False)
+
+
+def random_tower(depth: int = 4, patch: int = 16, width: int = 32, heads: int = 4,
+                 side: int = 4, output: int = 24, seed: int = 0) -> VisionTransformer:
+    """Build a tower of any size with drawn weights, for what holds whatever they are."""
+    torch.manual_seed(seed)
+    tower = VisionTransformer(image_size=side * patch, patch_size=patch, width=width, layers=depth,
+                              heads=heads, mlp_ratio=4.0, output_dim=output, act_layer=QuickGELU)
     return tower.eval().requires_grad_(False)

@@ -27,18 +27,19 @@ def feature_correlation(features: Tensor, weight: float = 0.3,
         temperature: of the softmax; small values keep to the nearest likeness.
 
     Returns:
-        (B, D, h, w), not normalised.
+        (B, D, h, w) in the features' dtype, not normalised; computed in float32.
 
     Raises:
         ValueError: a temperature that is not positive.
     """
     if temperature <= 0:
         raise ValueError(f"temperature={temperature} must be positive; the documents use 0.07")
-    values = features.flatten(2).transpose(1, 2)
+    values = features.float().flatten(2).transpose(1, 2)  # half cannot normalise a zero vector
     directions = normalize(values, dim=-1)
     attended = scaled_dot_product_attention(directions[:, None], directions[:, None],
                                             values[:, None], scale=1.0 / temperature)[:, 0]
-    return features + weight * attended.transpose(1, 2).unflatten(2, features.shape[-2:])
+    attended = attended.transpose(1, 2).unflatten(2, features.shape[-2:])
+    return (features + weight * attended).to(features.dtype)
 
 
 def similarity_pyramid(features: Tensor, query_features: Tensor, blend: float = 0.6) -> Tensor:
