@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,12 @@ def golden_dir() -> Path:
 def camvid_dir() -> Path:
     """A few frames of CamVid, images/ and labels/."""
     return data_folder("SCLIP_CAMVID_DIR", "../shared/data/camvid")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Keep to one thread: waiting for another costs more than small tensors do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -23,6 +23,8 @@ from sclip_seg_ros.segmentation.refinement.dense_crf import available_backends
 from sclip_seg_ros.segmentation.settings import ATTENTIONS
 from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES = ("floor|carpet", "wall", "cup", "chair")
 SMALL = {"crop": 48, "stride": 32, "logit_scale": 40.0, "pamr__dilations": (2, 4),
          "loftup__adaptive": False, "loftup__factor": 1.5,
@@ -89,15 +91,6 @@ def picture(height: int = 64, width: int = 80, seed: int = 0) -> np.ndarray:
     blocks = generator.integers(30, 226, (-(-height // 16), -(-width // 16), 3))
     flat = np.kron(blocks, np.ones((16, 16, 1)))[:height, :width]
     return (flat + generator.integers(-20, 21, flat.shape)).astype(np.uint8)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Keep to one thread: waiting for another costs more than these small tensors do."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
