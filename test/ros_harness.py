@@ -115,7 +115,6 @@ class Probe:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._camera = self.node.create_publisher(kind, camera, qos_profile_sensor_data)
-        self._last_stamp = 0
 
     def close(self) -> None:
         """Leave the domain."""
@@ -147,18 +146,18 @@ class Probe:
             assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
             self._executor.spin_once(timeout_sec=0.02)
 
-    def publish(self, message: Any) -> int:
-        """Publish an image with a new stamp; return the stamp in nanoseconds."""
+    def publish(self, message: Any, stamp: int | None = None) -> int:
+        """Publish an image with a stamp in nanoseconds, by default now; return the stamp."""
         self.wait(lambda: self._camera.get_subscription_count() > 0, "the node's subscription")
-        now = self.node.get_clock().now().nanoseconds
-        self._last_stamp = max(now, self._last_stamp + 1)
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(self._last_stamp, 10**9)
+        if stamp is None:
+            stamp = self.node.get_clock().now().nanoseconds
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
         message.header.frame_id = FRAME_ID
         self._camera.publish(message)
-        return self._last_stamp
+        return stamp
 
     def feed_until(self, condition: Callable[[], Any], what: str, make: Callable[[], Any],
-                   rate: float = 8.0) -> list[int]:
+                   rate: float = 15.0) -> list[int]:
         """Publish frames at a rate until a condition holds; return their stamps."""
         stamps: list[int] = []
         deadline = time.monotonic() + WAIT_SECONDS
@@ -167,6 +166,12 @@ class Probe:
             stamps.append(self.publish(make()))
             self.spin(1.0 / rate)
         return stamps
+
+    def feed(self, count: int, make: Callable[[], Any], rate: float = 15.0) -> None:
+        """Publish so many frames at a rate."""
+        for _ in range(count):
+            self.publish(make())
+            self.spin(1.0 / rate)
 
     def set_parameters(self, atomically: bool = False, node: str = "/sclip_seg",
                        **values: Any) -> SetParametersResult:

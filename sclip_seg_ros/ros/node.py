@@ -12,14 +12,14 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NoReturn
 
 STOP_SECONDS = 1.5   # for the threads; with what follows the process ends within three
 _POLL_SECONDS = 0.1  # between two looks at the stop signal
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; return the process's exit code.
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the node until SIGINT or SIGTERM, then end the process: code 0, or 1 if it cannot start.
 
     The main thread never does anything long, so that a signal is always answered: even libraries
     and weights are loaded in another.
@@ -31,18 +31,17 @@ def main(args: Sequence[str] | None = None) -> int:
     while not starting.done() and not stop.is_set():
         stop.wait(_POLL_SECONDS)
     if not starting.done():
-        _leave_at_once(0)  # a download or an import cannot be interrupted
+        _leave(0)  # a download or an import cannot be interrupted
     try:
         node = starting.result()
-    except _Refused as refusal:
-        return refusal.code
-    return _spin(node, stop)
+    except _Refused:
+        _leave(1)
+    _spin(node, stop)
+    _leave(0)
 
 
 class _Refused(Exception):
     """The node cannot start; the reason has been logged."""
-
-    code = 1
 
 
 def _start(args: Sequence[str] | None) -> Any:
@@ -63,7 +62,7 @@ def _start(args: Sequence[str] | None) -> Any:
         raise _Refused from error
 
 
-def _spin(node: Any, stop: threading.Event) -> int:
+def _spin(node: Any, stop: threading.Event) -> None:
     """Serve callbacks until a signal or a shutdown of the context, then take everything down."""
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -73,14 +72,12 @@ def _spin(node: Any, stop: threading.Event) -> int:
     with contextlib.suppress(ExternalShutdownException):
         while not stop.is_set() and rclpy.ok():
             executor.spin_once(timeout_sec=_POLL_SECONDS)
-    ended = node.stop(STOP_SECONDS)
-    if not ended:
+    if not node.stop(STOP_SECONDS):
         node.get_logger().warning("a frame or a word is still being worked on; leaving it")
-        _leave_at_once(0)  # tearing libraries down under a running thread would crash
+        return  # what that thread uses must not be destroyed
     executor.shutdown(timeout_sec=0.0)
     node.destroy_node()
     rclpy.try_shutdown()
-    return 0
 
 
 def _in_background(work: Callable[[], Any]) -> Future:
@@ -97,11 +94,15 @@ def _in_background(work: Callable[[], Any]) -> Future:
     return future
 
 
-def _leave_at_once(code: int) -> None:
+def _leave(code: int) -> NoReturn:
+    """End the process without the interpreter's own clean-up.
+
+    That would take seconds on a busy computer, and crash where a thread is still inside torch.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

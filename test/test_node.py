@@ -1,0 +1,272 @@
+"""A real node in its own process: what it publishes, to whom, with whose header."""
+
+from __future__ import annotations
+
+import array
+import math
+
+import cv2
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from ros_harness import (
+    BEST_EFFORT,
+    FRAME_ID,
+    LATCHED,
+    Probe,
+    by_stamp,
+    domain_for,
+    picture,
+    pixels_of,
+    running_node,
+    stamp_of,
+)
+from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
+from sensor_msgs.msg import CompressedImage, Image
+
+DOMAIN = domain_for(__file__)
+CLASSES = ["floor", "wall", "red ball|sphere", "box"]
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    log = tmp_path_factory.mktemp("node") / "log.txt"
+    with running_node(DOMAIN, log, {"classes": CLASSES, "short_side": 112}) as running:
+        yield running
+
+
+@pytest.fixture
+def probe(node):
+    probe = Probe(DOMAIN)
+    yield probe
+    probe.close()
+
+
+def stages_of(status: SegmentationStatus) -> list[str]:
+    return [entry.stage for entry in status.stages]
+
+
+def test_all_outputs_carry_the_images_own_header_and_size(probe):
+    with probe.listening(Image, "/sclip_seg/label") as labels, \
+            probe.listening(Image, "/sclip_seg/confidence") as confidences, \
+            probe.listening(Image, "/sclip_seg/overlay") as overlays, \
+            probe.listening(ClassConfidenceArray, "/sclip_seg/class_confidence") as summaries, \
+            probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        everything = (labels, confidences, overlays, summaries, statuses)
+
+        def complete() -> set[int]:
+            return set.intersection(*(set(by_stamp(messages)) for messages in everything))
+
+        sent = probe.feed_until(lambda: len(complete()) >= 3, "all outputs of three frames",
+                                lambda: picture(150, 110))
+        for messages in everything:
+            assert {stamp_of(message) for message in messages} <= set(sent)
+            assert {message.header.frame_id for message in messages} == {FRAME_ID}
+        for stamp in complete():
+            label, confidence = by_stamp(labels)[stamp], by_stamp(confidences)[stamp]
+            overlay, summary = by_stamp(overlays)[stamp], by_stamp(summaries)[stamp]
+            for image, encoding, step in ((label, "mono8", 150), (confidence, "mono8", 150),
+                                          (overlay, "rgb8", 450)):
+                assert (image.width, image.height) == (150, 110)
+                assert (image.encoding, image.step, len(image.data)) == (encoding, step, step * 110)
+            check_summary(summary, pixels_of(label), pixels_of(confidence))
+
+
+def check_summary(summary: ClassConfidenceArray, labels: np.ndarray,
+                  confidence: np.ndarray) -> None:
+    """Compare a summary with what the two images say."""
+    assert [entry.class_name for entry in summary.classes] == ["floor", "wall", "red ball", "box"]
+    assert set(np.unique(labels)) <= {0, 1, 2, 3, 255}
+    for index, entry in enumerate(summary.classes):
+        mine = labels == index
+        assert entry.class_id == index
+        assert entry.coverage == pytest.approx(mine.mean(), abs=1e-5)
+        expected = confidence[mine].mean() / 255 if mine.any() else 0.0
+        assert entry.mean_confidence == pytest.approx(expected, abs=1e-3)
+    assert summary.unlabelled_coverage == pytest.approx((labels == 255).mean(), abs=1e-5)
+
+
+def test_reliable_and_best_effort_subscribers_get_the_same_labels(probe):
+    with probe.listening(Image, "/sclip_seg/label") as reliable, \
+            probe.listening(Image, "/sclip_seg/label", BEST_EFFORT) as best_effort:
+        def common() -> set[int]:
+            return set(by_stamp(reliable)) & set(by_stamp(best_effort))
+
+        probe.feed_until(lambda: len(common()) >= 3, "labels at both", picture)
+        for stamp in common():
+            assert by_stamp(reliable)[stamp].data == by_stamp(best_effort)[stamp].data
+
+
+def test_status_tells_model_times_and_counts(probe):
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        probe.feed_until(lambda: len(statuses) >= 3, "three statuses", picture)
+    last = statuses[-1]
+    assert last.model and last.device == "cpu" and last.precision == "fp32"
+    assert stages_of(last)[0] == "convert" and "publish" in stages_of(last)
+    assert 0 < sum(entry.ms for entry in last.stages) <= last.total_ms <= last.age_ms
+    assert last.frames_labelled + last.frames_dropped + last.frames_rejected \
+        + last.frames_failed <= last.frames_received
+    assert last.frames_labelled > statuses[0].frames_labelled
+    assert (last.frames_rejected, last.frames_failed, last.last_error) == (0, 0, "")
+    assert list(last.fallbacks) == []
+
+
+def test_age_is_missing_when_the_clocks_do_not_fit(probe):
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        probe.publish(picture(), stamp=10**18)  # the year 2001, as from an old bag
+        probe.wait(lambda: statuses, "a status")
+    assert math.isnan(statuses[-1].age_ms)
+    assert stamp_of(statuses[-1]) == 10**18
+
+
+def test_overlay_and_probabilities_are_made_only_while_somebody_listens(probe):
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        def newest_has(*stages: str) -> bool:
+            return bool(statuses) and all(stage in stages_of(statuses[-1]) for stage in stages)
+
+        def newest_lacks(*stages: str) -> bool:
+            return bool(statuses) and not any(s in stages_of(statuses[-1]) for s in stages)
+
+        probe.feed_until(lambda: newest_lacks("overlay", "probabilities"), "a plain frame", picture)
+        with probe.listening(Image, "/sclip_seg/overlay"), \
+                probe.listening(Image, "/sclip_seg/probabilities"):
+            probe.feed_until(lambda: newest_has("overlay", "probabilities"), "both", picture)
+        probe.feed_until(lambda: newest_lacks("overlay", "probabilities"), "a plain frame", picture)
+
+
+def test_probabilities_of_all_classes_come_on_a_small_grid(probe):
+    with probe.listening(Image, "/sclip_seg/probabilities") as images:
+        probe.feed_until(lambda: images, "probabilities", lambda: picture(160, 120))
+    image = images[-1]
+    assert image.encoding == "8UC4"
+    assert (image.width, image.height, image.step) == (18, 14, 72)
+    assert pixels_of(image).sum(axis=2).max() <= 257
+
+
+def test_nothing_is_computed_while_nobody_listens(probe):
+    with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics:
+        def value(key: str) -> int:
+            values = {entry.key: entry.value for entry in diagnostics[-1].status[0].values} \
+                if diagnostics else {}
+            return int(values.get(key, 0))
+
+        skipped = value("frames skipped")
+        probe.feed_until(lambda: value("frames skipped") >= skipped + 3, "skipped frames", picture)
+        labelled = value("frames labelled")
+        probe.feed_until(lambda: value("frames skipped") >= skipped + 10, "skipped frames", picture)
+        assert value("frames labelled") == labelled
+        assert "nobody listens" in diagnostics[-1].status[0].message
+
+        assert probe.set_parameters(lazy=False).successful
+        probe.feed_until(lambda: value("frames labelled") > labelled, "frames labelled unasked",
+                         picture)
+        assert probe.set_parameters(lazy=True).successful
+
+
+def test_diagnostics_tell_state_rates_and_latencies(probe):
+    with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics, \
+            probe.listening(Image, "/sclip_seg/label"):
+        def newest() -> DiagnosticStatus | None:
+            return diagnostics[-1].status[0] if diagnostics else None
+
+        def is_labelling() -> bool:
+            return newest() is not None and newest().message == "labelling" \
+                and any(entry.key.startswith("total ms") for entry in newest().values)
+
+        probe.feed_until(is_labelling, "a verdict", picture)
+        values = {entry.key: entry.value for entry in newest().values}
+        assert newest().level == DiagnosticStatus.OK
+        assert float(values["images per second"]) > 0
+        median, high, most = map(float, values["total ms p50/p95/max"].split(" / "))
+        assert 0 < median <= high <= most
+        assert values["classes"] == "4"
+
+        probe.wait(lambda: newest().level == DiagnosticStatus.WARN, "a warning of silence")
+        assert "no image on /image_raw" in newest().message
+
+
+def test_the_newest_frame_wins_and_every_other_is_counted(probe):
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        probe.feed_until(lambda: statuses, "a first status", picture)
+        before = statuses[-1]
+        for _ in range(30):
+            last = probe.publish(picture())
+            probe.spin(0.005)
+        probe.wait(lambda: stamp_of(statuses[-1]) == last, "the status of the newest frame")
+        after = statuses[-1]
+    taken = after.frames_labelled - before.frames_labelled
+    dropped = after.frames_dropped - before.frames_dropped
+    assert dropped > 0
+    assert taken + dropped == after.frames_received - before.frames_received
+
+
+def test_thresholds_change_between_two_frames(probe):
+    with probe.listening(Image, "/sclip_seg/label") as labels, \
+            probe.listening(Image, "/sclip_seg/overlay") as overlays:
+        assert probe.set_parameters(probability_threshold=1.0).successful
+        sample = picture()
+        probe.feed_until(lambda: labels and overlays and (pixels_of(labels[-1]) == 255).all()
+                         and stamp_of(overlays[-1]) == stamp_of(labels[-1]),
+                         "unlabelled frames", lambda: sample)
+        np.testing.assert_array_equal(pixels_of(overlays[-1]), pixels_of(sample))
+        assert probe.set_parameters(probability_threshold=0.0).successful
+        probe.feed_until(lambda: (pixels_of(labels[-1]) != 255).all(), "labelled frames", picture)
+
+
+def test_a_missed_budget_is_told(probe):
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        for budget, missed in ((0.01, True), (60000.0, False), (0.0, False)):
+            assert probe.set_parameters(latency_budget_ms=budget).successful
+            probe.feed_until(lambda value=budget: statuses
+                             and statuses[-1].latency_budget_ms == pytest.approx(value),
+                             "the new budget", picture)
+            assert statuses[-1].budget_missed is missed
+
+
+@pytest.mark.parametrize("name, value, reason", [
+    ("attention", "telepathy", "choose one of sclip"), ("stride", 4000, "stride=4000"),
+    ("short_side", 1, "out of range"), ("model", "ViT-B/16", "read-only"),
+    ("logit_scale", "much", "type"), ("overlay_alpha", 2.0, "out of range"),
+])
+def test_settings_that_cannot_work_are_refused_with_a_reason(probe, name, value, reason):
+    before = probe.get_parameter(name)
+    answer = probe.set_parameters(**{name: value})
+    assert not answer.successful
+    assert reason in answer.reason
+    assert probe.get_parameter(name) == before
+
+
+def test_stages_can_be_switched_while_running(probe):
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        assert probe.set_parameters(use_pamr=True).successful
+        probe.feed_until(lambda: statuses and "pamr" in stages_of(statuses[-1]), "PAMR", picture)
+        assert probe.set_parameters(use_pamr=False).successful
+        probe.feed_until(lambda: "pamr" not in stages_of(statuses[-1]), "no PAMR", picture)
+
+
+def test_start_is_told_with_resolved_names(node):
+    assert "/image_raw -> /sclip_seg/label" in node.log
+    assert "4 classes" in node.log
+
+
+def test_compressed_images_and_remapped_names(tmp_path):
+    parameters = {"classes": CLASSES, "short_side": 112, "image_transport": "compressed",
+                  "misspelt_name": 1}
+    names = {"image_raw": "/front/image", "__node": "eyes", "__ns": "/robot"}
+    with running_node(DOMAIN, tmp_path / "log.txt", parameters, names) as node:
+        assert "'misspelt_name' does not exist" in node.log
+        probe = Probe(DOMAIN, "/front/image/compressed", CompressedImage)
+        try:
+            with probe.listening(Image, "/robot/eyes/label") as labels, \
+                    probe.listening(Vocabulary, "/robot/eyes/vocabulary", LATCHED) as vocabularies:
+                probe.feed_until(lambda: labels and vocabularies, "labels of JPEG images",
+                                 lambda: jpeg(picture(128, 96)))
+            assert (labels[0].width, labels[0].height) == (128, 96)
+            assert labels[0].header.frame_id == FRAME_ID
+        finally:
+            probe.close()
+
+
+def jpeg(message: Image) -> CompressedImage:
+    data = cv2.imencode(".jpg", pixels_of(message)[..., ::-1])[1]
+    return CompressedImage(format="jpeg", data=array.array("B", data.tobytes()))

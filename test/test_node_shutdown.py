@@ -1,0 +1,69 @@
+"""The process ends when told to, at any time, and refuses to start with one clear line."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from ros_harness import NodeProcess, Probe, domain_for, picture
+from sensor_msgs.msg import Image
+
+DOMAIN = domain_for(__file__)
+STOP_SECONDS = 3.0  # what the project promises
+
+
+@pytest.fixture
+def start(tmp_path):
+    nodes = []
+
+    def start(**parameters) -> NodeProcess:
+        nodes.append(NodeProcess(DOMAIN, tmp_path / f"log{len(nodes)}.txt", parameters))
+        return nodes[-1]
+
+    yield start
+    for node in nodes:
+        node.kill()
+
+
+def test_sigint_ends_a_working_node(start):
+    node = start(classes=["floor", "wall"])
+    node.wait_for("ready")
+    probe = Probe(DOMAIN)
+    try:
+        with probe.listening(Image, "/sclip_seg/label") as labels:
+            probe.feed_until(lambda: labels, "a label", lambda: picture(640, 480), rate=30)
+            assert node.stop(signal.SIGINT, STOP_SECONDS) == 0
+    finally:
+        probe.close()
+    assert "Traceback" not in node.log
+
+
+def test_sigterm_ends_an_idle_node(start):
+    node = start(classes=["floor", "wall"])
+    node.wait_for("ready")
+    assert node.stop(signal.SIGTERM, STOP_SECONDS) == 0
+    assert "Traceback" not in node.log
+
+
+def test_sigterm_ends_a_node_that_is_still_loading(start):
+    node = start(classes=[f"thing number {index}" for index in range(254)])
+    node.wait_for("loading")
+    assert node.stop(signal.SIGTERM, STOP_SECONDS) == 0
+    assert "ready" not in node.log
+    assert "Traceback" not in node.log
+
+
+@pytest.mark.parametrize("parameters, complaint, remedy", [
+    ({"model": "ViT-B/32", "pretrained": "/no/such/weights.safetensors"},
+     "'/no/such/weights.safetensors' does not exist", "give the path"),
+    ({"classes": ["floor", "floor"]}, "'floor' stands in the classes twice", "keep one"),
+    ({"device": "abacus"}, "device='abacus' is unknown", "use 'auto'"),
+    ({"use_pamr": 3}, "use_pamr", "BOOL"),
+], ids=["weights", "classes", "device", "type"])
+def test_what_cannot_work_ends_the_start_with_one_clear_line(start, parameters, complaint, remedy):
+    node = start(**parameters)
+    assert node.process.wait(60) == 1
+    lines = [line for line in node.log.splitlines() if "[FATAL]" in line]
+    assert len(lines) == 1, node.log
+    assert complaint in lines[0] and remedy in lines[0], lines[0]
+    assert "Traceback" not in node.log
