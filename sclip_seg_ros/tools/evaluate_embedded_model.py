@@ -1,19 +1,22 @@
 """Measure the embedded model on held-out rendered scenes with the default pipeline.
 
-    python -m sclip_seg_ros.tools.evaluate_embedded_model
+    python -m sclip_seg_ros.tools.evaluate_embedded_model [--output evaluation.json]
 
 Every scene is asked for its own phrases plus six distractors, half of which share a colour or a
-noun with something in it. Prints JSON.
+noun with something in it. Prints JSON, and writes it to a file if asked.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
+from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.metrics import IouMeter
 from sclip_seg_ros.tools.scenes import HELD_OUT_PAIRS, distractors, render, sample_scene
@@ -57,6 +60,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, help="JSON file to write as well")
     arguments = parser.parse_args()
     segmentor = SCLIPSegmentor(arguments.model, device=arguments.device)
     anywhere = evaluate(segmentor, arguments.scenes, "any", progress=True)
@@ -69,8 +73,13 @@ def main() -> None:
         "miou_held_out_pairs": unseen.mean(held_out_phrases()),
         "miou_held_out_pairs_mean_over_scenes": unseen.mean_by_image(held_out_phrases()),
     }
-    print(json.dumps({key: round(value, 4) if isinstance(value, float) else value
-                      for key, value in report.items()}, indent=2))
+    if segmentor.name == EMBEDDED:
+        report["weights_sha256"] = sha256(EMBEDDED_FOLDER / "open_clip_model.safetensors")
+    text = json.dumps({key: round(value, 4) if isinstance(value, float) else value
+                       for key, value in report.items()}, indent=2)
+    print(text)
+    if arguments.output:
+        arguments.output.write_text(text + "\n")
 
 
 if __name__ == "__main__":
