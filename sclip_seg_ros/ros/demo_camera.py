@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 
 
 class DemoCamera(Node):
-    """Publish each frame once, in order, as a camera driver would."""
+    """Publish each frame once, in order, as a camera driver would, once somebody listens."""
 
     def __init__(self, frames: np.ndarray, topic: str, rate: float) -> None:
         """Start a timer that publishes ``frames`` (N, H, W, 3) uint8 RGB at ``rate`` Hz."""
@@ -27,6 +27,7 @@ class DemoCamera(Node):
         self._publisher = self.create_publisher(Image, topic, qos_profile_sensor_data)
         self._timer = self.create_timer(1.0 / rate, self._publish_next)
         self.stamps: list[int] = []
+        self.get_logger().info("waiting for a subscriber")
 
     @property
     def finished(self) -> bool:
@@ -34,7 +35,8 @@ class DemoCamera(Node):
         return len(self.stamps) == len(self._frames)
 
     def _publish_next(self) -> None:
-        if self.finished:
+        unheard = not self.stamps and not self._publisher.get_subscription_count()
+        if self.finished or unheard:
             return
         frame = self._frames[len(self.stamps)]
         message = Image(height=frame.shape[0], width=frame.shape[1], encoding="rgb8",

@@ -57,6 +57,11 @@ class DemoRecorder(Node):
             self.create_subscription(kind, f"{node}/{topic}", callback, 10)
         self.create_subscription(Vocabulary, f"{node}/vocabulary", self._on_vocabulary, LATCHED)
 
+    @property
+    def connected(self) -> bool:
+        """Tell whether the node was found; its vocabulary is latched and comes at once."""
+        return bool(self.vocabularies)
+
     def _on_label(self, message: Image) -> None:
         stamp = stamp_ns(message)
         self.delays_ms[stamp] = (self.get_clock().now().nanoseconds - stamp) / 1e6
@@ -139,8 +144,12 @@ def main() -> None:
         signal.signal(number, lambda *_: stopped.append(True))
     rclpy.init(signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     recorder = DemoRecorder(arguments.node, arguments.classes, arguments.change_after)
+    announced = False
     while not stopped:
         rclpy.spin_once(recorder, timeout_sec=0.1)
+        if recorder.connected and not announced:
+            recorder.get_logger().info("connected")
+            announced = True
     recorder.save(arguments.output)
     recorder.destroy_node()
     rclpy.shutdown()

@@ -12,6 +12,7 @@ from sclip_seg_ros.tools.demo.footage import Footage
 from sclip_seg_ros.tools.metrics import IouMeter
 
 SHEET_WIDTH = 400   # pixels, one picture of the contact sheet
+ROW_TITLES = ("camera", "labels", "confidence")
 CONFIDENCE_MAP = cv2.COLORMAP_VIRIDIS
 
 
@@ -103,17 +104,22 @@ def _pictures(output: Path, footage: Footage, overlays, confidences, frame_of, s
         written.append(name)
         confidence = cv2.applyColorMap(confidences[stamp], CONFIDENCE_MAP)[..., ::-1] \
             if stamp in confidences.files else np.zeros_like(overlays[stamp])
-        columns.append(np.vstack([_fit(picture) for picture in
-                                  (footage.frames[frame_of[stamp]], overlays[stamp], confidence)]))
+        rows = (footage.frames[frame_of[stamp]], overlays[stamp], confidence)
+        columns.append(np.vstack([_fit(picture, title if number == 0 else "")
+                                  for picture, title in zip(rows, ROW_TITLES, strict=True)]))
     if columns:
         _write(output / "contact_sheet.png", np.hstack(columns))
         written.append("contact_sheet.png")
     return written
 
 
-def _fit(picture: np.ndarray) -> np.ndarray:
+def _fit(picture: np.ndarray, title: str) -> np.ndarray:
     height = round(picture.shape[0] * SHEET_WIDTH / picture.shape[1])
-    return cv2.resize(picture, (SHEET_WIDTH, height), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(picture, (SHEET_WIDTH, height), interpolation=cv2.INTER_AREA)
+    for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):  # readable on anything
+        cv2.putText(small, title, (8, height - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour,
+                    thickness, cv2.LINE_AA)
+    return small
 
 
 def _write(path: Path, picture: np.ndarray) -> None:

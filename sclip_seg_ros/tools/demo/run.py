@@ -49,6 +49,7 @@ def run_processes(footage: Footage, before: list[str], after: list[str],
                         "--change-after", str(arguments.frames // 3), "--classes", *after)
         print("demo: starting node and recorder ...", flush=True)
         processes.wait_for("node", "ready", START_SECONDS)
+        processes.wait_for("recorder", "connected", START_SECONDS)
         print(f"demo: publishing {arguments.frames} frames at {arguments.rate:g} Hz on {TOPIC}; "
               "the vocabulary changes on the way ...", flush=True)
         processes.start("camera", "sclip_seg_ros.ros.demo_camera", "--frames",
