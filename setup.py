@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = "sclip_seg_ros"
 
 # One line a program: "sclip-demo = sclip_seg_ros.tools.demo.__main__:main".
-CONSOLE_SCRIPTS: list[str] = []
+CONSOLE_SCRIPTS: list[str] = [
+    "sclip-benchmark = sclip_seg_ros.tools.benchmark.command:main",
+]
 
 EXTRAS = {
     "crf": ["pydensecrf2>=1.1"],

@@ -1,0 +1,13 @@
+"""Measure a segmentor on a data set, and write down what the figures come from.
+
+    python -m sclip_seg_ros.tools.benchmark --dataset voc21 --data-root VOCdevkit/VOC2012
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .command import main
+
+if __name__ == "__main__":
+    sys.exit(main())

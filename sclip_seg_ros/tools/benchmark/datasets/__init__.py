@@ -1,0 +1,58 @@
+"""Data sets by name; each module states the layout it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .ade20k import open_ade20k
+from .base import Dataset, DatasetError, Picture, Pictures, Sample
+from .camvid import open_camvid
+from .cityscapes import open_cityscapes
+from .coco import open_coco_object, open_coco_stuff
+from .context import open_context59, open_context60
+from .demo_scenes import DemoScenes
+from .folder import open_folder
+from .voc import open_voc20, open_voc21
+
+__all__ = ["DATASETS", "DEMO_SCENES", "Dataset", "DatasetError", "DemoScenes", "Picture",
+           "Pictures", "Sample", "open_dataset"]
+
+DEMO_SCENES = "demo-scenes"
+_FILES: dict[str, Callable[[Path], Dataset]] = {
+    "voc21": open_voc21,
+    "voc20": open_voc20,
+    "context60": open_context60,
+    "context59": open_context59,
+    "coco-object": open_coco_object,
+    "coco-stuff": open_coco_stuff,
+    "ade20k": open_ade20k,
+    "cityscapes": open_cityscapes,
+    "camvid": open_camvid,
+    "folder": open_folder,
+}
+DATASETS = (*_FILES, DEMO_SCENES)
+
+
+def open_dataset(name: str, root: Path | None) -> Dataset:
+    """Open a data set and check its layout; no image is read yet.
+
+    Args:
+        name: one of `DATASETS`.
+        root: the folder that holds it; None for demo-scenes, which are rendered.
+
+    Raises:
+        DatasetError: an unknown name, or a root that is missing, superfluous or without the layout.
+    """
+    if name not in DATASETS:
+        raise DatasetError(f"data set '{name}' is unknown; choose one of {', '.join(DATASETS)}")
+    if name == DEMO_SCENES:
+        if root is not None:
+            raise DatasetError(f"--data-root '{root}' cannot apply to {DEMO_SCENES}, which are "
+                               "rendered; leave it out")
+        return DemoScenes()
+    if root is None:
+        raise DatasetError(f"data set '{name}' needs --data-root, the folder that holds it")
+    if not root.is_dir():
+        raise DatasetError(f"--data-root '{root}' is no folder; give the one that holds {name}")
+    return _FILES[name](root)

@@ -1,0 +1,101 @@
+"""Where a figure comes from: weights, commit, versions, device, memory."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from open_clip.factory import download_pretrained_from_hf
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+
+import sclip_seg_ros
+from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER, RANDOM
+from sclip_seg_ros.models.weights import sha256
+
+LIBRARIES = ("torch", "open_clip_torch", "numpy", "opencv-python-headless", "pillow", "timm",
+             "pydensecrf2")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+
+
+def describe_weights(model: str, pretrained: str) -> dict[str, Any]:
+    """Return the file that a loaded model's weights came from, and its SHA-256.
+
+    Both are None for random weights.
+    """
+    path = _weights_file(model, pretrained)
+    return {"weights_file": path.name if path else None,
+            "weights_sha256": sha256(path) if path else None}
+
+
+def commit() -> str | None:
+    """Return the commit of the source tree, "+changes" appended where files differ from it.
+
+    None where the package is installed without its repository.
+    """
+    root = Path(sclip_seg_ros.__file__).resolve().parents[1]
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None or Path(top) != root:
+        return None
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return f"{_git(root, 'rev-parse', 'HEAD')}{'+changes' if changed else ''}"
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python, this package and the libraries that decide on numbers."""
+    found: dict[str, str | None] = {"python": platform.python_version(),
+                                    "sclip_seg_ros": sclip_seg_ros.__version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a device is called, e.g. "NVIDIA H200" or "x86_64, 8 threads"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def peak_memory(device: torch.device) -> dict[str, float | None]:
+    """Return the process's largest memory so far, in MiB: main memory, and tensors on CUDA."""
+    unit = 1024 if platform.system() == "Darwin" else 1  # ru_maxrss: bytes there, KiB elsewhere
+    cuda = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+    return {"process_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / unit,
+            "cuda_mib": None if cuda is None else cuda / 2**20}
+
+
+def _weights_file(model: str, pretrained: str) -> Path | None:
+    """Find the file that `load_clip` read; open_clip has it in its cache by then."""
+    if pretrained == RANDOM:
+        return None
+    scheme, _, place = model.partition(":")
+    if model == EMBEDDED or scheme == "local-dir":
+        return _first_weights(EMBEDDED_FOLDER if model == EMBEDDED else Path(place).expanduser())
+    if scheme == "hf-hub":
+        return Path(download_pretrained_from_hf(place))
+    tag = get_pretrained_cfg(model.replace("/", "-"), pretrained or "openai")
+    return Path(download_pretrained(tag)) if tag else Path(pretrained).expanduser()
+
+
+def _first_weights(folder: Path) -> Path:
+    """Choose among the weights in a folder as `load_clip` does."""
+    files = [file for file in folder.iterdir() if file.suffix in WEIGHT_SUFFIXES]
+    return min(files, key=lambda file: (not file.name.startswith("open_clip"),
+                                        file.suffix != ".safetensors", file.name))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True,
+                              text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
