@@ -1,8 +1,7 @@
-"""DenseCRF: exact identities, a brute-force mean field, the fallback, and what it says aloud."""
+"""DenseCRF: exact identities, a brute-force mean field, and one backend against the other."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import replace
 
@@ -12,14 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.refinement import dense_crf as module
+from sclip_seg_ros.segmentation.refinement.crf_lattice import MeanField
 from sclip_seg_ros.segmentation.refinement.dense_crf import (
     BACKENDS,
     available_backends,
     dense_crf,
     resolve_backend,
 )
-from sclip_seg_ros.segmentation.settings import CRF_BACKENDS, CrfSettings
+from sclip_seg_ros.segmentation.settings import CRF_BACKENDS, CrfSettings, SegmentorSettings
+from sclip_seg_ros.tools.scenes import render, sample_scene
 
 try:
     import pydensecrf.densecrf  # noqa: F401
@@ -29,7 +29,8 @@ except ImportError:
 
 needs_pydensecrf = pytest.mark.skipif(not INSTALLED, reason="pydensecrf is not importable; run "
                                                             "'pip install pydensecrf2'")
-EVERY_BACKEND = [pytest.param("pydensecrf", marks=needs_pydensecrf), "bilateral"]
+EVERY_CRF = ["lattice", pytest.param("pydensecrf", marks=needs_pydensecrf)]
+EVERY_BACKEND = [*EVERY_CRF, "bilateral"]
 
 
 @pytest.fixture
@@ -37,9 +38,6 @@ def without_pydensecrf(monkeypatch):
     """Make importing pydensecrf fail as it does where it is not installed."""
     monkeypatch.setitem(sys.modules, "pydensecrf", None)
     monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
-    module._warn_without_crf.cache_clear()
-    yield
-    module._warn_without_crf.cache_clear()
 
 
 def scene() -> tuple[np.ndarray, Tensor, Tensor]:
@@ -57,6 +55,17 @@ def scene() -> tuple[np.ndarray, Tensor, Tensor]:
     patches = onehot.unfold(1, 8, 8).unfold(2, 8, 8).mean((-2, -1))
     blurred = interpolate(patches[None], size=(height, width), mode="bilinear")[0]
     return image, truth, 0.2 + 0.4 * blurred
+
+
+def rendered(seed: int, height: int, width: int) -> tuple[np.ndarray, Tensor]:
+    """Return a rendered room and uncertain probabilities of 8 classes on patches of 16 pixels."""
+    scene = render(sample_scene(np.random.default_rng(seed)), height, width)
+    onehot = torch.nn.functional.one_hot(torch.from_numpy(scene.mask).long() % 8, 8)
+    patches = interpolate(onehot.permute(2, 0, 1)[None].float(), (height // 16, width // 16),
+                          mode="area")
+    noise = torch.randn(patches.shape, generator=torch.Generator().manual_seed(seed))
+    logits = interpolate(3 * patches + noise, (height, width), mode="bilinear")[0]
+    return scene.image, logits.softmax(0)
 
 
 def exact_mean_field(image: np.ndarray, probabilities: Tensor, settings: CrfSettings) -> Tensor:
@@ -82,11 +91,11 @@ def exact_mean_field(image: np.ndarray, probabilities: Tensor, settings: CrfSett
     return belief.T.reshape(classes, height, width)
 
 
-@needs_pydensecrf
+@pytest.mark.parametrize("backend", EVERY_CRF)
 @pytest.mark.parametrize("iterations", [1, 5, 10])
-def test_agrees_with_the_exact_mean_field(iterations):
+def test_agrees_with_the_exact_mean_field(iterations, backend):
     image, _, probabilities = scene()
-    settings = CrfSettings("pydensecrf", iterations=iterations)
+    settings = CrfSettings(backend, iterations=iterations)
     refined = dense_crf(image, probabilities, settings)
     exact = exact_mean_field(image, probabilities, settings)
     assert (refined.argmax(0) == exact.argmax(0)).double().mean() >= 0.95
@@ -94,25 +103,25 @@ def test_agrees_with_the_exact_mean_field(iterations):
     assert (refined - probabilities).abs().mean() > 0.1
 
 
-@needs_pydensecrf
-def test_every_constant_of_the_settings_reaches_the_crf():
+@pytest.mark.parametrize("backend", EVERY_CRF)
+def test_every_constant_of_the_settings_reaches_the_crf(backend):
     """The gate lies below what twice or half of any one constant would change."""
     image, _, probabilities = scene()
-    settings = CrfSettings("pydensecrf", 2, gaussian_sxy=1.5, gaussian_compat=0.3,
+    settings = CrfSettings(backend, 2, gaussian_sxy=1.5, gaussian_compat=0.3,
                            bilateral_sxy=5.0, bilateral_srgb=4.0, bilateral_compat=0.3)
     refined = dense_crf(image, probabilities, settings)
     exact = exact_mean_field(image, probabilities, settings)
     assert (refined - exact).abs().mean() < 0.0014
 
 
-@needs_pydensecrf
+@pytest.mark.parametrize("backend", EVERY_CRF)
 @pytest.mark.parametrize("changes", [{"gaussian_compat": 0.0, "bilateral_compat": 0.0},
-                                     {"iterations": 0}])
-def test_without_messages_the_probabilities_come_back(changes):
+                                     {"iterations": 0}, {"iterations": 0, "resolution": 0.5}])
+def test_without_messages_the_probabilities_come_back(changes, backend):
     image, _, probabilities = scene()
     probabilities = torch.cat([probabilities, torch.zeros_like(probabilities[:1])])
     probabilities = probabilities / probabilities.sum(0)
-    refined = dense_crf(image, probabilities, replace(CrfSettings("pydensecrf"), **changes))
+    refined = dense_crf(image, probabilities, replace(CrfSettings(backend), **changes))
     torch.testing.assert_close(refined, probabilities, atol=1.6e-5, rtol=0)
 
 
@@ -210,28 +219,104 @@ def test_the_filter_follows_its_widths():
 
 
 @needs_pydensecrf
-def test_auto_prefers_the_crf_and_says_nothing(caplog):
-    with caplog.at_level(logging.WARNING):
-        assert resolve_backend("auto") == "pydensecrf"
-    assert available_backends()[0] == "pydensecrf" and not caplog.records
+@pytest.mark.parametrize(("seed", "height", "width"), [(0, 240, 320), (1, 240, 320), (2, 240, 320),
+                                                       (3, 480, 640), (4, 121, 163)])
+def test_the_lattice_and_pydensecrf_agree(seed, height, width):
+    image, probabilities = rendered(seed, height, width)
+    ours, theirs = (dense_crf(image, probabilities, CrfSettings(backend))
+                    for backend in ("lattice", "pydensecrf"))
+    assert (ours.argmax(0) == theirs.argmax(0)).double().mean() >= 0.9995
+    assert (ours - theirs).abs().mean() <= 1e-5
+    assert (ours - probabilities).abs().mean() > 0.01
 
 
-def test_auto_without_the_crf_filters_and_warns_once(without_pydensecrf, caplog):
+@needs_pydensecrf
+@pytest.mark.parametrize("changes", [
+    {"gaussian_sxy": 0.7, "gaussian_compat": 5.0}, {"bilateral_sxy": 9.0, "bilateral_srgb": 3.0},
+    {"gaussian_compat": 0.0}, {"bilateral_compat": 0.0}])
+def test_the_lattice_and_pydensecrf_agree_for_other_kernels(changes):
+    image, probabilities = rendered(5, 120, 160)
+    ours, theirs = (dense_crf(image, probabilities, CrfSettings(backend, **changes))
+                    for backend in ("lattice", "pydensecrf"))
+    assert (ours.argmax(0) == theirs.argmax(0)).double().mean() >= 0.999
+    assert (ours - theirs).abs().mean() <= 1e-4
+
+
+@pytest.mark.parametrize("classes", [15, 16, 150])
+def test_classes_that_have_no_chance_change_nothing(classes):
+    """The softmax has two ways, for few and for many classes."""
     image, _, probabilities = scene()
-    with caplog.at_level(logging.WARNING):
-        assert resolve_backend("auto") == "bilateral"
-        assert "pydensecrf" not in available_backends()
-        for _ in range(3):
-            refined = dense_crf(image, probabilities, CrfSettings("auto"))
-    assert torch.equal(refined, dense_crf(image, probabilities, CrfSettings("bilateral")))
-    assert len(caplog.records) == 1 and "pip install pydensecrf2" in caplog.text
+    settings = CrfSettings("lattice", iterations=3)
+    many = torch.cat([probabilities, torch.zeros(classes - 3, 40, 48)])
+    refined = dense_crf(image, many / many.sum(0), settings)
+    few = dense_crf(image, probabilities / probabilities.sum(0), settings)
+    torch.testing.assert_close(refined[:3], few, atol=2e-3, rtol=0)
 
 
-def test_choosing_the_filter_is_no_reason_to_warn(without_pydensecrf, caplog):
+def test_frames_of_other_sizes_in_between_do_not_matter():
     image, _, probabilities = scene()
-    with caplog.at_level(logging.WARNING):
-        dense_crf(image, probabilities, CrfSettings("bilateral"))
-    assert not caplog.records
+    settings = CrfSettings("lattice", iterations=2)
+    before = dense_crf(image, probabilities, settings)
+    for size in ((8, 9), (9, 8), (30, 48)):
+        dense_crf(image[:size[0], :size[1]], probabilities[:, :size[0], :size[1]], settings)
+    assert torch.equal(dense_crf(image, probabilities, settings), before)
+
+
+@pytest.mark.parametrize("backend", EVERY_CRF)
+@pytest.mark.parametrize("resolution", [1.0, 0.5])
+def test_stopped_early_it_returns_what_it_has_reached(backend, resolution):
+    image, _, probabilities = scene()
+    settings = CrfSettings(backend, iterations=10, resolution=resolution)
+    answers = iter([True, False])
+    stopped = dense_crf(image, probabilities, settings, lambda: next(answers))
+    once = dense_crf(image, probabilities, replace(settings, iterations=1))
+    assert torch.equal(stopped, once) and next(answers, "asked no more") == "asked no more"
+    assert (stopped - dense_crf(image, probabilities, settings)).abs().max() > 0.01
+
+
+def test_a_filter_that_may_not_begin_filters_nothing():
+    image, _, probabilities = scene()
+    unfiltered = dense_crf(image, probabilities, CrfSettings("bilateral"), lambda: False)
+    torch.testing.assert_close(unfiltered, probabilities / probabilities.sum(0))
+
+
+def test_the_mean_field_can_be_watched_step_by_step():
+    image, _, probabilities = scene()
+    settings = CrfSettings("lattice", iterations=2)
+    field = MeanField(torch.from_numpy(image), probabilities, settings)
+    torch.testing.assert_close(field.probabilities(), probabilities / probabilities.sum(0))
+    for _ in range(2):
+        field.step()
+    assert torch.equal(field.probabilities(), dense_crf(image, probabilities, settings))
+
+
+@pytest.mark.parametrize("backend", EVERY_BACKEND)
+def test_at_half_the_resolution_boundaries_still_move_to_the_edges(backend):
+    image, truth, probabilities = scene()
+    refined = dense_crf(image, probabilities, CrfSettings(backend, resolution=0.5))
+    torch.testing.assert_close(refined.sum(0), torch.ones(40, 48), atol=1e-5, rtol=0)
+    wrong_before = (probabilities.argmax(0) != truth).sum()
+    assert (refined.argmax(0) != truth).sum() < wrong_before / 2
+
+
+def test_half_the_resolution_nearly_gives_the_labels_of_the_full_one():
+    image, probabilities = rendered(6, 240, 320)
+    full, half, tiny = (dense_crf(image, probabilities, CrfSettings(resolution=share)).argmax(0)
+                        for share in (1.0, 0.5, 0.1))
+    before = (probabilities.argmax(0) == full).double().mean()
+    assert before < 0.97 and (half == full).double().mean() >= 0.985
+    assert before < (tiny == full).double().mean() < (half == full).double().mean()
+
+
+def test_auto_is_the_lattice_with_and_without_pydensecrf(without_pydensecrf):
+    image, _, probabilities = scene()
+    assert resolve_backend("auto") == "lattice" == available_backends()[0]
+    assert torch.equal(dense_crf(image, probabilities, CrfSettings("auto")),
+                       dense_crf(image, probabilities, CrfSettings("lattice")))
+
+
+def test_what_is_not_installed_is_not_offered(without_pydensecrf):
+    assert available_backends() == ("lattice", "bilateral")
 
 
 def test_a_missing_crf_that_was_asked_for_is_an_error_with_the_remedy(without_pydensecrf):
@@ -257,9 +342,18 @@ def test_every_backend_can_be_set():
     ({"settings": CrfSettings("magic")}, "CRF backend 'magic' is unknown"),
     ({"settings": CrfSettings("bilateral", bilateral_srgb=0.0)}, "crf.bilateral_srgb=0.0"),
     ({"settings": CrfSettings("bilateral", gaussian_sxy=-1.0)}, "crf.gaussian_sxy=-1.0"),
-    ({"settings": CrfSettings("bilateral", iterations=-1)}, "crf.iterations=-1")])
+    ({"settings": CrfSettings("bilateral", iterations=-1)}, "crf.iterations=-1"),
+    ({"settings": CrfSettings("lattice", resolution=0.0)}, "crf.resolution=0.0"),
+    ({"settings": CrfSettings("lattice", resolution=1.5)}, "crf.resolution=1.5"),
+    ({"settings": CrfSettings("lattice", bilateral_sxy=1e-6, bilateral_srgb=1e-6),
+      "image": np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)}, "larger kernel widths")])
 def test_bad_input_is_refused_by_name(changes, message):
     good = {"image": np.zeros((8, 9, 3), np.uint8), "probabilities": torch.rand(2, 8, 9),
             "settings": CrfSettings("bilateral")}
     with pytest.raises(ValueError, match=message):
         dense_crf(**{**good, **changes})
+
+
+def test_the_segmentor_refuses_a_resolution_that_is_none():
+    with pytest.raises(ValueError, match=r"crf\.resolution=0\.0 is out of range"):
+        SegmentorSettings().with_changes(crf__resolution=0.0)

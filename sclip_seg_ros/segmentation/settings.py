@@ -10,7 +10,7 @@ ATTENTIONS = ("sclip", "vanilla", "clearclip", "naclip")
 INFERENCES = ("slide", "whole")
 CONTRACTS = ("auto", "value", "attended")
 RESCLIP_VARIANTS = ("paper", "documents")
-CRF_BACKENDS = ("auto", "pydensecrf", "bilateral")
+CRF_BACKENDS = ("auto", "lattice", "pydensecrf", "bilateral")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -55,13 +55,14 @@ class PamrSettings:
 class CrfSettings:
     """Fully connected CRF (Kraehenbuehl and Koltun, NIPS 2011)."""
 
-    backend: str = "auto"             # "pydensecrf", "bilateral", or "auto": the first at hand
+    backend: str = "auto"             # "lattice", "pydensecrf", "bilateral"; "auto": the lattice
     iterations: int = 10
     gaussian_sxy: float = 3.0         # pixels
     gaussian_compat: float = 3.0
     bilateral_sxy: float = 80.0       # pixels
     bilateral_srgb: float = 13.0      # grey levels
     bilateral_compat: float = 10.0
+    resolution: float = 1.0           # side of the copy it works on / side of the image
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,7 @@ def _check_crf(crf: CrfSettings) -> None:
         _within(f"crf.{name}", getattr(crf, name), 1e-2, 1e4)
     for name in ("gaussian_compat", "bilateral_compat"):
         _within(f"crf.{name}", getattr(crf, name), 0.0, 1e4)
+    _within("crf.resolution", crf.resolution, 0.05, 1.0)
 
 
 def _switch(name: str, value: bool) -> None:

@@ -1,4 +1,4 @@
-"""Joint bilateral filtering of class probabilities: the stand-in where no CRF is installed.
+"""Joint bilateral filtering of class probabilities: a cheap stand-in for the CRF.
 
 It has no unary term: it moves blurred boundaries to the image's edges, and does not weigh evidence
 as the CRF does.
@@ -7,6 +7,7 @@ as the CRF does.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ from sclip_seg_ros.segmentation.settings import CrfSettings
 MAX_LEVELS = 5
 
 
-def joint_bilateral(image: Tensor, probabilities: Tensor, settings: CrfSettings) -> Tensor:
+def joint_bilateral(image: Tensor, probabilities: Tensor, settings: CrfSettings,
+                    keep_going: Callable[[], bool]) -> Tensor:
     """Average probabilities over near pixels of like colour.
 
     Weights are those of the CRF's appearance kernel, exp(-|dp|^2 / 2 sxy^2 - |dI|^2 / 2 srgb^2),
@@ -31,6 +33,7 @@ def joint_bilateral(image: Tensor, probabilities: Tensor, settings: CrfSettings)
         image: (H, W, 3) uint8 RGB.
         probabilities: (C, H, W) float32.
         settings: ``bilateral_sxy`` and ``bilateral_srgb``; 0 ``iterations`` filter nothing.
+        keep_going: asked before each level, the finest first.
 
     Returns:
         (C, H, W) float32, adding up to 1 over the classes.
@@ -39,6 +42,8 @@ def joint_bilateral(image: Tensor, probabilities: Tensor, settings: CrfSettings)
     colours = colours / (math.sqrt(2.0) * settings.bilateral_srgb)
     filtered = probabilities
     for level in range(_levels(settings.bilateral_sxy) if settings.iterations else 0):
+        if not keep_going():
+            break
         filtered = _filter_level(colours, filtered, 2**level)
     return filtered / filtered.sum(0)
 

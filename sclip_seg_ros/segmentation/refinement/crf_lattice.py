@@ -8,10 +8,15 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.refinement.permutohedral import Lattice, build_lattice
+from sclip_seg_ros.segmentation.refinement.permutohedral import (
+    Lattice,
+    build_lattice,
+    interpolate,
+)
 from sclip_seg_ros.segmentation.settings import CrfSettings
 
-CPU_BLOCK = 1 << 17     # floats updated at a time on the CPU, few enough to stay in its cache
+CPU_BLOCK = 1 << 18     # floats updated at a time on the CPU, which bounds the memory in passing
+CPU_VECTOR = 16         # floats in the widest vector register
 
 
 class MeanField:
@@ -21,8 +26,9 @@ class MeanField:
     Potentials", NIPS 2011, algorithm 1: U = -log p, Potts compatibility, kernels normalised
     symmetrically. As in their code a pixel's message to itself is included.
 
-    Memory for N pixels, C classes and M_g, M_b lattice vertices: 2 N C floats for U and Q, 3 M C
-    floats in passing for the larger M, and 16 bytes for each of the 9 N corners.
+    Memory for N pixels, C classes and M lattice vertices: 2 N C floats for U and Q, at most 4 M C
+    in passing, and 24 bytes for each of the 9 N corners. M is near N / 6 for photographs and cannot
+    exceed 9 N.
     """
 
     def __init__(self, image: Tensor, probabilities: Tensor, settings: CrfSettings) -> None:
@@ -37,27 +43,29 @@ class MeanField:
             ValueError: kernel widths too small for a lattice.
         """
         self._shape = probabilities.shape
-        height, width = self._shape[1:]
         image = image.to(probabilities.device)
-        self._kernels = tuple((lattice(), weight) for lattice, weight in (
-            (lambda: _smoothness(height, width, settings.gaussian_sxy, image.device),
-             settings.gaussian_compat),
-            (lambda: _appearance(image, settings), settings.bilateral_compat)) if weight)
-        belief = probabilities.reshape(len(probabilities), -1).T.contiguous()
+        self._kernels = _kernels(image, settings)
+        # One table of all kernels' vertices, so that a pixel's messages come in one pass.
+        offset, corners = 0, []
+        for lattice, _ in self._kernels:
+            corners.append(lattice.corners + offset)
+            offset += lattice.vertices + 1
+        if self._kernels:
+            self._corners = torch.cat(corners, dim=1)
+            self._weights = torch.cat([lattice.weights for lattice, _ in self._kernels], dim=1)
+        belief = probabilities.detach().reshape(len(probabilities), -1).T.contiguous()
         self._evidence = belief.log()
         self._belief = belief.div_(belief.sum(1, keepdim=True))
 
     def step(self) -> None:
         """Pass messages between all pixels once."""
-        vertices = [lattice.blurred_splat(self._belief, weight)
-                    for lattice, weight in self._kernels]
-        for points in _blocks(self._belief):
-            energy = self._evidence[points].clone()
-            for (lattice, _), values in zip(self._kernels, vertices, strict=True):
-                energy += lattice.slice(values, points)
-            energy -= energy.amax(1, keepdim=True)
-            energy.exp_()
-            torch.div(energy, energy.sum(1, keepdim=True), out=self._belief[points])
+        if not self._kernels:
+            return
+        table = torch.cat([lattice.blurred_splat(self._belief, weight)
+                           for lattice, weight in self._kernels])
+        for pixels in _blocks(self._belief):
+            energy = interpolate(self._corners[pixels], self._weights[pixels], table)
+            _softmax(energy.add_(self._evidence[pixels]), out=self._belief[pixels])
 
     def probabilities(self) -> Tensor:
         """Return the current Q as (C, H, W) float32."""
@@ -85,11 +93,34 @@ def mean_field(image: Tensor, probabilities: Tensor, settings: CrfSettings,
     return field.probabilities()
 
 
+def _softmax(energy: Tensor, out: Tensor) -> None:
+    """Normalise exp(energy) over each row; the energies are overwritten.
+
+    On the CPU torch's own is several times slower where a row is shorter than a vector register.
+    """
+    if energy.shape[1] >= CPU_VECTOR or energy.device.type != "cpu":
+        torch.softmax(energy, 1, out=out)
+        return
+    energy.sub_(energy.amax(1, keepdim=True)).exp_()
+    torch.div(energy, energy.sum(1, keepdim=True), out=out)
+
+
 def _blocks(belief: Tensor) -> list[slice]:
-    """Split the pixels: into pieces for the CPU's cache, not at all for other devices."""
+    """Split the pixels into pieces of bounded memory on the CPU; a GPU takes all at once."""
     points, classes = belief.shape
     size = max(CPU_BLOCK // classes, 1) if belief.device.type == "cpu" else points
     return [slice(start, start + size) for start in range(0, points, size)]
+
+
+def _kernels(image: Tensor, settings: CrfSettings) -> tuple[tuple[Lattice, float], ...]:
+    """Return the lattices of the kernels that have a weight, with it."""
+    kernels = []
+    if settings.gaussian_compat:
+        lattice = _smoothness(*image.shape[:2], settings.gaussian_sxy, image.device)
+        kernels.append((lattice, settings.gaussian_compat))
+    if settings.bilateral_compat:
+        kernels.append((_appearance(image, settings), settings.bilateral_compat))
+    return tuple(kernels)
 
 
 @lru_cache(maxsize=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -26,7 +27,8 @@ def load() -> ModuleType:
     return densecrf
 
 
-def mean_field(image: Tensor, probabilities: Tensor, settings: CrfSettings) -> Tensor:
+def mean_field(image: Tensor, probabilities: Tensor, settings: CrfSettings,
+               keep_going: Callable[[], bool]) -> Tensor:
     """Run Q <- softmax(-U + w_g K_g Q + w_b K_b Q) with U = -log p and Potts compatibility.
 
     Kraehenbuehl and Koltun, "Efficient Inference in Fully Connected CRFs with Gaussian Edge
@@ -36,6 +38,7 @@ def mean_field(image: Tensor, probabilities: Tensor, settings: CrfSettings) -> T
         image: (H, W, 3) uint8 RGB.
         probabilities: (C, H, W) float32, above zero.
         settings: kernels and iterations.
+        keep_going: asked before each iteration.
 
     Returns:
         (C, H, W) float32 on the probabilities' device.
@@ -56,6 +59,8 @@ def mean_field(image: Tensor, probabilities: Tensor, settings: CrfSettings) -> T
     # threads, such as a node's callbacks, get their turn between iterations.
     marginals, *scratch = field.startInference()
     for _ in range(settings.iterations):
+        if not keep_going():
+            break
         field.stepInference(marginals, *scratch)
     refined = torch.from_numpy(np.array(marginals, dtype=np.float32))
     return refined.view_as(probabilities).to(probabilities.device)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.refinement import crf_bilateral, crf_pydensecrf
+from sclip_seg_ros.segmentation.refinement import crf_bilateral, crf_lattice, crf_pydensecrf
+from sclip_seg_ros.segmentation.refinement.crf_reduced import Refine, refine_reduced
 from sclip_seg_ros.segmentation.settings import CrfSettings
 
 PROBABILITY_FLOOR = 1e-5    # keeps the unary energy -log p finite, as in pydensecrf's own helper
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,11 +22,12 @@ class Backend:
 
     Attributes:
         refine: takes an (H, W, 3) uint8 image, (C, H, W) float32 probabilities of at least
-            ``PROBABILITY_FLOOR`` with two classes or more, and settings; returns (C, H, W) float32.
+            ``PROBABILITY_FLOOR`` with two classes or more, settings, and what to ask before each
+            iteration whether to go on; returns (C, H, W) float32.
         require: raises ImportError, with the remedy, where it cannot run.
     """
 
-    refine: Callable[[Tensor, Tensor, CrfSettings], Tensor]
+    refine: Refine
     require: Callable[[], object]
 
     def available(self) -> bool:
@@ -41,8 +39,10 @@ class Backend:
         return True
 
 
-# In the order in which "auto" prefers them; the last one always runs.
+# In the order in which "auto" prefers them. The lattice gives pydensecrf's result in less time
+# (docs/dense_crf.md), on the CPU too, and runs wherever torch does.
 BACKENDS = {
+    "lattice": Backend(crf_lattice.mean_field, lambda: None),
     "pydensecrf": Backend(crf_pydensecrf.mean_field, crf_pydensecrf.load),
     "bilateral": Backend(crf_bilateral.joint_bilateral, lambda: None),
 }
@@ -54,20 +54,17 @@ def available_backends() -> tuple[str, ...]:
 
 
 def resolve_backend(name: str) -> str:
-    """Return the backend that will run for a setting, and warn once if "auto" found no CRF.
+    """Return the backend that will run for a setting.
 
     Args:
-        name: a backend's name, or "auto" for the first at hand.
+        name: a backend's name, or "auto" for the preferred one.
 
     Raises:
         ValueError: an unknown name.
         ImportError: a backend that is named but not installed, with how to install it.
     """
     if name == "auto":
-        first = available_backends()[0]
-        if first == "bilateral":
-            _warn_without_crf()
-        return first
+        return available_backends()[0]
     if name not in BACKENDS:
         raise ValueError(f"CRF backend '{name}' is unknown; choose one of auto, "
                          f"{', '.join(BACKENDS)}")
@@ -75,13 +72,20 @@ def resolve_backend(name: str) -> str:
     return name
 
 
-def dense_crf(image: Tensor | np.ndarray, probabilities: Tensor, settings: CrfSettings) -> Tensor:
+def _always() -> bool:
+    return True
+
+
+def dense_crf(image: Tensor | np.ndarray, probabilities: Tensor, settings: CrfSettings,
+              keep_going: Callable[[], bool] = _always) -> Tensor:
     """Refine class probabilities with the image's edges.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         probabilities: (C, H, W) floating point, on any device.
-        settings: backend, kernels and iterations.
+        settings: backend, kernels, iterations and resolution.
+        keep_going: asked before each iteration; what has been reached when it says no is returned.
+            A GPU works behind its queue: there a clock means something only after synchronising.
 
     Returns:
         (C, H, W) that add up to 1 over the classes, in the probabilities' dtype and on their
@@ -96,16 +100,9 @@ def dense_crf(image: Tensor | np.ndarray, probabilities: Tensor, settings: CrfSe
     _check(pixels, probabilities, settings)
     if probabilities.shape[0] == 1:
         return probabilities
-    refined = backend.refine(pixels, probabilities.float().clamp(PROBABILITY_FLOOR, 1.0), settings)
+    evidence = probabilities.float().clamp(PROBABILITY_FLOOR, 1.0)
+    refined = refine_reduced(backend.refine, pixels, evidence, settings, keep_going)
     return refined.to(probabilities.dtype)
-
-
-@lru_cache(maxsize=1)
-def _warn_without_crf() -> None:
-    """Warn of the fallback; cached, so that a robot's log has it once and not once a frame."""
-    _log.warning("pydensecrf is not installed: DenseCRF is replaced by joint bilateral filtering, "
-                 "which sharpens less; run 'pip install pydensecrf2' for the CRF, or set "
-                 "crf.backend to 'bilateral' to choose the filter")
 
 
 def _as_tensor(image: Tensor | np.ndarray) -> Tensor:
@@ -135,3 +132,6 @@ def _check(image: Tensor, probabilities: Tensor, settings: CrfSettings) -> None:
                              "number above 0")
     if settings.iterations < 0:
         raise ValueError(f"crf.iterations={settings.iterations} is negative; give 0 or more")
+    if not 0 < settings.resolution <= 1:
+        raise ValueError(f"crf.resolution={settings.resolution} is no share of the image's side; "
+                         "give a number above 0, at most 1")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
+CELL_LIMIT = 2.0**14    # up to here, float32 tells a point's place in its cell to a percent
 KEY_LIMIT = 2.0**62     # packed vertex coordinates are signed 64-bit integers
 TINY = 1e-20            # keeps the normalisation finite where no weight arrives
 
@@ -60,10 +61,9 @@ class Lattice:
             values = around.mul_(0.5).add_(values)
         return values
 
-    def slice(self, values: Tensor, points: slice = slice(None)) -> Tensor:
-        """Interpolate vertex values (M+1, C) at some of the points; the transpose of the splat."""
-        return embedding_bag(self.corners[points], values, mode="sum",
-                             per_sample_weights=self.weights[points])
+    def slice(self, values: Tensor) -> Tensor:
+        """Interpolate vertex values (M+1, C) at the points (N, C); the transpose of the splat."""
+        return interpolate(self.corners, self.weights, values)
 
     def blurred_splat(self, values: Tensor, gain: float = 1.0) -> Tensor:
         """Take values (N, C) to the vertices and blur them there, times a gain; slice the result.
@@ -90,6 +90,17 @@ class Lattice:
                        member_weights=self.member_weights * root[:, 0][self.members])
 
 
+def interpolate(corners: Tensor, weights: Tensor, values: Tensor) -> Tensor:
+    """Return (N, C) weighted sums of K rows each.
+
+    Args:
+        corners: (N, K) int32 rows.
+        weights: (N, K) float32.
+        values: (M, C) float32.
+    """
+    return embedding_bag(corners, values, mode="sum", per_sample_weights=weights)
+
+
 def build_lattice(features: Tensor) -> Lattice:
     """Find the vertices around each point and link them.
 
@@ -97,25 +108,25 @@ def build_lattice(features: Tensor) -> Lattice:
         features: (d, N) float32, in standard deviations of the Gaussian.
 
     Raises:
-        ValueError: the features spread over more lattice points than 64-bit keys can number.
+        ValueError: the features spread over more lattice cells than float32 can tell apart or
+            64-bit keys can number.
     """
-    points = features.shape[1]
     rounded, rank, inside = _enclosing_simplices(features)
-    weights = _barycentric(rank, inside)
     keys, strides, layer = _vertex_keys(rounded, rank)
-    # Stable, so that sums over a vertex' members have one order on every run.
-    ordered, entries = keys.reshape(-1).sort(stable=True)
+    weights = _barycentric(rank, inside)
+    # Keys of one remainder all precede those of the next: each has its own, smaller sort. Stable,
+    # so that sums over a vertex' members have one order on every run.
+    ordered, members = map(torch.stack, zip(*(key.sort(stable=True) for key in keys), strict=True))
     unique, vertex, counts = torch.unique_consecutive(ordered, return_inverse=True,
                                                       return_counts=True)
-    corners = torch.empty_like(vertex, dtype=torch.int32)
-    corners[entries] = vertex.int()
+    corners = torch.empty_like(vertex, dtype=torch.int32).scatter_(1, members, vertex.int())
+    starts = pad(counts.cumsum(0), (1, 0))
     return Lattice(
-        corners=corners.view(-1, points).T.contiguous(),
+        corners=corners.T.contiguous(),
         weights=weights.T.contiguous(),
-        members=entries.remainder(points).int(),
-        member_weights=weights.reshape(-1)[entries],
-        starts=pad(counts.cumsum(0).int(), (1, 1)).index_fill_(
-            0, torch.tensor([len(unique) + 1], device=keys.device), keys.numel()),
+        members=members.reshape(-1).int(),
+        member_weights=weights.gather(1, members).reshape(-1),
+        starts=torch.cat([starts, starts[-1:]]).int(),
         neighbours=_neighbours(unique, strides, layer),
     )
 
@@ -137,12 +148,13 @@ def _enclosing_simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     difference = elevated - rounded * size
     # Rounding can leave the hyperplane by a few whole steps; as many of the coordinates that were
     # moved farthest go back, which turns the ranks by as many places.
-    rank = rounded.sum(0).to(torch.int8).repeat(size, 1)
+    turned = rounded.sum(0).to(torch.int8)
+    rank = torch.stack([turned + place for place in range(size)])
     for first in range(size):
         for second in range(first + 1, size):
-            behind = difference[first] < difference[second]
+            behind = (difference[first] < difference[second]).view(torch.int8)
             rank[first] += behind
-            rank[second] += behind.logical_not_()
+            rank[second] -= behind
     turn = (rank < 0).to(torch.int8) - (rank >= size).to(torch.int8)
     rank += turn * size
     rounded += turn
@@ -193,20 +205,22 @@ def _vertex_keys(rounded: Tensor, rank: Tensor) -> tuple[Tensor, Tensor, Tensor]
     size = len(rounded)
     lowest = rounded[:-1].amin(1) - 2
     extents = rounded[:-1].amax(1) - lowest + 2
-    if extents.double().prod() * size >= KEY_LIMIT:
+    if rounded.abs().amax() > CELL_LIMIT or extents.double().prod() * size >= KEY_LIMIT:
         raise ValueError(f"features spread over {' x '.join(map(str, extents.tolist()))} lattice "
                          "cells, too many to number; give larger kernel widths")
     products = extents.flip(0).cumprod(0).flip(0)
     layer = products[0]
     strides = torch.cat([products[1:], products.new_tensor([1, 0])])
     keys = torch.empty_like(rank)
-    keys[0] = ((rounded[:-1] - lowest[:, None]) * strides[:-1, None]).sum(0)
+    keys[0] = -(lowest * strides[:-1]).sum()
+    for quotient, stride in zip(rounded[:-1], strides, strict=False):
+        keys[0] += quotient * stride
     # From each vertex to the next all coordinates gain 1, but one loses d, so that its quotient
     # falls by 1: that of the last rank first.
     falling = torch.empty_like(rank).scatter_(0, size - 1 - rank,
                                               strides[:, None].expand_as(rank))
-    torch.cumsum(layer - falling[:-1], 0, out=keys[1:])
-    keys[1:] += keys[0]
+    for remainder in range(1, size):
+        torch.sub(keys[remainder - 1], falling[remainder - 1] - layer, out=keys[remainder])
     return keys, strides, layer
 
 
