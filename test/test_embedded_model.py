@@ -62,6 +62,18 @@ def test_asking_by_noun_finds_the_same_thing_as_asking_by_phrase(segmentor):
     assert np.mean(agreements) >= 0.80
 
 
+def test_words_never_learnt_are_named_in_a_warning(segmentor, caplog):
+    segmentor.vocabulary(["red ball", "a photo of a cup", "red dog", "road|street"])
+    assert "'red dog', 'road', 'street'" in caplog.text
+    assert "ball" not in caplog.text
+
+
+def test_inserting_a_class_keeps_the_colours_of_the_others(segmentor):
+    before = segmentor.vocabulary(["floor", "wall", "ball"]).colours.tolist()
+    after = segmentor.vocabulary(["cup", "floor", "lamp", "wall", "ball"]).colours.tolist()
+    assert [after[1], after[3], after[4]] == before
+
+
 def test_a_word_changes_what_a_pixel_is_called(segmentor):
     scene, _ = held_out_scene(1, "any")
     by_phrase = segmentor.segment(scene.image, scene.phrases)

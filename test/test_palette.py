@@ -32,6 +32,18 @@ def test_appending_a_class_recolours_none():
         assert np.array_equal(palette_of(names[:count]), palette_of(names)[:count])
 
 
+def test_inserting_a_class_recolours_none_that_was_there():
+    names = [f"thing {index}" for index in range(40)]
+    known: dict[str, tuple[int, int, int]] = {}
+    for count in range(1, 41):
+        vocabulary = names[40 - count:]  # each round puts a new name in front
+        colours = palette_of(vocabulary, known)
+        for name, colour in zip(vocabulary[1:], colours[1:], strict=True):
+            assert tuple(colour) == known[name]
+        assert len(np.unique(colours, axis=0)) == count
+        known.update(zip(vocabulary, map(tuple, colours.tolist()), strict=True))
+
+
 def test_most_classes_keep_the_colour_of_their_name():
     own = [tuple(colour) == colour_of(name)
            for name, colour in zip(STREET, palette_of(STREET), strict=True)]

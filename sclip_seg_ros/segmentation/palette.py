@@ -1,10 +1,10 @@
-"""One colour a class: that of its name, unless an earlier class of the vocabulary has it."""
+"""One colour a class: that of its name, unless another class has it already."""
 
 from __future__ import annotations
 
 import colorsys
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -23,18 +23,27 @@ def colour_of(name: str) -> tuple[int, int, int]:
     return _draw(name, 0)
 
 
-def palette_of(names: Sequence[str]) -> np.ndarray:
+def palette_of(names: Sequence[str],
+               known: Mapping[str, tuple[int, int, int]] | None = None) -> np.ndarray:
     """Return the colours of the names of one vocabulary: (C, 3) uint8 RGB.
 
-    Each is the name's own, or where an earlier name has that, another. Appending a name therefore
-    recolours none. All differ, as long as there are colours left: up to some eighty names.
+    Each is the name's own, or where another name has that, the next free one. All differ, as long
+    as there are colours left: up to some eighty names.
+
+    Args:
+        names: of the classes.
+        known: colours given to names before. They are kept, so that inserting a class recolours
+            no other.
     """
-    colours: list[tuple[int, int, int]] = []
+    given = {name: known[name] for name in names if known and name in known}
+    taken = set(given.values())
     for name in names:
-        draws = (_draw(name, attempt) for attempt in range(_ATTEMPTS))
-        colours.append(next((colour for colour in draws if colour not in colours),
-                            colour_of(name)))
-    return np.array(colours, dtype=np.uint8).reshape(-1, 3)
+        if name not in given:
+            draws = (_draw(name, attempt) for attempt in range(_ATTEMPTS))
+            given[name] = next((colour for colour in draws if colour not in taken),
+                               colour_of(name))
+            taken.add(given[name])
+    return np.array([given[name] for name in names], dtype=np.uint8).reshape(-1, 3)
 
 
 def _draw(name: str, attempt: int) -> tuple[int, int, int]:

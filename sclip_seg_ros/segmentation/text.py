@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 
+import numpy as np
 import torch
 from open_clip import CLIP, OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor, nn
@@ -16,6 +19,8 @@ from sclip_seg_ros.segmentation.palette import palette_of
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary, background_id, validate_classes
 
 CACHE_SIZE = 4096  # words; 2 kB each at 512 dimensions
+
+_log = logging.getLogger(__name__)
 
 
 class TextEncoder:
@@ -31,6 +36,7 @@ class TextEncoder:
         self._clip = clip
         self._templates = tuple(t if callable(t) else t.format for t in templates)
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
+        self._given_colours: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     def encode(self, words: Sequence[str]) -> Tensor:
@@ -49,7 +55,13 @@ class TextEncoder:
             ValueError: see :func:`validate_classes` and :meth:`encode`.
         """
         parsed = validate_classes(classes, background)
-        embeddings = self.encode([word for entry in parsed for word in entry.synonyms])
+        words = [word for entry in parsed for word in entry.synonyms]
+        embeddings = self.encode(words)
+        unknown = self.unknown(words)
+        if unknown:
+            _log.warning("%s knows nothing of %s; labels of such classes mean nothing, use another "
+                         "model for them, e.g. 'ViT-B/16'", self._clip.name,
+                         ", ".join(f"'{word}'" for word in unknown))
         owner = [index for index, entry in enumerate(parsed) for _ in entry.synonyms]
         return Vocabulary(
             classes=parsed,
@@ -57,13 +69,38 @@ class TextEncoder:
             version=version,
             embeddings=embeddings,
             query_class=torch.tensor(owner, device=embeddings.device),
-            colours=palette_of([entry.name for entry in parsed]),
+            colours=self._colours([entry.name for entry in parsed]),
         )
+
+    def unknown(self, words: Sequence[str]) -> list[str]:
+        """Return the words with a part that the text tower never saw in training.
+
+        Such a part has a zero embedding in the embedded model; other models have none such.
+        """
+        if self._learnt_tokens is None:
+            return []
+        return [word for word, tokens in zip(words, self._clip.tokenize(list(words)), strict=True)
+                if not self._learnt_tokens[tokens[:int(tokens.argmax())]].all()]
+
+    @cached_property
+    def _learnt_tokens(self) -> Tensor | None:
+        """Tell for each token whether it has an embedding; None without a plain token table."""
+        table = getattr(self._clip.model, "token_embedding", None)
+        return None if table is None else table.weight.any(dim=1).cpu()
 
     def is_cached(self, word: str) -> bool:
         """Tell whether a word costs no time."""
         with self._lock:
             return word in self._cache
+
+    def _colours(self, names: list[str]) -> np.ndarray:
+        """Give each name a colour, the one it had before if it had one."""
+        with self._lock:
+            colours = palette_of(names, self._given_colours)
+            self._given_colours.update(zip(names, map(tuple, colours.tolist()), strict=True))
+            while len(self._given_colours) > CACHE_SIZE:
+                self._given_colours.popitem(last=False)
+        return colours
 
     def _cached(self, word: str) -> Tensor:
         with self._lock:

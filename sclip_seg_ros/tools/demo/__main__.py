@@ -9,14 +9,19 @@ import argparse
 import sys
 from pathlib import Path
 
+from sclip_seg_ros.models import EMBEDDED
 from sclip_seg_ros.tools.demo.footage import read_footage, render_footage
 from sclip_seg_ros.tools.demo.report import write_report
 from sclip_seg_ros.tools.demo.run import DemoError, run_processes
 
 SCENE_SEED = 12
-STREET = ["road", "building", "sky", "tree", "car"]
-STREET_FINER = ["road", "pavement|sidewalk", "building", "sky", "tree", "car", "person|pedestrian",
-                "bicyclist", "pole", "sign"]
+# For pictures: words that the embedded model knows, and words for a model that knows the world.
+KNOWN = (["floor", "wall", "door", "box"],
+         [f"{colour} object" for colour in ("gray", "black", "white", "brown", "red", "yellow",
+                                            "green", "blue", "cyan")])
+STREET = (["road", "building", "sky", "tree", "car"],
+          ["road", "pavement|sidewalk", "building", "sky", "tree", "car", "person|pedestrian",
+           "bicyclist", "pole", "sign"])
 
 
 def main() -> int:
@@ -34,7 +39,7 @@ def main() -> int:
     try:
         if arguments.images:
             footage = read_footage(arguments.images, arguments.frames)
-            before, after = STREET, STREET_FINER
+            before, after = KNOWN if arguments.model == EMBEDDED else STREET
         else:
             print("demo: rendering the room ...", flush=True)
             footage = render_footage(SCENE_SEED, arguments.frames)
