@@ -219,6 +219,27 @@ def test_a_checkpoint_decides_by_itself_which_features_it_gets(
     assert torch.equal(auto.scores, embedded.result(PLAIN[:-1] + ("attended",)).scores)
 
 
+def test_features_that_loftup_was_not_trained_on_are_logged(
+        embedded: Pipeline, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = save_loftup(tmp_path / "loftup.safetensors", embedded.segmentor.backbone.dimension,
+                       FeatureContract("embedded", "value", "imagenet"))
+    embedded.run([picture()], PLAIN, use_loftup=True, loftup__source=path)
+    assert not caplog.records
+    embedded.run([picture()], PLAIN, use_loftup=True, loftup__source=path,
+                 loftup__contract="attended")
+    assert "layer is 'attended' but it was trained with 'value'" in caplog.text
+
+
+@pytest.mark.parametrize("variant", ["paper", "documents"])
+def test_each_half_of_resclip_works_alone(embedded: Pipeline, variant: str) -> None:
+    results = [embedded.run([picture()], PLAIN, use_resclip=True, resclip__variant=variant,
+                            resclip__rcs=rcs, resclip__sfr=sfr)[0]
+               for rcs, sfr in product([True, False], repeat=2)]
+    for one, other in combinations(results, 2):
+        assert difference(one, other) > 1e-4
+    assert difference(results[-1], embedded.result(PLAIN)) < 1e-5  # without either: as if off
+
+
 @pytest.mark.parametrize("crf", AXES["crf"])
 def test_uncertain_pixels_are_unlabelled_or_background(embedded: Pipeline, crf: str) -> None:
     chosen = (*PLAIN[:5], crf, "off")
