@@ -1,0 +1,103 @@
+"""The launch file describes its arguments and hands them to the node; config files fit it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sclip_seg_ros.models.resources import config_folders
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def launch_file():
+    """The launch file as a module; skips without launch_ros, which only a ROS installation has."""
+    # Not `launch`: the folder of that name would pass for it.
+    pytest.importorskip("launch_ros.actions", reason="launch_ros is not installed")
+    spec = importlib.util.spec_from_file_location("segment_launch",
+                                                  ROOT / "launch" / "segment.launch.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def node_action(launch_file, **given: str):
+    """Return the segmentation node that the launch file starts with some arguments given."""
+    from launch import LaunchContext
+
+    context = LaunchContext()
+    for argument in launch_file.generate_launch_description().get_launch_arguments():
+        argument.execute(context)
+    context.launch_configurations.update(given)
+    [node] = launch_file.start_node(context)
+    node._perform_substitutions(context)
+    return node, context
+
+
+def parameters_of(node) -> dict:
+    """Return the parameters that a launched node would be given, later files over earlier."""
+    values: dict = {}
+    for entry, is_file in node._Node__expanded_parameter_arguments:
+        if is_file:
+            for section in yaml.safe_load(Path(entry).read_text()).values():
+                values.update(section["ros__parameters"])
+        else:
+            values[entry.name] = entry.value
+    return values
+
+
+def test_every_argument_has_a_description(launch_file):
+    arguments = launch_file.generate_launch_description().get_launch_arguments()
+    assert {argument.name for argument in arguments} >= {
+        "image", "namespace", "model", "pretrained", "classes", "params_file", "latency_budget_ms",
+        "image_transport", "rviz", "log_level", "use_sim_time"}
+    for argument in arguments:
+        assert argument.description and argument.description != "no description given", \
+            argument.name
+
+
+def test_without_arguments_the_parameter_file_holds(launch_file):
+    node, _ = node_action(launch_file)
+    file = yaml.safe_load((ROOT / "config/segment.yaml").read_text())["/**"]["ros__parameters"]
+    assert parameters_of(node) == {**file, "use_sim_time": False}
+
+
+def test_arguments_overrule_the_file_with_the_right_types(launch_file):
+    node, _ = node_action(launch_file, classes="road,person|pedestrian", model="ViT-B/16",
+                          latency_budget_ms="50", use_sim_time="true", namespace="front")
+    parameters = parameters_of(node)
+    assert parameters["classes"] == "road,person|pedestrian"
+    assert parameters["model"] == "ViT-B/16"
+    assert isinstance(parameters["latency_budget_ms"], float)
+    assert parameters["latency_budget_ms"] == 50.0
+    assert parameters["use_sim_time"] is True
+    assert node.expanded_node_namespace == "/front"
+
+
+def test_a_missing_parameter_file_is_named(launch_file):
+    with pytest.raises(FileNotFoundError, match="no-such.yaml"):
+        node_action(launch_file, params_file="/no-such.yaml")
+
+
+def test_the_parameter_file_names_only_parameters_and_their_defaults():
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
+    from sclip_seg_ros.ros.parameter_table import DECLARATIONS
+
+    values = yaml.safe_load((ROOT / "config/segment.yaml").read_text())["/**"]["ros__parameters"]
+    assert values == {name: DECLARATIONS[name].default for name in values}
+
+
+def test_rviz_shows_topics_that_the_node_has():
+    displays = yaml.safe_load((ROOT / "config/segment.rviz").read_text())
+    topics = [display["Topic"]["Value"]
+              for display in displays["Visualization Manager"]["Displays"]]
+    assert topics == ["sclip_seg/overlay", "sclip_seg/label", "sclip_seg/confidence", "image_raw"]
+
+
+def test_installed_configuration_holds_the_launch_files_files():
+    assert any((folder / "segment.yaml").is_file() and (folder / "segment.rviz").is_file()
+               for folder in config_folders())
