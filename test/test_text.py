@@ -81,6 +81,16 @@ def test_leaving_out_the_padding_changes_nothing(clip, words):
                 - clip.model.encode_text(full)).abs().max() < 1e-5
 
 
+def test_the_tower_reads_no_further_than_the_longest_prompt(clip):
+    lengths = []
+    handle = clip.model.transformer.register_forward_pre_hook(
+        lambda _, inputs: lengths.append(inputs[0].shape[1]))
+    with torch.inference_mode():
+        encode_prompts(clip.model, clip.tokenize(["dog", "a photo of a dog"]))
+    handle.remove()
+    assert lengths == [5 + 2]
+
+
 @pytest.mark.parametrize("change", [{"no_causal_mask": True}, {"pool_type": "last"},
                                     {"proj_bias": True}, {"eos_id": 49407, "pool_type": "eos"}],
                          ids=lambda change: "-".join(change))
