@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from sclip_seg_ros.segmentation.settings import PRECISIONS
+
 from .datasets import DATASETS
 
 STAGES = ("loftup", "resclip", "pamr", "densecrf")
@@ -63,6 +65,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     model = parser.add_argument_group("model")
     model.add_argument("--model", default="embedded", help="embedded (default), or e.g. ViT-B/16")
     model.add_argument("--pretrained", default="", help="tag such as openai, or a weights file")
+    model.add_argument("--precision", choices=PRECISIONS,
+                       help="arithmetic of the image tower (auto: fp32 on a CPU, half on CUDA)")
     model.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:1, ...")
     output = parser.add_argument_group("run")
     output.add_argument("--workers", type=_positive, default=2, metavar="N",

@@ -75,7 +75,7 @@ def prepare(arguments: argparse.Namespace) -> Bench:
     """
     dataset = open_dataset(arguments.dataset, arguments.data_root)
     profile = _profile(arguments, dataset)
-    changes = {"inference": arguments.inference,
+    changes = {"inference": arguments.inference, "precision": arguments.precision,
                **{f"use_{stage}": getattr(arguments, f"use_{stage}") for stage in STAGES}}
     settings = (profile.settings if profile else SegmentorSettings()).with_changes(
         **{name: value for name, value in changes.items() if value is not None})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from .datasets import Dataset, Sample
 
@@ -16,13 +17,11 @@ def load_ahead(dataset: Dataset, indices: Sequence[int], workers: int) -> Iterat
     pending = iter(indices)
     with ThreadPoolExecutor(workers) as pool:
         queue = deque(pool.submit(dataset.load, index)
-                      for index, _ in zip(pending, range(AHEAD * workers), strict=False))
+                      for index in islice(pending, AHEAD * workers))
         try:
             while queue:
                 sample = queue.popleft().result()
-                for index in pending:
-                    queue.append(pool.submit(dataset.load, index))
-                    break
+                queue.extend(pool.submit(dataset.load, index) for index in islice(pending, 1))
                 yield sample
         finally:
             for future in queue:
