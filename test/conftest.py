@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Read when a participant starts: tests must neither see nor disturb a robot on the same network.
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-# Enough for the small test images, and stable timing where several test runs share a computer.
-torch.set_num_threads(2)
+# Waiting for a second thread costs more than the small tensors of tests do, the more so where
+# several runs share a computer.
+torch.set_num_threads(1)
 
 
 def data_folder(variable: str, default: str) -> Path:
@@ -35,12 +35,3 @@ def golden_dir() -> Path:
 def camvid_dir() -> Path:
     """A few frames of CamVid, images/ and labels/."""
     return data_folder("SCLIP_CAMVID_DIR", "../shared/data/camvid")
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Keep to one thread: waiting for another costs more than small tensors do."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

@@ -14,8 +14,6 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, Vocabu
 from sclip_seg_ros.segmentation.palette import palette_of
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CLASSES = ["floor", "wall", "cup"]
 STAGES = {
     "plain": {},

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from tiny_clip import write_tiny_clip
 
@@ -21,15 +24,6 @@ from sclip_seg_ros.tools.metrics import IouMeter
 SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "boundary_f1",
           "boundary_iou")
 IMAGES = 4
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Compute in one thread: two wait for each other longer than such small models take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +163,31 @@ def test_interrupted_run_is_not_thrown_away(data: Path, tiny_model: str, tmp_pat
     (data / "images/2.png").write_bytes(content)
     assert bench(data, tiny_model, output) == 2
     assert "holds the images of an interrupted run; add --resume" in capsys.readouterr().err
+
+
+def test_interrupt_key_stops_and_resume_goes_on(data: Path, tiny_model: str, tmp_path: Path,
+                                                capsys) -> None:
+    for index in range(IMAGES, 60):
+        for folder in ("images", "labels"):
+            shutil.copy(data / folder / "0.png", data / folder / f"{index}.png")
+    output, journal = tmp_path / "results.json", tmp_path / "results.journal.jsonl"
+
+    def press_once_two_images_are_measured() -> None:
+        while not journal.is_file() or journal.read_text().count("\n") < 3:
+            time.sleep(0.001)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=press_once_two_images_are_measured, daemon=True).start()
+        assert bench(data, tiny_model, output) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "of 60 images; add --resume to go on" in capsys.readouterr().err
+    assert bench(data, tiny_model, output, "--resume") == 0
+    lines = journal.read_text().splitlines()[1:]
+    images = [json.loads(line)["image"] for line in lines]
+    assert len(images) == 60 and images == sorted(images)
 
 
 def test_number_of_samples_is_kept(data: Path, tiny_model: str, tmp_path: Path) -> None:

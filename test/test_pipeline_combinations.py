@@ -23,8 +23,6 @@ from sclip_seg_ros.segmentation.refinement.dense_crf import available_backends
 from sclip_seg_ros.segmentation.settings import ATTENTIONS
 from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 CLASSES = ("floor|carpet", "wall", "cup", "chair")
 SMALL = {"crop": 48, "stride": 32, "logit_scale": 40.0, "pamr__dilations": (2, 4),
          "loftup__adaptive": False, "loftup__factor": 1.5,
