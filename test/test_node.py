@@ -13,6 +13,7 @@ from ros_harness import (
     BEST_EFFORT,
     FRAME_ID,
     LATCHED,
+    MODEL,
     Probe,
     by_stamp,
     domain_for,
@@ -113,10 +114,11 @@ def test_status_tells_model_times_and_counts(probe):
 
 def test_age_is_missing_when_the_clocks_do_not_fit(probe):
     with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
-        probe.publish(picture(), stamp=10**18)  # the year 2001, as from an old bag
-        probe.wait(lambda: statuses, "a status")
-    assert math.isnan(statuses[-1].age_ms)
-    assert stamp_of(statuses[-1]) == 10**18
+        probe.feed_until(lambda: statuses, "a status", picture)
+        assert statuses[-1].age_ms > 0
+        old = probe.publish(picture(), stamp=10**18)  # the year 2001, as from an old bag
+        probe.wait(lambda: old in by_stamp(statuses), "the status of the old frame")
+    assert math.isnan(by_stamp(statuses)[old].age_ms)
 
 
 def test_overlay_and_probabilities_are_made_only_while_somebody_listens(probe):
@@ -187,7 +189,8 @@ def test_diagnostics_tell_state_rates_and_latencies(probe):
 
 def test_the_newest_frame_wins_and_every_other_is_counted(probe):
     with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
-        probe.feed_until(lambda: statuses, "a first status", picture)
+        sent = probe.feed_until(lambda: statuses, "a first status", picture)
+        probe.wait(lambda: stamp_of(statuses[-1]) == sent[-1], "the end of the first frames")
         before = statuses[-1]
         for _ in range(30):
             last = probe.publish(picture())
@@ -247,6 +250,16 @@ def test_stages_can_be_switched_while_running(probe):
 def test_start_is_told_with_resolved_names(node):
     assert "/image_raw -> /sclip_seg/label" in node.log
     assert "4 classes" in node.log
+
+
+def test_warnings_of_the_core_reach_the_nodes_log(node, probe):
+    if MODEL != "embedded":
+        pytest.skip("only the embedded model knows which words it has never seen")
+    assert probe.set_parameters(classes=[*CLASSES, "quokka"]).successful
+    node.wait_for("quokka")
+    [line] = [line for line in node.log.splitlines() if "quokka" in line]
+    assert "[WARN]" in line and "[sclip_seg]" in line
+    assert probe.set_parameters(classes=CLASSES).successful
 
 
 def test_compressed_images_and_remapped_names(tmp_path):

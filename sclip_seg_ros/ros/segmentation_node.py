@@ -15,6 +15,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from sclip_seg_ros.ros.diagnostics import Diagnostics, Situation
+from sclip_seg_ros.ros.log_bridge import forward_logs
 from sclip_seg_ros.ros.parameter_table import DECLARATIONS
 from sclip_seg_ros.ros.parameters import (
     NodeOptions,
@@ -53,6 +54,7 @@ class SegmentNode(Node):
                 used.
         """
         super().__init__(NAME, **arguments)
+        forward_logs(self.get_logger())
         options = declare_parameters(self)
         warn_of_unknown(self)
         self._segmentor = self._load(options)
