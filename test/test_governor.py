@@ -112,16 +112,15 @@ def test_a_lone_spike_costs_a_few_frames_of_quality() -> None:
 
 
 def test_rare_spikes_never_pin_the_level_down() -> None:
-    spikes = Machine(load=lambda frame: 3.0 if frame % 150 == 149 else 1.0, noise=0.03)
+    spikes = Machine(load=lambda frame: 3.0 if frame % 105 == 104 else 1.0, noise=0.03)
     _, run = simulate(spikes, 200.0, 3000)
-    assert run.levels.count(0) >= 0.9 * len(run.levels)
+    assert run.levels.count(0) >= 0.85 * len(run.levels)
 
 
 def test_frequent_bouts_of_load_are_evaded_to_keep_the_budget() -> None:
-    bouts = Machine(load=lambda frame: 1.6 if frame % 80 < 40 else 1.0, noise=0.03)
+    bouts = Machine(load=lambda frame: 1.9 if frame % 80 < 40 else 1.0, noise=0.03)
     governor, run = simulate(bouts, 160.0, 5000)
-    assert governor.misses <= 0.01 * len(run.levels)
-    assert min(run.levels[-1000:]) >= 1 and max(run.levels[-1000:]) <= 2
+    assert governor.misses <= 0.008 * len(run.levels) < 5000 / 80
 
 
 @given(noise=st.floats(0.0, 0.12), budget=st.floats(60.0, 300.0), seed=st.integers(0, 999))
@@ -227,7 +226,7 @@ def test_a_budget_that_no_level_keeps_is_known_at_warm_up_and_the_cheapest_level
 def test_hope_is_lost_to_a_lasting_load_and_not_to_a_spike() -> None:
     lost = []
     governor = Governor(len(LEVELS), 60.0)
-    machine = Machine(load=lambda frame: 4.0 if frame in (1, 50) or 100 <= frame < 150 else 1.0)
+    machine = Machine(load=lambda frame: 4.0 if frame in (0, 50) or 100 <= frame < 150 else 1.0)
     machine.warm_up(governor)
     for frame in range(200):
         machine.run(governor, 1, start=frame)

@@ -184,6 +184,18 @@ def test_a_wrong_reference_is_learned_from_a_visit() -> None:
     assert all(late <= early / 1.9 for early, late in zip(errors, errors[1:], strict=False))
 
 
+def test_what_was_learned_counts_for_the_frames_already_seen() -> None:
+    predictor = LatencyPredictor(2)
+    predictor.seed(0, 300.0, 8, {"encode": 300.0})
+    predictor.seed(1, 60.0, 8, {"encode": 60.0})
+    predictor.record(1, 90.0, 8, {"encode": 90.0})
+    assert predictor.predict(0, 8) == pytest.approx(450.0)
+    before = predictor.slowdown()
+    predictor.record(0, 150.0, 8, {"encode": 150.0})
+    predictor.learn(0, before)
+    assert predictor.predict(0, 8, percentile=1.0) == pytest.approx(300.0)
+
+
 @pytest.mark.parametrize(("call", "message"), [
     (dict(level=2, total_ms=1.0, queries=8), "level 2 is not on the ladder; give 0 to 1"),
     (dict(level=0, total_ms=-1.0, queries=8), "total of -1.0 ms"),

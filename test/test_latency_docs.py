@@ -1,0 +1,69 @@
+"""docs/latency.md: its example runs, its ladder file reads, its numbers are the code's."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from sclip_seg_ros.latency import governor, predictor, trials
+from sclip_seg_ros.latency.ladder import parse_ladder
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "docs" / "latency.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    """Return the only fenced block of a language."""
+    (found,) = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    return found
+
+
+def test_the_example_ladder_file_reads() -> None:
+    ladder = parse_ladder(yaml.safe_load(block("yaml")))
+    assert ladder.names == ("full", "fewer-steps", "no-overlap", "whole-224")
+
+
+def test_the_python_example_runs_on_a_real_network(capsys) -> None:
+    segmentor = SCLIPSegmentor("ViT-S-32-alt", pretrained="random", short_side=224)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (6, 160, 208, 3), dtype=np.uint8)
+    names = {"segmentor": segmentor, "images": images,
+             "ladder_file": ROOT / "config" / "ladders" / "cpu.yaml"}
+    exec(compile(block("python"), "docs/latency.md", "exec"), names)
+    lines = [line for line in capsys.readouterr().out.splitlines() if " ms" in line]
+    assert len(lines) == 5, "one line a frame after the first"
+    assert {line.split(":")[0] for line in lines} <= set(names["ladder"].names)
+    assert names["governor"].predictor.frames == 5
+
+
+def test_the_ladders_it_lists_are_those_that_ship() -> None:
+    shipped = {path.name for path in (ROOT / "config" / "ladders").glob("*.yaml")}
+    assert set(re.findall(r"`(\w+\.yaml)`", TEXT)) == shipped
+
+
+@pytest.mark.parametrize(("sentence", "value"), [
+    (r"at most (\d+) % \(`margin`\)", round(100 * inspect.signature(governor.Governor)
+                                           .parameters["margin"].default)),
+    (r"After (\d+) calm frames \(`patience`\)", inspect.signature(governor.Governor)
+     .parameters["patience"].default),
+    (r"After (\d+) calm frames \(`probe_after`", inspect.signature(governor.Governor)
+     .parameters["probe_after"].default),
+    (r"the last (\d+) frames, each translated", inspect.signature(predictor.LatencyPredictor)
+     .parameters["window"].default),
+    (r"within (\d+) frames of a step up", trials.PROVEN),
+    (r"and so on up to (\d+)\.", trials.LONGEST_WAIT),
+    (r"prediction falls by (\d+) %", round(100 - 100 * trials.RELIEF)),
+    (r"up to (\d+) times", 2 ** trials.MOST_DOUBLINGS),
+    (r"A frame (\d\.\d) times as long", governor.SPIKE),
+    (r"while at most (\d) of the last", governor.TOLERATED),
+    (r"of the last (\d+)\s+frames were over", governor.OUT_OF),
+])
+def test_its_numbers_are_those_of_the_code(sentence, value) -> None:
+    (number,) = re.findall(sentence, TEXT)
+    assert float(number) == value
