@@ -65,6 +65,16 @@ def test_images_shrink_to_the_papers_size_and_never_grow(camera, working):
     assert working_size(*camera, short_side=336) == working
 
 
+@pytest.mark.parametrize(("camera", "short_side", "working"), [
+    ((427, 640), 448, (448, 671)),      # COCO
+    ((333, 500), 336, (336, 505)),      # VOC
+    ((480, 640), 336, (336, 448)),
+    ((100, 2000), 336, (102, 2048)),    # the long side is the limit
+])
+def test_images_grow_when_asked_to(camera, short_side, working):
+    assert working_size(*camera, short_side, enlarge=True) == working
+
+
 @pytest.mark.parametrize("antialias", [True, False])
 def test_the_same_size_is_only_rescaled(antialias):
     image = to_tensor(picture(), CPU)

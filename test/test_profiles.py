@@ -78,7 +78,7 @@ def test_sclip_settings_are_as_published(name: str) -> None:
     short_side, logit_scale, probability, area = SCLIP[name]
     assert load_profile(name).settings == SegmentorSettings(
         attention="sclip", residual=True, inference="slide", crop=224, stride=112,
-        antialias=False, short_side=short_side, logit_scale=logit_scale,
+        antialias=False, enlarge=True, short_side=short_side, logit_scale=logit_scale,
         probability_threshold=probability, area_threshold=area)
 
 
@@ -87,7 +87,7 @@ def test_naclip_and_resclip_settings_are_as_published(name: str) -> None:
     inference, short_side, probability, rcs, sfr_tau, sfr, threshold = RESCLIP[name]
     naclip = SegmentorSettings(
         attention="naclip", residual=False, naclip_sigma=5.0, inference=inference, crop=224,
-        stride=112, antialias=False, short_side=short_side, logit_scale=40.0,
+        stride=112, antialias=False, enlarge=True, short_side=short_side, logit_scale=40.0,
         probability_threshold=probability, use_pamr=True, pamr=PamrSettings(10, (8, 16)))
     assert load_profile(name, "naclip").settings == naclip
     assert load_profile(name, "resclip").settings == replace(

@@ -94,8 +94,9 @@ FEATURES = (
     _setting("naclip_sigma", "Width of NACLIP's neighbourhood in patches.", 0.001, 1000.0),
     _setting("inference", "'slide': overlapping windows; 'whole': the image in one forward.",
              choices=INFERENCES),
-    _setting("short_side", "Pixels; a larger image is shrunk to it before it is labelled, a "
-             "smaller one is never enlarged.", 16, 4096),
+    _setting("short_side", "Pixels; a larger image is shrunk to it before it is labelled.", 16,
+             4096),
+    _setting("enlarge", "Enlarge a smaller image to short_side as well."),
     _setting("antialias", "Low-pass filter when shrinking."),
     _setting("crop", "Side of a window in pixels.", 16, 4096),
     _setting("stride", "Step between windows in pixels, at most crop.", 1, 4096),

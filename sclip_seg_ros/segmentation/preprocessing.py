@@ -42,13 +42,17 @@ def to_tensor(image: np.ndarray | Tensor, device: torch.device) -> Tensor:
     return image.to(device).permute(2, 0, 1)
 
 
-def working_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """Return the size an image is shrunk to: short side at most ``short_side``, never enlarged.
+def working_size(height: int, width: int, short_side: int,
+                 enlarge: bool = False) -> tuple[int, int]:
+    """Return the size an image is worked on: short side at most ``short_side``, long side 2048.
 
-    The long side is kept to 2048 pixels as well.
+    A smaller image keeps its size, unless ``enlarge`` brings it up to one of the two limits, as
+    the papers' ``Resize(scale=(2048, short side), keep_ratio=True)`` does.
     """
-    scale = min(1.0, short_side / min(height, width), MAX_LONG_SIDE / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    scale = min(short_side / min(height, width), MAX_LONG_SIDE / max(height, width))
+    if not enlarge:
+        scale = min(scale, 1.0)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
 def resize(image: Tensor, size: tuple[int, int], antialias: bool = True) -> Tensor:

@@ -177,7 +177,7 @@ class SCLIPSegmentor:
         return self._upsampler.with_settings(settings.loftup)
 
     def _shrink(self, image: Tensor) -> Tensor:
-        size = working_size(*image.shape[1:], self._settings.short_side)
+        size = working_size(*image.shape[1:], self._settings.short_side, self._settings.enlarge)
         if min(size) < self.backbone.patch_size:
             raise ValueError(f"image of {image.shape[2]}x{image.shape[1]} pixels is worked on as "
                              f"{size[1]}x{size[0]}, smaller than one patch of "

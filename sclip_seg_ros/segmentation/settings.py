@@ -77,7 +77,8 @@ class SegmentorSettings:
     naclip_sigma: float = 5.0         # patches
 
     inference: str = "slide"          # "slide": windows; "whole": one forward
-    short_side: int = 336             # pixels; a larger image is shrunk to it, never enlarged
+    short_side: int = 336             # pixels; a larger image is shrunk to it
+    enlarge: bool = False             # also enlarge a smaller one, as the papers' own code does
     antialias: bool = True            # when shrinking; the papers' own code does without
     crop: int = 224                   # window side, pixels
     stride: int = 112                 # window step, pixels
@@ -104,7 +105,7 @@ class SegmentorSettings:
         Raises:
             ValueError: naming the setting, its value and what is allowed.
         """
-        for name in ("residual", "antialias", "use_loftup", "use_resclip", "use_pamr",
+        for name in ("residual", "enlarge", "antialias", "use_loftup", "use_resclip", "use_pamr",
                      "use_densecrf"):
             _switch(name, getattr(self, name))
         _one_of("attention", self.attention, ATTENTIONS)
