@@ -27,7 +27,7 @@ class MeanField:
     symmetrically. As in their code a pixel's message to itself is included.
 
     Memory for N pixels, C classes and M lattice vertices: 2 N C floats for U and Q, at most 4 M C
-    in passing, and 24 bytes for each of the 9 N corners. M is near N / 6 for photographs and cannot
+    in passing, and 24 bytes for each of the 9 N corners. M is near N / 5 for photographs and cannot
     exceed 9 N.
     """
 
@@ -116,7 +116,7 @@ def _kernels(image: Tensor, settings: CrfSettings) -> tuple[tuple[Lattice, float
     """Return the lattices of the kernels that have a weight, with it."""
     kernels = []
     if settings.gaussian_compat:
-        lattice = _smoothness(*image.shape[:2], settings.gaussian_sxy, image.device)
+        lattice = smoothness_lattice(*image.shape[:2], settings.gaussian_sxy, image.device)
         kernels.append((lattice, settings.gaussian_compat))
     if settings.bilateral_compat:
         kernels.append((_appearance(image, settings), settings.bilateral_compat))
@@ -124,7 +124,7 @@ def _kernels(image: Tensor, settings: CrfSettings) -> tuple[tuple[Lattice, float
 
 
 @lru_cache(maxsize=2)
-def _smoothness(height: int, width: int, deviation: float, device: torch.device) -> Lattice:
+def smoothness_lattice(height: int, width: int, deviation: float, device: torch.device) -> Lattice:
     """Return the lattice of places, which is the same for all images of one size."""
     return build_lattice(_places(height, width, deviation, device)).normalised()
 

@@ -1,0 +1,109 @@
+"""Compare the CRF on the lattice with pydensecrf on rendered rooms; prints JSON.
+
+Times of the CPU are processor time of one thread, so that other programs do not count; on another
+device they are wall time. Of several repeats, taken in turn, the fastest counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, one_hot
+
+from sclip_seg_ros.segmentation.refinement.crf_lattice import smoothness_lattice
+from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf
+from sclip_seg_ros.segmentation.settings import CrfSettings
+from sclip_seg_ros.tools.scenes import render, sample_scene
+
+PATCH = 16
+
+
+def rendered(seed: int, height: int, width: int, classes: int) -> tuple[Tensor, Tensor]:
+    """Return a room and uncertain class probabilities, as from patches of 16 pixels."""
+    scene = render(sample_scene(np.random.default_rng(seed)), height, width)
+    truth = one_hot(torch.from_numpy(scene.mask).long() % classes, classes)
+    patches = interpolate(truth.permute(2, 0, 1)[None].float(), (height // PATCH, width // PATCH),
+                          mode="area")
+    noise = torch.randn(patches.shape, generator=torch.Generator().manual_seed(seed))
+    logits = interpolate(3 * patches + noise, (height, width), mode="bilinear")[0]
+    return torch.from_numpy(scene.image), logits.softmax(0)
+
+
+def timed(call: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, float]:
+    """Return a call's result and its seconds."""
+    if device.type == "cpu":
+        start = time.thread_time()
+        return call(), time.thread_time() - start
+    torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    result = call()
+    torch.cuda.synchronize(device)
+    return result, time.perf_counter() - start
+
+
+def compare(image: Tensor, probabilities: Tensor, settings: CrfSettings, device: torch.device,
+            repeats: int) -> dict[str, float]:
+    """Run both backends on one scene and return times and differences."""
+    on_device = image.to(device), probabilities.to(device)
+    cpu = torch.device("cpu")
+    reference, first, again, half = [], [], [], []
+    for _ in range(repeats):
+        expected, seconds = timed(lambda: dense_crf(
+            image, probabilities, CrfSettings("pydensecrf", settings.iterations)), cpu)
+        reference.append(seconds)
+        smoothness_lattice.cache_clear()
+        first.append(timed(lambda: dense_crf(*on_device, settings), device)[1])
+        found, seconds = timed(lambda: dense_crf(*on_device, settings), device)
+        again.append(seconds)
+        reduced = CrfSettings("lattice", settings.iterations, resolution=0.5)
+        coarse, seconds = timed(lambda reduced=reduced: dense_crf(*on_device, reduced), device)
+        half.append(seconds)
+    found, coarse = found.cpu(), coarse.cpu()
+    return {
+        "pydensecrf_seconds": min(reference), "lattice_seconds": min(again),
+        "lattice_first_frame_seconds": min(first), "lattice_half_resolution_seconds": min(half),
+        "argmax_agreement": (found.argmax(0) == expected.argmax(0)).double().mean().item(),
+        "mean_abs_dq": (found - expected).abs().mean().item(),
+        "half_resolution_argmax_agreement":
+            (coarse.argmax(0) == expected.argmax(0)).double().mean().item(),
+    }
+
+
+def main() -> None:
+    """Parse the command line, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", type=int, nargs="+", default=[8, 21])
+    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--scenes", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--device", type=torch.device, default="cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    settings = CrfSettings("lattice", arguments.iterations)
+    results = []
+    for classes in arguments.classes:
+        rows = [compare(*rendered(seed, arguments.height, arguments.width, classes), settings,
+                        arguments.device, arguments.repeats) for seed in range(arguments.scenes)]
+        mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        results.append({
+            "classes": classes, **mean,
+            "ratio_vs_pydensecrf": mean["lattice_seconds"] / mean["pydensecrf_seconds"],
+            "lowest_argmax_agreement": min(row["argmax_agreement"] for row in rows),
+        })
+    print(json.dumps({"height": arguments.height, "width": arguments.width,
+                      "scenes": arguments.scenes, "iterations": arguments.iterations,
+                      "device": str(arguments.device), "torch": torch.__version__,
+                      "results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
