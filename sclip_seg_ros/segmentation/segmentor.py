@@ -19,7 +19,7 @@ from sclip_seg_ros.segmentation.decoding import (
     large_enough,
 )
 from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, working_size
-from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf, resolve_backend
+from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf
 from sclip_seg_ros.segmentation.refinement.pamr import pamr
 from sclip_seg_ros.segmentation.result import SegmentationResult, summarise
 from sclip_seg_ros.segmentation.scoring import WindowScorer
@@ -98,13 +98,8 @@ class SCLIPSegmentor:
     @property
     def fallbacks(self) -> tuple[str, ...]:
         """Stages replaced by a simpler one, e.g. ``"loftup -> bilinear"``."""
-        found = []
-        if self._scorer.upsampler is not None and self._scorer.upsampler.fallback:
-            found.append("loftup -> bilinear")
-        if self._settings.use_densecrf and self._settings.crf.backend == "auto" \
-                and resolve_backend("auto") == "bilateral":
-            found.append("densecrf -> bilateral")
-        return tuple(found)
+        upsampler = self._scorer.upsampler
+        return ("loftup -> bilinear",) if upsampler is not None and upsampler.fallback else ()
 
     @property
     def logit_scale(self) -> float:
