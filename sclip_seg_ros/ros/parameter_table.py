@@ -150,6 +150,8 @@ STAGES = (
     _setting("crf__resolution", "Side of the copy it works on, as a share of the image's.", 0.05,
              1.0),
     _setting("crf__iterations", "Iterations.", 0, 1000),
+    _setting("crf__resolution", "Side of the copy it works on, as a share of the image's side; less "
+             "is faster.", 0.05, 1.0),
     _setting("crf__gaussian_sxy", "Smoothness: radius in pixels.", 0.001, 1000.0),
     _setting("crf__gaussian_compat", "Smoothness: weight.", 0.0, 1000.0),
     _setting("crf__bilateral_sxy", "Appearance: radius in pixels.", 0.001, 1000.0),
