@@ -64,6 +64,20 @@ def test_every_setting_is_a_parameter():
         == setting_paths(SegmentorSettings())
 
 
+@pytest.mark.parametrize("entry", [entry for entry in DECLARATIONS.values()
+                                   if entry.setting and entry.low is not None],
+                         ids=lambda entry: entry.name)
+def test_declared_ranges_are_those_of_the_settings(entry):
+    kind = type(entry.default)
+    together = ("crop", "stride") if entry.name in ("crop", "stride") else (entry.setting,)
+    for value in (max(entry.low, 16) if entry.name == "stride" else entry.low, entry.high):
+        SegmentorSettings().with_changes(**dict.fromkeys(together, kind(value)))
+    if entry.name not in ("crop", "stride"):
+        for value in (kind(entry.low) - 1, kind(entry.high) + 1):
+            with pytest.raises(ValueError, match="out of range"):
+                SegmentorSettings().with_changes(**{entry.setting: value})
+
+
 def test_without_overrides_the_options_are_the_settings_defaults(make_node):
     options = declare_parameters(make_node())
     assert options.settings == SegmentorSettings()

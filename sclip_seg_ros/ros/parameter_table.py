@@ -135,9 +135,9 @@ STAGES = (
     _setting("resclip__sfr_threshold", "Probability below which the first pass gives label 0.",
              0.0, 1.0),
     _setting("resclip__sfr_logit_scale", "Inverse softmax temperature of the first pass.",
-             0.001, 1000.0),
+             0.0, 1000.0),
     _setting("resclip__documents_weight", "Variant 'documents': weight of the attended features.",
-             0.0, 1.0),
+             0.0, 10.0),
     _setting("resclip__documents_temperature", "Variant 'documents': temperature.", 0.001, 1000.0),
     _setting("resclip__documents_blend", "Variant 'documents': share of the finer scale.",
              0.0, 1.0),
@@ -150,13 +150,13 @@ STAGES = (
     _setting("crf__resolution", "Side of the copy it works on, as a share of the image's.", 0.05,
              1.0),
     _setting("crf__iterations", "Iterations.", 0, 1000),
-    _setting("crf__resolution", "Side of the copy it works on, as a share of the image's side; less "
-             "is faster.", 0.05, 1.0),
-    _setting("crf__gaussian_sxy", "Smoothness: radius in pixels.", 0.001, 1000.0),
-    _setting("crf__gaussian_compat", "Smoothness: weight.", 0.0, 1000.0),
-    _setting("crf__bilateral_sxy", "Appearance: radius in pixels.", 0.001, 1000.0),
-    _setting("crf__bilateral_srgb", "Appearance: difference in grey levels.", 0.001, 1000.0),
-    _setting("crf__bilateral_compat", "Appearance: weight.", 0.0, 1000.0),
+    _setting("crf__resolution", "Side of the copy it works on, as a share of the image's side; a "
+             "smaller one is faster.", 0.05, 1.0),
+    _setting("crf__gaussian_sxy", "Smoothness: radius in pixels.", 0.01, 10000.0),
+    _setting("crf__gaussian_compat", "Smoothness: weight.", 0.0, 10000.0),
+    _setting("crf__bilateral_sxy", "Appearance: radius in pixels.", 0.01, 10000.0),
+    _setting("crf__bilateral_srgb", "Appearance: difference in grey levels.", 0.01, 10000.0),
+    _setting("crf__bilateral_compat", "Appearance: weight.", 0.0, 10000.0),
 )
 
 NODE = (
