@@ -1,6 +1,7 @@
 """Train the embedded CLIP from nothing on scenes that the project renders itself.
 
     python -m sclip_seg_ros.tools.train_embedded_model --work out/embedded --steps 7000
+    python -m sclip_seg_ros.tools.train_embedded_model --initial weights.safetensors --steps 1500
 
 Two contrasts share one set of weights: regions against texts, through the very head that inference
 uses (correlative self-attention in the last block, patch tokens projected into the text space), and
@@ -26,9 +27,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, normalize
 
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
+from sclip_seg_ros.models.weights import read_state_dict
 from sclip_seg_ros.segmentation.attention import attention_rule
 from sclip_seg_ros.segmentation.backbone import DenseBackbone, feature_map
 from sclip_seg_ros.segmentation.preprocessing import normalise
+from sclip_seg_ros.tools.scenes import NOUNS
 from sclip_seg_ros.tools.training.queries import Queries, mixed_vocabulary, sample_queries
 from sclip_seg_ros.tools.training.scene_pool import Crop, ScenePool
 
@@ -38,7 +41,10 @@ MAX_LOGIT_SCALE = math.log(100.0)
 ENLARGEMENT = 2          # labels a patch side in the region loss
 CAPTION_WEIGHT = 0.1
 MIXED_WEIGHT = 0.5
-SINGLE_WEIGHT = 0.5      # of the noun loss and of the colour loss
+NOUN_WEIGHT = 1.0        # shapes are harder to learn than colours
+COLOUR_WEIGHT = 0.5
+SURFACE_WEIGHT = 0.25    # of a pixel of floor or wall: they fill most of an image
+SURFACES = ("floor", "wall")
 
 
 def main() -> None:
@@ -46,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=Path, default=Path("out/embedded"),
                         help="folder for the scene pool, the log and checkpoints")
+    parser.add_argument("--initial", type=Path, help="weights file to start from")
     parser.add_argument("--output", type=Path, help="weights file to write; default: in --work")
     parser.add_argument("--scenes", type=int, default=12000, help="rendered training scenes")
     parser.add_argument("--steps", type=int, default=7000)
@@ -68,6 +75,8 @@ def train(pool: ScenePool, arguments: argparse.Namespace) -> None:
     model = open_clip.create_model(bundle, load_weights=False).to(arguments.device).train()
     tokenize = open_clip.get_tokenizer(bundle)
     initialise(model)
+    if arguments.initial:
+        model.load_state_dict(read_state_dict(arguments.initial))
     average = copy.deepcopy(model).requires_grad_(False)
     optimiser = make_optimiser(model, arguments.learning_rate)
     output = arguments.output or arguments.work / "open_clip_model.safetensors"
@@ -83,8 +92,9 @@ def train(pool: ScenePool, arguments: argparse.Namespace) -> None:
             batch = [pool.crop(int(rng.integers(len(pool))), side, rng)
                      for _ in range(arguments.batch)]
             losses = step_losses(model, tokenize, batch, rng, arguments.device, seen)
-            total = (losses["phrase"] + SINGLE_WEIGHT * (losses["noun"] + losses["colour"])
-                     + MIXED_WEIGHT * losses["mixed"] + CAPTION_WEIGHT * losses["caption"])
+            total = (losses["phrase"] + NOUN_WEIGHT * losses["noun"]
+                     + COLOUR_WEIGHT * losses["colour"] + MIXED_WEIGHT * losses["mixed"]
+                     + CAPTION_WEIGHT * losses["caption"])
             optimiser.zero_grad(set_to_none=True)
             total.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -153,11 +163,18 @@ def region_losses(logits: Tensor, batch: list[Crop], queries: Queries,
     noun, colour, phrase, mixed = (
         table.gather(1, located).view(-1, height, width).to(logits.device) for table in tables)
     restricted = logits.masked_fill(~allowed.to(logits.device)[:, :, None, None], float("-inf"))
+    surface = torch.isin(noun, torch.tensor([NOUNS.index(name) for name in SURFACES],
+                                            device=noun.device))
+    weight = 1.0 - (1.0 - SURFACE_WEIGHT) * surface.float()
+
+    def contrast(scores: Tensor, target: Tensor) -> Tensor:
+        return (weight * cross_entropy(scores, target, reduction="none")).sum() / weight.sum()
+
     return {
-        "phrase": cross_entropy(logits[:, queries.phrases], phrase),
-        "noun": cross_entropy(logits[:, queries.nouns], noun),
-        "colour": cross_entropy(logits[:, queries.colours], colour),
-        "mixed": cross_entropy(restricted, mixed),
+        "phrase": contrast(logits[:, queries.phrases], phrase),
+        "noun": contrast(logits[:, queries.nouns], noun),
+        "colour": contrast(logits[:, queries.colours], colour),
+        "mixed": contrast(restricted, mixed),
     }
 
 
