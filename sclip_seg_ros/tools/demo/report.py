@@ -116,9 +116,11 @@ def _pictures(output: Path, footage: Footage, overlays, confidences, frame_of, s
 def _fit(picture: np.ndarray, title: str) -> np.ndarray:
     height = round(picture.shape[0] * SHEET_WIDTH / picture.shape[1])
     small = cv2.resize(picture, (SHEET_WIDTH, height), interpolation=cv2.INTER_AREA)
-    for colour, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):  # readable on anything
-        cv2.putText(small, title, (8, height - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour,
-                    thickness, cv2.LINE_AA)
+    if title:
+        width = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 1)[0][0]
+        small[height - 28:, :width + 16] //= 3  # readable on anything
+        cv2.putText(small, title, (8, height - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.6,
+                    (255, 255, 255), 1, cv2.LINE_AA)
     return small
 
 
