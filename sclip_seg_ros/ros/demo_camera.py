@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
+
+# As most camera drivers (REP 2003: they publish with the system's defaults, which are reliable).
+DRIVER = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class DemoCamera(Node):
@@ -24,7 +27,7 @@ class DemoCamera(Node):
         """Start a timer that publishes ``frames`` (N, H, W, 3) uint8 RGB at ``rate`` Hz."""
         super().__init__("demo_camera")
         self._frames = frames
-        self._publisher = self.create_publisher(Image, topic, qos_profile_sensor_data)
+        self._publisher = self.create_publisher(Image, topic, DRIVER)
         self._timer = self.create_timer(1.0 / rate, self._publish_next)
         self.stamps: list[int] = []
         self.get_logger().info("waiting for a subscriber")

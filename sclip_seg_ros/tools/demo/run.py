@@ -42,7 +42,7 @@ def run_processes(footage: Footage, before: list[str], after: list[str],
         parameters = json.dumps(before)
         processes.start("node", "sclip_seg_ros.ros.node", "--ros-args",
                         "-r", f"image_raw:={TOPIC}", "-p", f"classes:={parameters}",
-                        "-p", f"model:={arguments.model}",
+                        "-p", f"model:={arguments.model}", "-p", "image_reliability:=reliable",
                         *(["-p", f"pretrained:={arguments.pretrained}"]
                           if arguments.pretrained else []))
         processes.start("recorder", "sclip_seg_ros.ros.demo_recorder", "--output", str(work),
