@@ -107,14 +107,15 @@ def running_node(domain: int, log: Path, parameters: Mapping[str, Any] | None = 
 class Probe:
     """A camera and a consumer in the test's process."""
 
-    def __init__(self, domain: int, camera: str = "/image_raw", kind: type = Image) -> None:
+    def __init__(self, domain: int, camera: str = "/image_raw", kind: type = Image,
+                 qos: QoSProfile = qos_profile_sensor_data) -> None:
         """Join a domain and advertise a camera."""
         self._context = Context()
         rclpy.init(context=self._context, domain_id=domain)
         self.node = Node("probe", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._camera = self.node.create_publisher(kind, camera, qos_profile_sensor_data)
+        self._camera = self.node.create_publisher(kind, camera, qos)
 
     def close(self) -> None:
         """Leave the domain."""

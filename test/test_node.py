@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import (
     BEST_EFFORT,
     FRAME_ID,
@@ -103,7 +104,7 @@ def test_status_tells_model_times_and_counts(probe):
         probe.feed_until(lambda: len(statuses) >= 3, "three statuses", picture)
     last = statuses[-1]
     assert last.model and last.device == "cpu" and last.precision == "fp32"
-    assert stages_of(last)[0] == "convert" and "publish" in stages_of(last)
+    assert stages_of(last)[:2] == ["wait", "convert"] and "publish" in stages_of(last)
     assert 0 < sum(entry.ms for entry in last.stages) <= last.total_ms <= last.age_ms
     assert last.frames_labelled + last.frames_dropped + last.frames_rejected \
         + last.frames_failed <= last.frames_received
@@ -245,6 +246,30 @@ def test_stages_can_be_switched_while_running(probe):
         probe.feed_until(lambda: statuses and "pamr" in stages_of(statuses[-1]), "PAMR", picture)
         assert probe.set_parameters(use_pamr=False).successful
         probe.feed_until(lambda: "pamr" not in stages_of(statuses[-1]), "no PAMR", picture)
+
+
+def test_a_reliable_camera_is_subscribed_to_reliably(node):
+    """Without that, a frame of this size would hardly ever come through between processes."""
+    probe = Probe(DOMAIN, qos=QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE))
+    try:
+        def policies() -> list[ReliabilityPolicy]:
+            return [info.qos_profile.reliability
+                    for info in probe.node.get_subscriptions_info_by_topic("/image_raw")]
+
+        probe.wait(lambda: policies() == [ReliabilityPolicy.RELIABLE], "a reliable subscription")
+        with probe.listening(Image, "/sclip_seg/label") as labels:
+            probe.feed_until(lambda: len(labels) >= 2, "labels", lambda: picture(1280, 720), 4.0)
+            assert (labels[-1].width, labels[-1].height) == (1280, 720)
+            other = Probe(DOMAIN)
+            try:
+                probe.wait(lambda: policies() == [ReliabilityPolicy.BEST_EFFORT],
+                           "a subscription that fits both cameras")
+                other.feed_until(lambda: probe.spin(0.05) or labels[-1].width == 64, "its labels",
+                                 lambda: picture(64, 48))
+            finally:
+                other.close()
+    finally:
+        probe.close()
 
 
 def test_start_is_told_with_resolved_names(node):

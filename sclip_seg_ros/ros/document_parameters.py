@@ -19,8 +19,8 @@ it cannot work. A change that turns out not to work only when it is applied (wei
 phrase too long for the text tower) leaves what was there in force, is reported in the log and in
 `last_error` of `~/status`, and the parameters go back to what is in force.
 
-Each output and the camera subscription also have `qos_overrides.<topic>.<publisher|subscription>.`
-`{history,depth,reliability}`, read at start.
+Each per-frame output also has `qos_overrides.<topic>.publisher.{history,depth,reliability}`, and
+the camera subscription `qos_overrides.<topic>.subscription.{history,depth}`, read at start.
 """
 
 

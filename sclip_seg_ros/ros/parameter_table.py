@@ -16,6 +16,7 @@ from sclip_seg_ros.segmentation.settings import (
 )
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
+IMAGE_RELIABILITIES = ("auto", "best_effort", "reliable")
 DEFAULT_CLASSES = ("floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup",
                    "bowl", "cone", "bottle", "pyramid", "cylinder")
 
@@ -163,6 +164,11 @@ NODE = (
     Declaration("image_transport", "raw",
                 "'raw': sensor_msgs/Image on image_raw; 'compressed': sensor_msgs/CompressedImage "
                 "(JPEG, PNG) on image_raw/compressed.", choices=IMAGE_TRANSPORTS, fixed=True),
+    Declaration("image_reliability", "auto",
+                "Quality of service of the camera subscription; auto: reliable while all of the "
+                "camera's publishers are, else best effort. Of large images sent with best effort "
+                "between processes, many are lost on the way.", choices=IMAGE_RELIABILITIES,
+                fixed=True),
     Declaration("lazy", True, "Compute nothing while nobody listens to any output."),
     Declaration("overlay_alpha", 0.5, "Share of the class colours in the overlay.", 0.0, 1.0),
     Declaration("overlay_legend", True, "Draw the names of the classes present into the overlay."),

@@ -76,6 +76,7 @@ class FramePipeline:
             self._log.skipped()
             self._outputs.announce(vocabulary, options.settings.probability_threshold)
             return
+        waited = {"wait": (time.monotonic() - frame.arrived) * 1e3}  # for the frame before
         watch = Stopwatch()
         try:
             milliseconds = self._label(frame, options, vocabulary, watch)
@@ -86,7 +87,7 @@ class FramePipeline:
         except Exception as error:  # the next frame may fare better
             self.fail(error)
             milliseconds = watch.milliseconds()
-        self._report(frame, options, vocabulary, milliseconds)
+        self._report(frame, options, vocabulary, {**waited, **milliseconds})
 
     def idle(self) -> None:
         """Take over changes while no frame comes, so that they are answered for all the same."""

@@ -10,10 +10,9 @@ import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
+from sclip_seg_ros.ros.camera import CameraSubscription
 from sclip_seg_ros.ros.diagnostics import Diagnostics, Situation
 from sclip_seg_ros.ros.log_bridge import forward_logs
 from sclip_seg_ros.ros.parameter_table import DECLARATIONS
@@ -32,7 +31,6 @@ from sclip_seg_ros.ros.worker import Worker
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 
 NAME = "sclip_seg"
-IMAGE = "image_raw"
 
 
 class SegmentNode(Node):
@@ -70,7 +68,8 @@ class SegmentNode(Node):
             self.get_clock(), self.get_logger(), lambda: self._worker.mailbox.overwritten,
             self._on_settings_refused)
         self.add_on_set_parameters_callback(self._on_change)
-        self._camera = self._subscribe()
+        self._camera = CameraSubscription(self, self._on_image, options.values["image_transport"],
+                                          options.values["image_reliability"])
         self._diagnostics = Diagnostics(self, self._log, self._situation, self._facts)
         self._worker.start()
         self._announce_start()
@@ -87,17 +86,6 @@ class SegmentNode(Node):
         self.get_logger().info(f"loading '{values['model']}' on {device} ...")
         return SCLIPSegmentor(values["model"], values["pretrained"], device, options.settings,
                               values["cache_dir"] or None)
-
-    def _subscribe(self):
-        """Subscribe to the camera: best effort, newest frame only."""
-        topic, kind = IMAGE, Image
-        if self.get_parameter("image_transport").value == "compressed":
-            # As image_transport does: a remapping of the base topic holds for its transports.
-            topic, kind = f"{self.resolve_topic_name(IMAGE)}/compressed", CompressedImage
-        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        return self.create_subscription(
-            kind, topic, self._on_image, qos,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self._log.received()
@@ -145,7 +133,7 @@ class SegmentNode(Node):
                          time.monotonic() - counts.last_error_at, self._worker.busy_seconds,
                          self._worker.alive,
                          self._outputs.wanted or not self._pipeline.options.lazy,
-                         self._camera.topic_name)
+                         self._camera.topic)
 
     def _facts(self) -> dict[str, str]:
         vocabulary = self._vocabularies.current
@@ -160,7 +148,7 @@ class SegmentNode(Node):
         segmentor, vocabulary = self._segmentor, self._vocabularies.current
         self.get_logger().info(
             f"ready: '{segmentor.name}' on {segmentor.device} in {segmentor.precision}, "
-            f"{len(vocabulary)} classes; {self._camera.topic_name} -> "
+            f"{len(vocabulary)} classes; {self._camera.topic} -> "
             f"{', '.join(self._outputs.topics)}")
 
 
