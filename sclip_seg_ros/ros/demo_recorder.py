@@ -1,6 +1,6 @@
 """Demo consumer: record what the segmentation node publishes and change its words half-way.
 
-    python -m sclip_seg_ros.ros.demo_recorder --output recording --change-after 30 --classes ...
+    python -m sclip_seg_ros.ros.demo_recorder --output recording --change-after 4.5 --classes ...
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ LATCHED = QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE,
 class DemoRecorder(Node):
     """Collect labels, overlays, versions and status by stamp."""
 
-    def __init__(self, node: str, classes: list[str], change_after: int) -> None:
+    def __init__(self, node: str, classes: list[str], change_after: float) -> None:
         """Subscribe to a segmentation node's outputs.
 
         Args:
             node: its fully qualified name.
             classes: the vocabulary to ask for half-way.
-            change_after: label images to wait for before asking.
+            change_after: seconds from the first label image to asking.
         """
         super().__init__("demo_recorder")
         self._classes = classes
         self._change_after = change_after
+        self._change_timer = None
         self._service = self.create_client(SetParameters, f"{node}/set_parameters")
-        self._answer = None
         self.change_accepted: bool | None = None
         self.change_reason = ""
         self.labels: dict[int, np.ndarray] = {}
@@ -66,8 +66,8 @@ class DemoRecorder(Node):
         stamp = stamp_ns(message)
         self.delays_ms[stamp] = (self.get_clock().now().nanoseconds - stamp) / 1e6
         self.labels[stamp] = pixels(message)
-        if len(self.labels) >= self._change_after and self._answer is None:
-            self._ask_for_change()
+        if self._change_timer is None:
+            self._change_timer = self.create_timer(self._change_after, self._ask_for_change)
 
     def _on_confidence(self, message: Image) -> None:
         self.confidences[stamp_ns(message)] = pixels(message)
@@ -85,11 +85,11 @@ class DemoRecorder(Node):
         self.vocabularies[message.version] = [entry.name for entry in message.classes]
 
     def _ask_for_change(self) -> None:
+        self._change_timer.cancel()
         value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY,
                                string_array_value=self._classes)
         request = SetParameters.Request(parameters=[Parameter(name="classes", value=value)])
-        self._answer = self._service.call_async(request)
-        self._answer.add_done_callback(self._on_answer)
+        self._service.call_async(request).add_done_callback(self._on_answer)
 
     def _on_answer(self, future) -> None:
         result = future.result().results[0]
@@ -104,6 +104,8 @@ class DemoRecorder(Node):
                                                 for stamp, image in images.items()})
         newest = max(self.status.values(), key=lambda entry: entry.frames_received, default=None)
         (folder / "recording.json").write_text(json.dumps({
+            "stamps": {name: list(getattr(self, name)) for name in
+                       ("labels", "confidences", "overlays", "versions", "status")},
             "versions": self.versions,
             "vocabularies": self.vocabularies,
             "delays_ms": self.delays_ms,
@@ -136,7 +138,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--node", default="/sclip_seg")
-    parser.add_argument("--change-after", type=int, required=True, help="label images")
+    parser.add_argument("--change-after", type=float, required=True,
+                        help="seconds from the first label image")
     parser.add_argument("--classes", nargs="+", required=True, help="vocabulary to change to")
     arguments = parser.parse_args()
     stopped = []

@@ -46,7 +46,7 @@ def main() -> int:
             before, after = vocabularies(footage.things)
         before, after = arguments.before or before, arguments.after or after
         run_processes(footage, before, after, arguments)
-        summary = write_report(footage, arguments.output, before)
+        summary = write_report(footage, arguments.output)
     except (DemoError, ValueError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

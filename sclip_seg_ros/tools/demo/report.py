@@ -16,7 +16,7 @@ ROW_TITLES = ("camera", "labels", "confidence")
 CONFIDENCE_MAP = cv2.COLORMAP_VIRIDIS
 
 
-def write_report(footage: Footage, output: Path, before: list[str]) -> dict:
+def write_report(footage: Footage, output: Path) -> dict:
     """Write summary.json, overlays, a contact sheet and an animation; return the summary."""
     work = output / "work"
     recording = json.loads((work / "recording.json").read_text())
@@ -26,7 +26,9 @@ def write_report(footage: Footage, output: Path, before: list[str]) -> dict:
     frame_of = {str(stamp): index for index, stamp in enumerate(stamps)}
     versions = {stamp: version for stamp, version in recording["versions"].items()
                 if stamp in labels.files}
+    known = {stamp: version for stamp, version in versions.items() if stamp in frame_of}
     names = recording["vocabularies"]
+    all_stamps = [str(stamp) for kind in recording["stamps"].values() for stamp in kind]
     summary = {
         "model": recording["model"],
         "device": recording["device"],
@@ -34,6 +36,7 @@ def write_report(footage: Footage, output: Path, before: list[str]) -> dict:
         "frames_received": recording["frames_received"],
         "frames_labelled": len(labels.files),
         "frames_dropped": recording["frames_dropped"],
+        "frames_lost": len(stamps) - recording["frames_received"],
         "latency_ms": _percentiles(recording["total_ms"].values()),
         "capture_to_label_ms": _percentiles(recording["delays_ms"].values()),
         "stage_ms": _mean_stages(recording["stage_ms"].values()),
@@ -41,21 +44,22 @@ def write_report(footage: Footage, output: Path, before: list[str]) -> dict:
         "vocabularies": names,
         "vocabulary_changed": recording["change_accepted"] is True
         and len(set(versions.values())) == 2,
-        "stamps_matched": bool(labels.files) and all(stamp in frame_of for stamp in labels.files),
+        "stamps_matched": bool(labels.files) and all(stamp in frame_of for stamp in all_stamps),
         "ids_within_vocabulary": _ids_within(labels, versions, names),
     }
     if footage.masks is not None:
-        summary.update(_quality(footage, labels, versions, names, frame_of))
-    shown = _choose(labels.files, versions, overlays.files)
-    summary["images"] = _pictures(output, footage, overlays, confidences, frame_of, shown, before)
+        summary.update(_quality(footage, labels, known, names, frame_of))
+    shown = _choose(known, overlays.files)
+    summary["images"] = _pictures(output, footage, overlays, confidences, frame_of, shown)
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     _print(summary, output)
     return summary
 
 
-def _percentiles(values) -> dict[str, float]:
-    values = np.array(list(values) or [np.nan])
-    return {f"p{q}": round(float(np.percentile(values, q)), 1) for q in (50, 95, 99)}
+def _percentiles(values) -> dict[str, float | None]:
+    values = list(values)
+    return {f"p{q}": round(float(np.percentile(values, q)), 1) if values else None
+            for q in (50, 95, 99)}
 
 
 def _mean_stages(frames) -> dict[str, float]:
@@ -80,37 +84,36 @@ def _quality(footage: Footage, labels, versions, names, frame_of) -> dict[str, f
         meters.setdefault(version, IouMeter()).add(labels[stamp], truth, words)
     by_version = {str(version): round(meter.mean(), 4) for version, meter in meters.items()}
     weights = [sum(v == version for v in versions.values()) for version in meters]
-    miou = np.average([meter.mean() for meter in meters.values()], weights=weights)
+    miou = np.average([meter.mean() for meter in meters.values()], weights=weights) \
+        if meters else 0.0
     return {"miou": round(float(miou), 4), "miou_by_version": by_version}
 
 
-def _choose(stamps: list[str], versions: dict[str, int], overlays: list[str]) -> list[str]:
-    """Pick the pictures to show: two frames before the change and two after it."""
-    shown = []
-    for version in sorted(set(versions.values())):
-        own = sorted((s for s in stamps if versions.get(s) == version and s in overlays), key=int)
-        shown += [own[len(own) // 4], own[3 * len(own) // 4]] if own else []
+def _choose(versions: dict[str, int], overlays: list[str]) -> dict[str, str]:
+    """Pick what to show, two frames before the change and two after it: name to stamp."""
+    shown = {}
+    for when, version in zip(("before", "after"), sorted(set(versions.values())), strict=False):
+        own = sorted((stamp for stamp in overlays if versions.get(stamp) == version), key=int)
+        for number, place in ((1, len(own) // 4), (2, 3 * len(own) // 4)) if own else ():
+            shown[f"overlay_{when}_{number}.png"] = own[place]
     return shown
 
 
-def _pictures(output: Path, footage: Footage, overlays, confidences, frame_of, shown: list[str],
-              before: list[str]) -> list[str]:
-    written = []
+def _pictures(output: Path, footage: Footage, overlays, confidences, frame_of,
+              shown: dict[str, str]) -> list[str]:
+    """Write the overlays shown, and a sheet of them with camera and confidence; return names."""
     columns = []
-    for number, stamp in enumerate(shown):
-        when = "before" if number < len(shown) / 2 else "after"
-        name = f"overlay_{when}_{number % 2 + 1}.png"
+    for name, stamp in shown.items():
         _write(output / name, overlays[stamp])
-        written.append(name)
         confidence = cv2.applyColorMap(confidences[stamp], CONFIDENCE_MAP)[..., ::-1] \
             if stamp in confidences.files else np.zeros_like(overlays[stamp])
         rows = (footage.frames[frame_of[stamp]], overlays[stamp], confidence)
-        columns.append(np.vstack([_fit(picture, title if number == 0 else "")
+        columns.append(np.vstack([_fit(picture, "" if columns else title)
                                   for picture, title in zip(rows, ROW_TITLES, strict=True)]))
-    if columns:
-        _write(output / "contact_sheet.png", np.hstack(columns))
-        written.append("contact_sheet.png")
-    return written
+    if not columns:
+        return []
+    _write(output / "contact_sheet.png", np.hstack(columns))
+    return [*shown, "contact_sheet.png"]
 
 
 def _fit(picture: np.ndarray, title: str) -> np.ndarray:
@@ -131,7 +134,8 @@ def _write(path: Path, picture: np.ndarray) -> None:
 def _print(summary: dict, output: Path) -> None:
     latency = summary["latency_ms"]
     print(f"demo: {summary['frames_labelled']} of {summary['frames_published']} frames labelled, "
-          f"{summary['frames_dropped']} dropped; latency p50 {latency['p50']} ms, "
-          f"p95 {latency['p95']} ms; mIoU {summary.get('miou', 'n/a')}; "
+          f"{summary['frames_dropped']} dropped, {summary['frames_lost']} lost on the way; "
+          f"latency p50 {latency['p50']} ms, p95 {latency['p95']} ms; "
+          f"mIoU {summary.get('miou', 'n/a')}; "
           f"vocabulary versions {summary['vocabulary_versions']}")
     print(f"demo: pictures and summary.json are in {output}/")

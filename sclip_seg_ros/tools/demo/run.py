@@ -35,7 +35,7 @@ def run_processes(footage: Footage, before: list[str], after: list[str],
     """
     work = arguments.output / "work"
     work.mkdir(parents=True, exist_ok=True)
-    for stale in work.glob("*.*"):
+    for stale in (*work.glob("*.*"), *arguments.output.glob("*.png")):
         stale.unlink()
     np.save(work / "frames.npy", footage.frames)
     with _Processes(work) as processes:
@@ -46,7 +46,8 @@ def run_processes(footage: Footage, before: list[str], after: list[str],
                         *(["-p", f"pretrained:={arguments.pretrained}"]
                           if arguments.pretrained else []))
         processes.start("recorder", "sclip_seg_ros.ros.demo_recorder", "--output", str(work),
-                        "--change-after", str(arguments.frames // 3), "--classes", *after)
+                        "--change-after", str(0.45 * arguments.frames / arguments.rate),
+                        "--classes", *after)
         print("demo: starting node and recorder ...", flush=True)
         processes.wait_for("node", "ready", START_SECONDS)
         processes.wait_for("recorder", "connected", START_SECONDS)
