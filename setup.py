@@ -20,7 +20,6 @@ CONSOLE_SCRIPTS: list[str] = [
 
 EXTRAS = {
     "crf": ["pydensecrf2>=1.1"],
-    "bag": ["rosbags>=0.11", "rosbags-image>=0.10"],
     "test": ["catkin_pkg", "hypothesis", "pytest>=7", "pytest-timeout"],
 }
 
