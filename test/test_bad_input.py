@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from checkpoints import save_loftup
+from checkpoints import save_clip, save_loftup
 from torch.nn.functional import normalize
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, Vocabulary
@@ -175,14 +176,14 @@ def broken() -> SCLIPSegmentor:
 @pytest.mark.parametrize("stage", STAGES)
 def test_broken_weights_raise_instead_of_giving_labels(broken, loftup, stage):
     use(broken, stage, loftup)
-    with pytest.raises(FloatingPointError, match="not finite.*check the weights file"):
+    with pytest.raises(ValueError, match="not finite.*check the weights file"):
         broken.segment(picture(48, 64), words(broken, 3))
 
 
 def test_one_broken_image_of_a_batch_is_noticed(segmentor):
     vocabulary = words(segmentor, 3)
     vocabulary.embeddings[1, 0] = float("inf")
-    with pytest.raises(FloatingPointError, match="not finite"):
+    with pytest.raises(ValueError, match="not finite"):
         segmentor.predict_batch([picture(48, 64), picture(64, 64)], vocabulary)
 
 
@@ -225,6 +226,27 @@ def test_settings_that_cannot_work_are_refused_by_name(segmentor, changes, messa
     with pytest.raises(ValueError, match=message):
         segmentor.settings = segmentor.settings.with_changes(**changes)
     assert segmentor.settings is before
+
+
+def test_a_crf_library_that_is_not_installed_is_refused_at_once(segmentor, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydensecrf", None)  # as Python itself marks what is missing
+    monkeypatch.setitem(sys.modules, "pydensecrf.densecrf", None)
+    before = segmentor.settings
+    named = before.with_changes(crf__backend="pydensecrf")
+    with pytest.raises(ValueError, match="crf.backend='pydensecrf' cannot run: .*install"):
+        segmentor.settings = named.with_changes(use_densecrf=True)
+    assert segmentor.settings is before
+    segmentor.settings = named  # what is switched off need not be installed
+
+
+def test_a_tower_too_shallow_for_resclip_refuses_it_at_once(tmp_path: Path):
+    segmentor = SCLIPSegmentor(save_clip(tmp_path, layers=1), short_side=64, crop=64, stride=32)
+    before = segmentor.settings
+    with pytest.raises(ValueError, match="depth 1 has no middle block.*or switch RCS off"):
+        segmentor.settings = before.with_changes(use_resclip=True)
+    assert segmentor.settings is before
+    segmentor.settings = before.with_changes(use_resclip=True, resclip__rcs=False)
+    assert segmentor.segment(picture(64, 64), words(segmentor, 2)).shape == (64, 64)
 
 
 def test_precision_cannot_change_under_a_loaded_model(segmentor):

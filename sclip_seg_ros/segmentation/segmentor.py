@@ -19,7 +19,8 @@ from sclip_seg_ros.segmentation.decoding import (
     large_enough,
 )
 from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, working_size
-from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf
+from sclip_seg_ros.segmentation.rcs import recorded_blocks
+from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf, resolve_backend
 from sclip_seg_ros.segmentation.refinement.pamr import pamr
 from sclip_seg_ros.segmentation.result import SegmentationResult, summarise
 from sclip_seg_ros.segmentation.scoring import WindowScorer
@@ -91,6 +92,7 @@ class SCLIPSegmentor:
             if getattr(settings, name) < self.backbone.patch_size:
                 raise ValueError(f"{name}={getattr(settings, name)} is smaller than one patch of "
                                  f"{self.backbone.patch_size}; give that or more")
+        _refuse_unusable_stages(settings, self.backbone.depth)
         self._scorer = WindowScorer(self.backbone, self._clip, settings,
                                     self._upsampler_for(settings))
         self._settings = settings
@@ -123,8 +125,8 @@ class SCLIPSegmentor:
             (H, W) uint8 ids that index the class names; 255 = unlabelled.
 
         Raises:
-            ValueError: an image or class names that cannot be used.
-            FloatingPointError: scores that are no numbers, from broken weights or an overflow.
+            ValueError: an image or class names that cannot be used, or scores that are no
+                numbers, from broken weights or an overflow.
         """
         return self.predict_dense(image, class_names).labels
 
@@ -232,12 +234,23 @@ class SCLIPSegmentor:
             return labels.cpu().numpy(), confidence.cpu().numpy()
 
 
+def _refuse_unusable_stages(settings: SegmentorSettings, depth: int) -> None:
+    """Refuse at once a stage that would fail with every image."""
+    if settings.use_densecrf:
+        try:
+            resolve_backend(settings.crf.backend)
+        except ImportError as error:
+            raise ValueError(f"crf.backend='{settings.crf.backend}' cannot run: {error}") from error
+    if settings.use_resclip and settings.resclip.variant == "paper" and settings.resclip.rcs:
+        recorded_blocks(depth)
+
+
 def _refuse_not_finite(scores: Sequence[Tensor], precision: str) -> None:
     """Refuse scores that hold NaN: argmax would make labels of them without a word."""
     # One sum an image: NaN and infinity survive it, and cosines cannot overflow float32.
     sums = torch.stack([score.sum() for score in scores]) if scores else torch.zeros(0)
     if not bool(sums.isfinite().all()):
-        raise FloatingPointError(
+        raise ValueError(
             "the scores of an image are not finite: the model's weights hold NaN, or they overflow "
             f"in {precision}; check the weights file, or set precision to 'fp32'")
 

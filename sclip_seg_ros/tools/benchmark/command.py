@@ -21,7 +21,7 @@ from sclip_seg_ros.tools.profiles import Profile, load_profile, read_profile
 
 from . import provenance
 from .arguments import STAGES, UsageError, parse
-from .datasets import Dataset, DatasetError, open_dataset
+from .datasets import Dataset, open_dataset
 from .journal import Journal
 from .measuring import measure
 from .report import summary, write_results
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain(f"interrupted after {len(journal.images)} of {len(bench.indices)} "
                          "images; add --resume to go on", INTERRUPTED)
-    except (DatasetError, OSError, FloatingPointError) as error:
+    except (OSError, ValueError) as error:
         return _complain(f"{error} ({len(journal.images)} images are measured; add --resume to "
                          "go on)", 1)
     print(f"{summary(results)}\n{path}, {path.with_suffix('.md').name}")
