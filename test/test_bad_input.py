@@ -150,10 +150,41 @@ def test_one_class_takes_every_pixel(segmentor, loftup, stage):
     ([f"thing {index}" for index in range(255)], "255 classes do not fit"),
     ([f"thing {index}" for index in range(500)], "500 classes do not fit an 8-bit label image"),
     (["very " * 40 + "long"], "class 'very very .* tokens"),
+    (None, "classes is of type NoneType; give a list"),
+    (5, "classes is of type int; give a list"),
+    ((word for word in CLASSES), "classes is of type generator; give a list"),
 ])
 def test_unusable_classes_are_refused(segmentor, classes, message):
     with pytest.raises(ValueError, match=message):
         segmentor.segment(picture(48, 64), classes)
+
+
+def test_the_vocabulary_of_another_model_is_refused(segmentor, tmp_path: Path):
+    other = SCLIPSegmentor(save_clip(tmp_path, layers=2)).vocabulary(CLASSES)
+    with pytest.raises(ValueError, match="embeddings have length 512, this model's .*make it with"):
+        segmentor.segment(picture(48, 64), other)
+
+
+def test_a_background_that_is_no_text_is_refused(segmentor):
+    with pytest.raises(ValueError, match="background=0 is no text"):
+        segmentor.vocabulary(CLASSES, 0)
+
+
+@pytest.mark.parametrize(("device", "message"), [
+    ("abacus", "device='abacus' is unknown; use 'auto'"),
+    (None, "device='None' is unknown"),
+    ("cuda:99", r"device='cuda:99' is not there \(torch sees .* use 'auto' or 'cpu'"),
+    ("meta", "device='meta' cannot be computed on"),
+])
+def test_an_unusable_device_is_refused(device, message):
+    with pytest.raises(ValueError, match=message):
+        SCLIPSegmentor(device=device)
+
+
+def test_the_automatic_device_is_there():
+    segmentor = SCLIPSegmentor(device="auto")
+    assert segmentor.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert segmentor.segment(picture(48, 64), CLASSES).shape == (48, 64)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -217,9 +248,12 @@ def test_one_broken_image_of_a_batch_is_noticed(segmentor):
     ({"crf__backend": "gpu"}, "crf.backend='gpu' is unknown"),
     ({"crf__iterations": 2.5}, "crf.iterations=2.5 is no whole number"),
     ({"crf__bilateral_srgb": 0.0}, "crf.bilateral_srgb=0.0 is out of range"),
-    ({"shortside": 336}, "setting 'shortside' does not exist"),
-    ({"crf__steps": 3}, "setting 'crf.steps' does not exist"),
-    ({"short_side__x": 3}, "setting 'short_side.x' does not exist"),
+    ({"pamr__dilations": 8}, "pamr.dilations=8 is no list; give steps"),
+    ({"loftup__source": 3}, "loftup.source=3 is no text; give 'hub'"),
+    ({"loftup": None}, r"loftup=None is no group of settings; give LoftUpSettings\(...\)"),
+    ({"shortside": 336}, "setting 'shortside' does not exist; choose one of .*short_side"),
+    ({"crf__steps": 3}, "setting 'crf.steps' does not exist; crf has backend, iterations"),
+    ({"short_side__x": 3}, "setting 'short_side.x' does not exist; groups .* loftup, resclip"),
 ])
 def test_settings_that_cannot_work_are_refused_by_name(segmentor, changes, message):
     before = segmentor.settings
@@ -263,6 +297,18 @@ def test_refused_settings_leave_the_old_ones_in_force(segmentor, tmp_path: Path)
                                                               loftup__source=missing)
     assert segmentor.settings == SegmentorSettings()
     assert np.array_equal(segmentor.segment(image, CLASSES), before)
+
+
+def test_loftup_is_tried_again_when_it_is_switched_off_and_on(segmentor, tmp_path: Path):
+    path = tmp_path / "loftup.safetensors"
+    wanted = SegmentorSettings().with_changes(use_loftup=True, loftup__source=str(path),
+                                              loftup__allow_fallback=True)
+    segmentor.settings = wanted
+    assert segmentor.fallbacks == ("loftup -> bilinear",)
+    save_loftup(path, segmentor.backbone.dimension)
+    segmentor.settings = SegmentorSettings()
+    segmentor.settings = wanted
+    assert segmentor.fallbacks == ()
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

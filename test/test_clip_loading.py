@@ -193,14 +193,33 @@ def test_a_missing_file_is_not_mistaken_for_a_tag(named):
     ("metaclip_altogether.safetensors", "GELU"),
     ("DFN2B-CLIP-ViT-L-14-39B.safetensors", "GELU"),
     ("dfndr2b.safetensors", "GELU"),
+    ("vit_base_patch16_clip_224.openai/open_clip_model.safetensors", "QuickGELU"),
+    ("models--timm--vit.metaclip_400m/snapshots/1a/open_clip_model.safetensors", "QuickGELU"),
+    ("openai/laion2b_s34b.safetensors", "GELU"),
 ])
 def test_the_activation_follows_the_weights_origin(named, tmp_path, caplog, file, expected):
-    save_file(named, tmp_path / file)
-    clip = load_clip(PLAIN, str(tmp_path / file))
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(named, path)
+    clip = load_clip(PLAIN, str(path))
     assert activation(clip) == expected
-    assert clip.name == (f"{QUICK}/{file}" if expected == "QuickGELU" else f"{PLAIN}/{file}")
+    assert clip.name == f"{QUICK if expected == 'QuickGELU' else PLAIN}/{path.name}"
     warned = any("with GELU" in message and QUICK in message for message in caplog.messages)
     assert warned == (expected == "GELU")
+
+
+def test_the_state_dict_of_openais_own_archive_is_read(named, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    numbers = {"input_resolution": 64, "context_length": 32, "vocab_size": 49408}
+    state = {name: value.half() for name, value in named.items()}
+    torch.save({**state, **{name: torch.tensor(value) for name, value in numbers.items()}},
+               tmp_path / "ViT-B-16.pt")
+    clip = load_clip(PLAIN, str(tmp_path / "ViT-B-16.pt"))
+    assert activation(clip) == "QuickGELU"
+    assert clip.name == f"{QUICK}/ViT-B-16.pt"
+    assert torch.equal(clip.model.visual.proj, named["visual.proj"].half().float())
+    assert any("runs with QuickGELU, because it holds" in line for line in caplog.messages)
+    assert not any("with GELU" in line for line in caplog.messages)
 
 
 def test_an_architecture_named_quickgelu_is_taken_at_its_word(named, tmp_path, caplog):
@@ -247,6 +266,12 @@ def test_an_unknown_model_is_refused(model, message):
         load_clip(model, "random")
 
 
+@pytest.mark.parametrize("arguments", [{"model": None}, {"pretrained": 5}])
+def test_a_name_that_is_no_text_is_refused(arguments):
+    with pytest.raises(ValueError, match=r"(model=None|pretrained=5) is of type .*give a text"):
+        load_clip(**arguments)
+
+
 def test_an_unknown_tag_is_refused_with_the_known_ones(named):
     with pytest.raises(WeightsError, match="'opnai' is neither a file nor a tag of 'ViT-B-16'.*"
                                            "openai.*laion2b_s34b_b88k"):
@@ -255,16 +280,24 @@ def test_an_unknown_tag_is_refused_with_the_known_ones(named):
         load_clip(PLAIN)
 
 
-@pytest.mark.parametrize(("model", "pretrained", "name"), [
-    ("ViT-B/16", "", "ViT-B-16-quickgelu/openai"),
-    ("ViT-B-32", "laion2b_s34b_b79k", "ViT-B-32/laion2b_s34b_b79k"),
-    ("ViT-B-32-quickgelu", "metaclip_400m", "ViT-B-32-quickgelu/metaclip_400m"),
-    ("hf-hub:laion/no-such-model", "", "hf-hub:laion/no-such-model"),
+@pytest.mark.parametrize(("model", "pretrained", "name", "remedy"), [
+    ("ViT-B/16", "", "ViT-B-16-quickgelu/openai",
+     "of huggingface.co/timm/vit_base_patch16_clip_224.openai elsewhere and give its path as "
+     "'pretrained' with model 'ViT-B-16-quickgelu'"),
+    ("ViT-B-32", "laion2b_s34b_b79k", "ViT-B-32/laion2b_s34b_b79k",
+     "of huggingface.co/laion/CLIP-ViT-B-32-laion2B-s34B-b79K .* with model 'ViT-B-32'"),
+    ("ViT-B-32-quickgelu", "metaclip_400m", "ViT-B-32-quickgelu/metaclip_400m",
+     "of huggingface.co/timm/vit_base_patch32_clip_224.metaclip_400m elsewhere .* with model 'ViT-B-32-quickgelu'"),
+    ("hf-hub:laion/no-such-model", "", "hf-hub:laion/no-such-model",
+     "of huggingface.co/laion/no-such-model into a folder and give model 'local-dir:<folder>'"),
 ])
-def test_weights_out_of_reach_name_the_remedies(offline, tmp_path, model, pretrained, name):
-    with pytest.raises(WeightsError, match=f"'{name}' are out of reach.*connect.*give its path.*"
+def test_weights_out_of_reach_name_the_remedies(offline, tmp_path, caplog, model, pretrained, name,
+                                                remedy):
+    with pytest.raises(WeightsError, match=f"'{name}' are out of reach.*connect.*download.*"
+                                           f"open_clip_model.safetensors {remedy}.*"
                                            "'embedded', which needs no network"):
         load_clip(model, pretrained, cache_dir=str(tmp_path))
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert not [file for file in tmp_path.rglob("*") if file.suffix in (".safetensors", ".bin")]
 
 

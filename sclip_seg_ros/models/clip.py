@@ -14,6 +14,7 @@ import torch
 from open_clip.pretrained import get_pretrained_cfg
 from torch import nn
 
+from sclip_seg_ros.models.devices import resolve_device
 from sclip_seg_ros.models.weights import WeightsError, read_state_dict
 
 EMBEDDED = "embedded"
@@ -23,11 +24,15 @@ EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
 
 _QUICK = "-quickgelu"
 _CONFIG = "open_clip_config.json"
+_HUB_FILE = "open_clip_model.safetensors"
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 # Families trained with QuickGELU; their files do not say so. MetaCLIP 2, MetaCLIP "altogether"
 # and DFN "39B" went back to GELU.
 _QUICK_GELU_ORIGIN = re.compile(r"openai|metaclip(?!2|.*altogether)|dfn[25]b(?!.*39b)",
                                 re.IGNORECASE)
+_KNOWN_ORIGIN = re.compile(r"openai|metaclip|dfn|laion|datacomp|commonpool", re.IGNORECASE)
+# Numbers that OpenAI's own archives keep beside their weights, and nobody else's do.
+_OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")
 
 _log = logging.getLogger(__name__)
 
@@ -58,8 +63,8 @@ class ClipModel:
         return self.model.visual.patch_size[0]
 
 
-def load_clip(model: str = EMBEDDED, pretrained: str = "", device: str = "cpu",
-              cache_dir: str | None = None) -> ClipModel:
+def load_clip(model: str = EMBEDDED, pretrained: str = "",
+              device: str | torch.device = "cpu", cache_dir: str | None = None) -> ClipModel:
     """Load a CLIP model; never leaves a weight at random unless asked for by name.
 
     Args:
@@ -68,13 +73,19 @@ def load_clip(model: str = EMBEDDED, pretrained: str = "", device: str = "cpu",
         pretrained: an open_clip tag (``"openai"``, ``"metaclip_400m"``), the path of a
             safetensors or torch file, or literally ``"random"``. Empty means ``"openai"`` for a
             named architecture; it must be empty where ``model`` brings its own weights.
-        device: torch device.
+        device: torch device, or "auto".
         cache_dir: folder for downloaded weights; open_clip's own by default.
 
     Raises:
         WeightsError: unknown architecture or tag, weights out of reach, or a file that does not
             fit the architecture. The message names the remedy.
+        ValueError: arguments that are no text, or an unusable device.
     """
+    for argument, value in (("model", model), ("pretrained", pretrained)):
+        if not isinstance(value, str):
+            raise ValueError(f"{argument}={value!r} is of type {type(value).__name__}; give a text "
+                             "such as 'embedded' for the model, '' or 'openai' for pretrained")
+    device = resolve_device(device)
     source = _source(model)
     if ":" in source:
         network, name = _load_bundle(source, model, pretrained, cache_dir)
@@ -156,14 +167,32 @@ def _load_named(architecture: str, pretrained: str, cache_dir: str | None) -> tu
 
 def _load_file(architecture: str, path: Path) -> tuple[nn.Module, str]:
     state = read_state_dict(path)
-    quick = bool(_QUICK_GELU_ORIGIN.search(path.name))
+    evidence = _evidence_of_quick_gelu(state, path)
+    quick = bool(evidence)
+    state = {key: value for key, value in state.items() if key not in _OPENAI_NUMBERS}
     name = f"{_with_activation(architecture, quick)}/{path.name}"
     if not quick and not architecture.endswith(_QUICK) and _has_quick_gelu_twin(architecture):
         _log.warning("'%s' is loaded into '%s' with GELU; if these are OpenAI or MetaCLIP "
                      "weights, name the model '%s'", path, architecture, architecture + _QUICK)
     network = _build(architecture, name, quick)
     _fit(network, state, path)
+    if quick:
+        _log.info("'%s' runs with QuickGELU, because %s", path, evidence)
     return network, name
+
+
+def _evidence_of_quick_gelu(state: dict[str, torch.Tensor], path: Path) -> str:
+    """Return why a file's weights were trained with QuickGELU; empty where nothing says so.
+
+    The hub gives all its files one name, so that only the folder around them tells the origin.
+    The innermost part of the path that names an origin decides.
+    """
+    if all(key in state for key in _OPENAI_NUMBERS):
+        return f"it holds '{_OPENAI_NUMBERS[0]}', as OpenAI's own files do"
+    for part in reversed(path.absolute().parts):
+        if _KNOWN_ORIGIN.search(part):
+            return f"of '{part}' in its path" if _QUICK_GELU_ORIGIN.search(part) else ""
+    return ""
 
 
 def _fit(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
@@ -189,7 +218,7 @@ def _random(source: str, name: str) -> tuple[nn.Module, str]:
 def _build(source: str, name: str, quick_gelu: bool = False) -> nn.Module:
     """Create a model whose weights the caller fills in, or leaves at random on purpose."""
     try:
-        with _without_notice_of_random_weights():
+        with _without_log(lambda record: "initialized randomly" in record.getMessage()):
             return open_clip.create_model(source, load_weights=False, pretrained_text=False,
                                           force_quick_gelu=quick_gelu)
     except Exception as error:  # a broken configuration fails in as many ways as there are keys
@@ -201,14 +230,28 @@ def _download(source: str, pretrained: str | None, cache_dir: str | None, name: 
               quick_gelu: bool = False) -> nn.Module:
     """Create a model with the hub's weights; its failures become one that says what to do."""
     try:
-        return open_clip.create_model(source, pretrained=pretrained, cache_dir=cache_dir,
-                                      force_quick_gelu=quick_gelu, require_pretrained=True,
-                                      weights_only=True)
+        with _without_log(lambda record: record.levelno >= logging.ERROR):
+            return open_clip.create_model(source, pretrained=pretrained, cache_dir=cache_dir,
+                                          force_quick_gelu=quick_gelu, require_pretrained=True,
+                                          weights_only=True)
     except Exception as error:  # network, disk, unpickler and open_clip each raise their own kinds
         raise WeightsError(
             f"weights of '{name}' are out of reach ({_first_line(error)}); connect to the model "
-            "hub once, or download the safetensors file elsewhere and give its path as "
-            "'pretrained', or use model 'embedded', which needs no network") from error
+            f"hub once, or {_manual_download(source, pretrained, name)}, or use model "
+            f"'{EMBEDDED}', which needs no network") from error
+
+
+def _manual_download(source: str, pretrained: str | None, name: str) -> str:
+    """Say which file to fetch by hand and how to name it afterwards."""
+    if not pretrained:
+        return (f"download {_CONFIG} and {_HUB_FILE} of huggingface.co/"
+                f"{source.partition(':')[2]} into a folder and give model 'local-dir:<folder>'")
+    config = get_pretrained_cfg(source, pretrained)
+    repository, _, file = config.get("hf_hub", "").rpartition("/")
+    place = f"{file or _HUB_FILE} of huggingface.co/{repository}" if repository \
+        else config.get("url", "the file")
+    return (f"download {place} elsewhere and give its path as 'pretrained' with model "
+            f"'{name.partition('/')[0]}'")
 
 
 def _tokenizer(source: str, name: str,
@@ -222,10 +265,13 @@ def _tokenizer(source: str, name: str,
 
 
 @contextmanager
-def _without_notice_of_random_weights() -> Iterator[None]:
-    """Hold back open_clip's warning of random weights, which is wrong once a file fills them."""
+def _without_log(unwanted: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
+    """Hold back lines of open_clip's that are untrue here, or that an exception says better.
+
+    Its notice of random weights is wrong once a file fills them.
+    """
     def other(record: logging.LogRecord) -> bool:
-        return "initialized randomly" not in record.getMessage()
+        return not unwanted(record)
 
     root = logging.getLogger()
     root.addFilter(other)

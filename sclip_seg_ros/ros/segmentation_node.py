@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 
+from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.ros.camera import CameraSubscription
 from sclip_seg_ros.ros.diagnostics import Diagnostics, Situation
 from sclip_seg_ros.ros.log_bridge import forward_logs
@@ -150,24 +150,6 @@ class SegmentNode(Node):
             f"ready: '{segmentor.name}' on {segmentor.device} in {segmentor.precision}, "
             f"{len(vocabulary)} classes; {self._camera.topic} -> "
             f"{', '.join(self._outputs.topics)}")
-
-
-def resolve_device(name: str) -> str:
-    """Return the torch device to use; "auto" is CUDA where there is one.
-
-    Raises:
-        ValueError: an unknown device, or one that this computer does not have.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device='{name}' is unknown; use 'auto', 'cpu' or 'cuda'") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device='{name}' is not there (torch sees {torch.cuda.device_count()} "
-                         "CUDA devices); use 'auto' or 'cpu'")
-    return name
 
 
 def _proposal(options: NodeOptions) -> Proposal:

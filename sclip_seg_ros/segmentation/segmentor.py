@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.models import EMBEDDED, load_clip
+from sclip_seg_ros.models import EMBEDDED, load_clip, resolve_device
 from sclip_seg_ros.segmentation.backbone import DenseBackbone
 from sclip_seg_ros.segmentation.decoding import (
     class_probabilities,
@@ -51,7 +51,7 @@ class SCLIPSegmentor:
         Args:
             model_name: ``"embedded"`` or any open_clip ViT, e.g. ``"ViT-B/16"``.
             pretrained: open_clip tag, path of a weights file, or ``"random"``.
-            device: torch device.
+            device: torch device, or "auto" for CUDA where there is one.
             settings: how images become labels.
             cache_dir: folder for downloaded weights.
             changes: single settings by name, e.g. ``use_loftup=True``, ``short_side=448``,
@@ -59,13 +59,14 @@ class SCLIPSegmentor:
 
         Raises:
             WeightsError: weights out of reach, or not fitting.
-            ValueError: an unknown setting, a value out of range, or a tower without ViT blocks.
+            ValueError: an unknown setting, a value out of range, an unusable device, or a tower
+                without ViT blocks.
         """
         base = settings or SegmentorSettings()
         base = base.with_changes(**{_SHORTHANDS.get(key, key): value
                                     for key, value in changes.items()})
-        self.device = torch.device(device)
-        self._clip = load_clip(model_name, pretrained, str(device), cache_dir)
+        self.device = resolve_device(device)
+        self._clip = load_clip(model_name, pretrained, self.device, cache_dir)
         self._cache_dir = cache_dir
         self.precision = _resolve_precision(base.precision, self.device)
         self.backbone = DenseBackbone(self._clip.model.visual.to(_DTYPES[self.precision]))
@@ -144,6 +145,7 @@ class SCLIPSegmentor:
         """
         vocabulary = class_names if isinstance(class_names, Vocabulary) \
             else self.vocabulary(class_names)
+        _refuse_foreign(vocabulary, self.backbone.dimension)
         watch = Stopwatch(self.device)
         with watch.stage("preprocess"):
             originals = [to_tensor(image, self.device) for image in images]
@@ -167,6 +169,8 @@ class SCLIPSegmentor:
     def _upsampler_for(self, settings: SegmentorSettings) -> Upsampler | None:
         """Return the upsampler, loading its weights only when their source changed."""
         if not settings.use_loftup:
+            if self._upsampler is not None and self._upsampler.fallback:
+                self._upsampler = None  # its weights may be there when it is switched on again
             return None
         if self._upsampler is None or self._upsampler.settings.source != settings.loftup.source:
             self._upsampler = make_upsampler(settings.loftup, self.backbone.dimension, self.device,
@@ -243,6 +247,14 @@ def _refuse_unusable_stages(settings: SegmentorSettings, depth: int) -> None:
             raise ValueError(f"crf.backend='{settings.crf.backend}' cannot run: {error}") from error
     if settings.use_resclip and settings.resclip.variant == "paper" and settings.resclip.rcs:
         recorded_blocks(depth)
+
+
+def _refuse_foreign(vocabulary: Vocabulary, dimension: int) -> None:
+    """Refuse words encoded by a model of another embedding length."""
+    found = vocabulary.embeddings.shape[1]
+    if found != dimension:
+        raise ValueError(f"the vocabulary's embeddings have length {found}, this model's "
+                         f"{dimension}; make it with this segmentor's own vocabulary()")
 
 
 def _refuse_not_finite(scores: Sequence[Tensor], precision: str) -> None:

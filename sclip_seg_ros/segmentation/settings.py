@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -119,6 +120,10 @@ class SegmentorSettings:
         _within("probability_threshold", self.probability_threshold, 0.0, 1.0)
         _within("area_threshold", self.area_threshold, 0.0, 1.0)
         _within("naclip_sigma", self.naclip_sigma, 1e-3, 1e3)
+        for name, kind in _GROUPS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name}={getattr(self, name)!r} is no group of settings; give "
+                                 f"{kind.__name__}(...)")
         _check_loftup(self.loftup)
         _check_resclip(self.resclip)
         _check_pamr(self.pamr)
@@ -134,18 +139,31 @@ class SegmentorSettings:
         for key, value in changes.items():
             if "__" in key:
                 group, _, name = key.partition("__")
-                base = own.get(group, getattr(self, group, None))
-                if not is_dataclass(base) or name not in {item.name for item in fields(base)}:
-                    raise ValueError(f"setting '{group}.{name}' does not exist")
+                if group not in _GROUPS:
+                    raise ValueError(f"setting '{group}.{name}' does not exist; groups of settings "
+                                     f"are {', '.join(_GROUPS)}")
+                names = [item.name for item in fields(_GROUPS[group])]
+                if name not in names:
+                    raise ValueError(f"setting '{group}.{name}' does not exist; {group} has "
+                                     f"{', '.join(names)}")
+                base = own.get(group, getattr(self, group))
                 own[group] = replace(base, **{name: value})
-        unknown = set(own) - {item.name for item in fields(self)}
+        names = [item.name for item in fields(self)]
+        unknown = set(own) - set(names)
         if unknown:
-            raise ValueError(f"setting '{sorted(unknown)[0]}' does not exist; see "
-                             "SegmentorSettings")
+            raise ValueError(f"setting '{sorted(unknown)[0]}' does not exist; choose one of "
+                             f"{', '.join(names)}")
         return replace(self, **own)
 
 
+_GROUPS = {"loftup": LoftUpSettings, "resclip": ResClipSettings, "pamr": PamrSettings,
+           "crf": CrfSettings}
+
+
 def _check_loftup(loftup: LoftUpSettings) -> None:
+    if not isinstance(loftup.source, str):
+        raise ValueError(f"loftup.source={loftup.source!r} is no text; give 'hub', 'torch-hub' or "
+                         "the path of a checkpoint")
     for name in ("adaptive", "allow_fallback"):
         _switch(f"loftup.{name}", getattr(loftup, name))
     _one_of("loftup.contract", loftup.contract, CONTRACTS)
@@ -166,6 +184,9 @@ def _check_resclip(resclip: ResClipSettings) -> None:
 
 def _check_pamr(pamr: PamrSettings) -> None:
     _whole("pamr.steps", pamr.steps, 0, 1000)
+    if not isinstance(pamr.dilations, Sequence) or isinstance(pamr.dilations, str):
+        raise ValueError(f"pamr.dilations={pamr.dilations!r} is no list; give steps in pixels, "
+                         "e.g. (8, 16)")
     if not pamr.dilations:
         raise ValueError("pamr.dilations is empty; name at least one step in pixels")
     for step in pamr.dilations:

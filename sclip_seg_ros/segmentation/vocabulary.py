@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +84,12 @@ def validate_classes(classes: Sequence[str], background: str = "") -> tuple[Voca
     if isinstance(classes, str):
         raise ValueError(f"classes is one text '{_short(classes)}'; give a list such as "
                          "['floor', 'wall']")
+    if not isinstance(classes, Collection):
+        raise ValueError(f"classes is of type {type(classes).__name__}; give a list such as "
+                         "['floor', 'wall']")
+    if not isinstance(background, str):
+        raise ValueError(f"background={background!r} is no text; give a class's name, or '' for "
+                         "none")
     if len(classes) == 0:
         raise ValueError("the list of classes is empty; name at least one thing to look for")
     if len(classes) > MAX_CLASSES:

@@ -123,7 +123,7 @@ def _changes(section: Any) -> dict[str, Any]:
     known, changes = asdict(SegmentorSettings()), {}
     for name, value in section.items():
         if name not in known:
-            raise ValueError(f"setting '{name}' does not exist; see SegmentorSettings")
+            raise ValueError(f"setting '{name}' does not exist; choose one of {', '.join(known)}")
         if not isinstance(known[name], dict):
             changes[name] = _typed(name, value, known[name])
             continue

@@ -12,8 +12,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sclip_seg_ros.models import RANDOM, WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
@@ -80,7 +78,7 @@ def prepare(arguments: argparse.Namespace) -> Bench:
     settings = (profile.settings if profile else SegmentorSettings()).with_changes(
         **{name: value for name, value in changes.items() if value is not None})
     _refuse_to_lose(arguments)
-    segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, _device(arguments.device),
+    segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device,
                                settings)
     words = (profile.classes if profile else dataset.classes) if dataset.class_count else ()
     vocabulary = segmentor.vocabulary(words, profile.background if profile else "") \
@@ -160,18 +158,6 @@ def _profile(arguments: argparse.Namespace, dataset: Dataset) -> Profile | None:
         raise UsageError(f"profile '{name}' has {len(profile.classes)} classes, but data set "
                          f"'{arguments.dataset}' has {dataset.class_count}; choose another")
     return profile
-
-
-def _device(name: str) -> torch.device:
-    """Return a device that can be computed on."""
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device '{name}' cannot be used "
-                         f"({str(error).splitlines()[0]}); give cpu, or cuda where there is a GPU"
-                         ) from error
-    return device
 
 
 def _journal_path(arguments: argparse.Namespace) -> Path:
