@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
 
 PREFIX = "w/visual."
+FOLDER = Path(os.environ.get("SCLIP_GOLDEN_DIR",
+                             Path(__file__).resolve().parents[1] / "../shared/golden"))
+
+
+def golden_names(file: str) -> list[str]:
+    """Return the names of the arrays in a golden file; none where it is absent."""
+    path = FOLDER / file
+    if not path.is_file():
+        return []
+    with np.load(path) as data:
+        return data.files
 
 
 def build_golden_tower(data: Mapping[str, np.ndarray]) -> VisionTransformer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,21 @@ def test_half_precision_stays_near_the_golden_tokens(golden_dir: Path, dtype: to
     tower = DenseBackbone(build_golden_tower(data).to(dtype))
     found = tower.tokens(torch.from_numpy(data["wide/image"]), "sclip").float()
     expected = torch.from_numpy(data["wide/csa_tokens"])
-    gate = {torch.float16: 1e-2, torch.bfloat16: 8e-2}[dtype]
+    # One block in bfloat16 departs by 0.005, all twelve together by 0.0116.
+    gate = {torch.float16: 2e-3, torch.bfloat16: 1.5e-2}[dtype]
+    assert (found - expected).norm() / expected.norm() < gate
+
+
+@pytest.mark.parametrize(("dtype", "gate"), [(torch.float16, 2e-3), (torch.bfloat16, 1e-2)])
+def test_the_last_block_in_half_precision_stays_near_the_golden_tokens(
+        golden_dir: Path, dtype: torch.dtype, gate: float):
+    data = np.load(golden_dir / "sclip.npz")
+    full = DenseBackbone(build_golden_tower(data))
+    half = DenseBackbone(build_golden_tower(data).to(dtype))
+    penultimate = full.penultimate(torch.from_numpy(data["wide/image"]))
+    rounded = replace(penultimate, tokens=penultimate.tokens.to(dtype))
+    found = half.last_block(rounded, attention_rule("sclip")).float()
+    expected = torch.from_numpy(data["wide/csa_tokens"])
     assert (found - expected).norm() / expected.norm() < gate
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
-from sclip_seg_ros.tools.benchmark.confusion import Confusion, confusion_table
-from sclip_seg_ros.tools.metrics import IouMeter
+from sclip_seg_ros.tools.benchmark.confusion import Confusion
+from sclip_seg_ros.tools.metrics import IouMeter, confusion_table
 
 NAMES = ["left", "right"]
 HEIGHT, WIDTH = 300, 400  # diagonal 500: contours fit within 4 pixels, bands are 10 wide

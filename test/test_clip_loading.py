@@ -287,7 +287,8 @@ def test_an_unknown_tag_is_refused_with_the_known_ones(named):
     ("ViT-B-32", "laion2b_s34b_b79k", "ViT-B-32/laion2b_s34b_b79k",
      "of huggingface.co/laion/CLIP-ViT-B-32-laion2B-s34B-b79K .* with model 'ViT-B-32'"),
     ("ViT-B-32-quickgelu", "metaclip_400m", "ViT-B-32-quickgelu/metaclip_400m",
-     "of huggingface.co/timm/vit_base_patch32_clip_224.metaclip_400m elsewhere .* with model 'ViT-B-32-quickgelu'"),
+     "of huggingface.co/timm/vit_base_patch32_clip_224.metaclip_400m elsewhere .* with model "
+     "'ViT-B-32-quickgelu'"),
     ("hf-hub:laion/no-such-model", "", "hf-hub:laion/no-such-model",
      "of huggingface.co/laion/no-such-model into a folder and give model 'local-dir:<folder>'"),
 ])

@@ -5,6 +5,7 @@ The tests of the overlay need the built package, which `make test` builds; witho
 
 from __future__ import annotations
 
+import ast
 import math
 import os
 import re
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,8 @@ import sclip_seg_ros
 
 ROOT = Path(__file__).resolve().parents[1]
 MESSAGES = sorted(path.stem for path in (ROOT / "msg").glob("*.msg"))
+# This package, the CRF library of the extra "crf", and what comes with ROS.
+FROM_ELSEWHERE = {"sclip_seg_ros", "pydensecrf", "ament_index_python"}
 
 
 def files_below(folder: Path) -> set[Path]:
@@ -68,6 +72,32 @@ def test_pins_cover_and_satisfy_every_requirement() -> None:
             version = pins.get(canonicalize_name(requirement.name))
             assert version is not None, f"{requirement.name} of {path.name} is not pinned"
             assert requirement.specifier.contains(version), f"{line} refuses its pin {version}"
+
+
+def test_every_library_that_is_imported_is_required() -> None:
+    requirements = {canonicalize_name(Requirement(line).name)
+                    for line in (ROOT / "requirements.txt").read_text().splitlines()
+                    if not line.startswith("#")}
+    providers = packages_distributions()
+    sources = [path for path in (ROOT / "sclip_seg_ros").rglob("*.py")
+               if path.relative_to(ROOT / "sclip_seg_ros").parts[0] != "ros"]
+    missing = set()
+    for module in set().union(*map(imported_modules, sources)) - sys.stdlib_module_names:
+        names = {canonicalize_name(name) for name in providers.get(module, [module])}
+        if not names & requirements and module not in FROM_ELSEWHERE:
+            missing.add(module)
+    assert missing == set()
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the top-level modules that a file imports anywhere."""
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            modules.add(node.module.partition(".")[0])
+    return modules
 
 
 # Messages

@@ -10,6 +10,33 @@ import numpy as np
 IGNORE = 255  # truth value of pixels that count nowhere
 
 
+def confusion_table(labels: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:
+    """Count the pixels of each pair of true and predicted class.
+
+    Args:
+        labels: (H, W) predicted ids; `count` or more is no class.
+        truth: (H, W) true ids; 255 is left out.
+        count: number of classes, C.
+
+    Returns:
+        (C, C + 1) int64: rows are true, columns predicted classes, the last one "no class".
+
+    Raises:
+        ValueError: images of different sizes, or a true id without a class.
+    """
+    if labels.shape != truth.shape:
+        raise ValueError(f"labels of shape {labels.shape} cannot be compared with truth of shape "
+                         f"{truth.shape}; resize one of them first")
+    valid = truth != IGNORE
+    actual = truth[valid].astype(np.int64)
+    if actual.size and actual.max() >= count:
+        raise ValueError(f"truth holds id {actual.max()}, but there are {count} names; name it, or "
+                         f"mark its pixels {IGNORE}")
+    predicted = np.minimum(labels[valid].astype(np.int64), count)
+    pairs = np.bincount(actual * (count + 1) + predicted, minlength=count * (count + 1))
+    return pairs.reshape(count, count + 1)
+
+
 class IouMeter:
     """Gather intersections and unions by class name, over images with any vocabularies."""
 
@@ -31,17 +58,7 @@ class IouMeter:
         Raises:
             ValueError: images of different sizes, or a true id without a name.
         """
-        if labels.shape != truth.shape:
-            raise ValueError(f"labels of shape {labels.shape} cannot be compared with truth of "
-                             f"shape {truth.shape}; resize one of them first")
-        valid = truth != IGNORE
-        if np.any(truth[valid] >= len(names)):
-            raise ValueError(f"truth holds id {truth[valid].max()}, but there are {len(names)} "
-                             f"names; name it, or mark its pixels {IGNORE}")
-        known = np.minimum(labels[valid].astype(np.int64), len(names))
-        pairs = np.bincount(truth[valid].astype(np.int64) * (len(names) + 1) + known,
-                            minlength=len(names) * (len(names) + 1))
-        table = pairs.reshape(len(names), len(names) + 1)
+        table = confusion_table(labels, truth, len(names))
         image = {}
         for index, name in enumerate(names):
             intersection = int(table[index, index])

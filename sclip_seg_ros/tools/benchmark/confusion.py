@@ -7,36 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from sclip_seg_ros.tools.metrics import IGNORE
-
 NONE = ""  # name of the column for pixels that got no class
-
-
-def confusion_table(labels: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:
-    """Count the pixels of each pair of true and predicted class.
-
-    Args:
-        labels: (H, W) predicted ids; `count` or more is no class.
-        truth: (H, W) true ids; 255 is left out.
-        count: number of classes, C.
-
-    Returns:
-        (C, C + 1) int64: rows are true, columns predicted classes, the last one "no class".
-
-    Raises:
-        ValueError: images of different sizes, or a true id without a class.
-    """
-    if labels.shape != truth.shape:
-        raise ValueError(f"labels of shape {labels.shape} cannot be compared with truth of shape "
-                         f"{truth.shape}; resize one of them first")
-    valid = truth != IGNORE
-    actual = truth[valid].astype(np.int64)
-    if actual.size and actual.max() >= count:
-        raise ValueError(f"truth holds id {actual.max()}, but there are {count} classes; mark its "
-                         f"pixels {IGNORE}")
-    predicted = np.minimum(labels[valid].astype(np.int64), count)
-    pairs = np.bincount(actual * (count + 1) + predicted, minlength=count * (count + 1))
-    return pairs.reshape(count, count + 1)
 
 
 class Confusion:
@@ -51,7 +22,7 @@ class Confusion:
         self._pixels: Counter[tuple[str, str]] = Counter()
 
     def add(self, table: np.ndarray, names: Sequence[str]) -> None:
-        """Add one image's table (C, C + 1) of `confusion_table`."""
+        """Add one image's table (C, C + 1) of `metrics.confusion_table`."""
         self.add_cells(((*cell, table[tuple(cell)]) for cell in np.argwhere(table)), names)
 
     def add_cells(self, cells: Iterable[Sequence[int]], names: Sequence[str]) -> None:

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.tools.metrics import confusion_table
 
 from .boundary import boundary_counts
-from .confusion import confusion_table
 from .datasets import Dataset, Sample
 from .journal import Journal
 from .loading import load_ahead
