@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import open_clip
@@ -41,8 +42,16 @@ def save_clip(folder: Path, layers: int, seed: int = 0) -> str:
 def save_loftup(path: Path, dimension: int, contract: FeatureContract | None = None,
                 seed: int = 0) -> str:
     """Save a small LoftUp for features of a length; return its path."""
-    generator = torch.Generator().manual_seed(seed)
     sizes = LoftUpSizes(dimension, frequencies=6, position_frequencies=3, depth=1, hidden=32)
+    metadata = {f"feature_{name}": value for name, value in asdict(contract).items()} \
+        if contract else None
+    save_file(random_state(sizes, seed), path, metadata=metadata)
+    return str(path)
+
+
+def random_state(sizes: LoftUpSizes, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Return lively random tensors of a checkpoint's form, for identities that need no training."""
+    generator = torch.Generator().manual_seed(seed)
     with torch.device("meta"):
         wanted = LoftUp(sizes).state_dict()
     state = {}
@@ -52,9 +61,10 @@ def save_loftup(path: Path, dimension: int, contract: FeatureContract | None = N
             state[name] = torch.zeros((), dtype=torch.int64)
         elif name.endswith("running_var"):
             state[name] = 0.5 + noise.abs()
+        elif name.endswith("biases"):
+            state[name] = noise
         elif like.dim() > 1:
             state[name] = noise * like[0].numel() ** -0.5
         else:
             state[name] = (1.0 if name.endswith("weight") else 0.0) + 0.1 * noise
-    save_file(state, path, metadata=contract.to_metadata() if contract else None)
-    return str(path)
+    return state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 
@@ -23,6 +24,16 @@ def data_folder(variable: str, default: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent; set {variable} to the folder to run this test")
     return folder.resolve()
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut the model hubs off, at once and for sure."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    for name in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

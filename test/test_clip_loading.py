@@ -6,7 +6,6 @@ import json
 import logging
 from pathlib import Path
 
-import huggingface_hub
 import open_clip
 import pytest
 import torch
@@ -35,16 +34,6 @@ def named(tmp_path_factory):
     open_clip.add_model_config(folder)
     write_config(folder)
     return initial_weights(folder)
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    """Cut the model hub off, at once and for sure."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    for name in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def holds(model, weights) -> bool:

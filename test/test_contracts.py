@@ -20,9 +20,10 @@ def test_metadata_overrides_what_it_states():
     assert contract == replace(PUBLISHED, layer="attended")
 
 
-def test_metadata_round_trip():
-    contract = FeatureContract("embedded", "attended", "clip")
-    assert FeatureContract.from_metadata(contract.to_metadata()) == contract
+def test_metadata_may_state_everything():
+    stated = {"feature_backbone": "embedded", "feature_layer": "attended",
+              "feature_normalisation": "clip"}
+    assert FeatureContract.from_metadata(stated) == FeatureContract("embedded", "attended", "clip")
 
 
 def test_an_unknown_value_is_refused():

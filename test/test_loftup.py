@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from checkpoints import random_state
 from torch.nn.functional import softmax
 
 from sclip_seg_ros.models.weights import WeightsError
@@ -12,27 +13,6 @@ from sclip_seg_ros.segmentation.fourier import FourierFeatures, MinMaxScaler
 from sclip_seg_ros.segmentation.loftup import LoftUp, LoftUpSizes, build_loftup, sizes_of
 
 DIMENSION = 24
-
-
-def random_state(sizes: LoftUpSizes, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Return lively random tensors of a checkpoint's form, for identities that need no training."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.device("meta"):
-        wanted = LoftUp(sizes).state_dict()
-    state = {}
-    for name, like in wanted.items():
-        noise = torch.randn(like.shape, generator=generator)
-        if name.endswith("num_batches_tracked"):
-            state[name] = torch.zeros((), dtype=torch.int64)
-        elif name.endswith("running_var"):
-            state[name] = 0.5 + noise.abs()
-        elif name.endswith("biases"):
-            state[name] = noise
-        elif like.dim() > 1:
-            state[name] = noise * like[0].numel() ** -0.5
-        else:
-            state[name] = (1.0 if name.endswith("weight") else 0.0) + 0.1 * noise
-    return state
 
 
 @pytest.fixture(scope="module")

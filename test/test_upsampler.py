@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -26,16 +25,6 @@ class Intruder:
     def __reduce__(self):
         """Ask the unpickler to run code."""
         return Path.write_text, (self.path, "ran")
-
-
-@pytest.fixture
-def offline(monkeypatch):
-    """Cut both hubs off, at once and for sure."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    for name in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def test_a_torch_file_is_read(tmp_path):

@@ -7,8 +7,9 @@ import logging
 import numpy as np
 import pytest
 import torch
+from checkpoints import random_state
 from safetensors.torch import save_file
-from test_loftup import DIMENSION, golden, random_state, relative
+from test_loftup import DIMENSION, golden, relative
 from torch.nn.functional import normalize
 
 from sclip_seg_ros.models.weights import WeightsError

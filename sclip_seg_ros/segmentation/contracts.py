@@ -57,10 +57,6 @@ class FeatureContract:
         except ValueError as error:
             raise WeightsError(f"the checkpoint's metadata is not understood: {error}") from error
 
-    def to_metadata(self) -> dict[str, str]:
-        """Return the entries that :meth:`from_metadata` reads."""
-        return {_METADATA_PREFIX + item.name: getattr(self, item.name) for item in fields(self)}
-
     def departures(self, fed: FeatureContract) -> list[str]:
         """Say, a phrase each, in what the features that are fed differ from those trained on."""
         return [f"{item.name} is '{getattr(fed, item.name)}' but it was trained with "

@@ -88,11 +88,6 @@ class TextEncoder:
         table = getattr(self._clip.model, "token_embedding", None)
         return None if table is None else table.weight.any(dim=1).cpu()
 
-    def is_cached(self, word: str) -> bool:
-        """Tell whether a word costs no time."""
-        with self._lock:
-            return word in self._cache
-
     def _colours(self, names: list[str]) -> np.ndarray:
         """Give each name a colour, the one it had before if it had one."""
         with self._lock:
