@@ -251,6 +251,7 @@ def test_one_broken_image_of_a_batch_is_noticed(segmentor):
     ({"pamr__dilations": 8}, "pamr.dilations=8 is no list; give steps"),
     ({"loftup__source": 3}, "loftup.source=3 is no text; give 'hub'"),
     ({"loftup": None}, r"loftup=None is no group of settings; give LoftUpSettings\(...\)"),
+    ({"pamr": 3, "pamr__steps": 1}, "pamr=3 is no group of settings"),
     ({"shortside": 336}, "setting 'shortside' does not exist; choose one of .*short_side"),
     ({"crf__steps": 3}, "setting 'crf.steps' does not exist; crf has backend, iterations"),
     ({"short_side__x": 3}, "setting 'short_side.x' does not exist; groups .* loftup, resclip"),

@@ -120,10 +120,8 @@ class SegmentorSettings:
         _within("probability_threshold", self.probability_threshold, 0.0, 1.0)
         _within("area_threshold", self.area_threshold, 0.0, 1.0)
         _within("naclip_sigma", self.naclip_sigma, 1e-3, 1e3)
-        for name, kind in _GROUPS.items():
-            if not isinstance(getattr(self, name), kind):
-                raise ValueError(f"{name}={getattr(self, name)!r} is no group of settings; give "
-                                 f"{kind.__name__}(...)")
+        for name in _GROUPS:
+            _group(name, getattr(self, name))
         _check_loftup(self.loftup)
         _check_resclip(self.resclip)
         _check_pamr(self.pamr)
@@ -147,7 +145,7 @@ class SegmentorSettings:
                     raise ValueError(f"setting '{group}.{name}' does not exist; {group} has "
                                      f"{', '.join(names)}")
                 base = own.get(group, getattr(self, group))
-                own[group] = replace(base, **{name: value})
+                own[group] = replace(_group(group, base), **{name: value})
         names = [item.name for item in fields(self)]
         unknown = set(own) - set(names)
         if unknown:
@@ -158,6 +156,14 @@ class SegmentorSettings:
 
 _GROUPS = {"loftup": LoftUpSettings, "resclip": ResClipSettings, "pamr": PamrSettings,
            "crf": CrfSettings}
+
+
+def _group(name: str, value: Any) -> Any:
+    """Return a group of settings, or refuse what is none."""
+    if not isinstance(value, _GROUPS[name]):
+        raise ValueError(f"{name}={value!r} is no group of settings; give "
+                         f"{_GROUPS[name].__name__}(...)")
+    return value
 
 
 def _check_loftup(loftup: LoftUpSettings) -> None:
