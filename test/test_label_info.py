@@ -40,4 +40,6 @@ def follow_a_change(probe: Probe) -> None:
         assert table() == {0: "cup", 1: "box", 2: "rug"}
         assert infos[-1].threshold == 0.25
         assert infos[-1].header.frame_id == FRAME_ID
+        assert probe.set_parameters(probability_threshold=0.75).successful
+        probe.feed_until(lambda: infos[-1].threshold == 0.75, "the new threshold", picture)
         probe.wait(lambda: stamp_of(infos[-1]) in map(stamp_of, labels), "the label of that stamp")

@@ -33,7 +33,8 @@ CLASSES = ["floor", "wall", "red ball|sphere", "box"]
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
     log = tmp_path_factory.mktemp("node") / "log.txt"
-    with running_node(DOMAIN, log, {"classes": CLASSES, "short_side": 112}) as running:
+    parameters = {"classes": CLASSES, "short_side": 112, "threads": 1}
+    with running_node(DOMAIN, log, parameters) as running:
         yield running
 
 
@@ -107,7 +108,7 @@ def test_status_tells_model_times_and_counts(probe):
     assert stages_of(last)[:2] == ["wait", "convert"] and "publish" in stages_of(last)
     assert 0 < sum(entry.ms for entry in last.stages) <= last.total_ms <= last.age_ms
     assert last.frames_labelled + last.frames_dropped + last.frames_rejected \
-        + last.frames_failed <= last.frames_received
+        + last.frames_failed + last.frames_skipped <= last.frames_received
     assert last.frames_labelled > statuses[0].frames_labelled
     assert (last.frames_rejected, last.frames_failed, last.last_error) == (0, 0, "")
     assert list(last.fallbacks) == []
@@ -159,6 +160,9 @@ def test_nothing_is_computed_while_nobody_listens(probe):
         probe.feed_until(lambda: value("frames skipped") >= skipped + 10, "skipped frames", picture)
         assert value("frames labelled") == labelled
         assert "nobody listens" in diagnostics[-1].status[0].message
+        with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+            probe.feed_until(lambda: statuses, "a status", picture)
+        assert statuses[-1].frames_skipped >= skipped + 10
 
         assert probe.set_parameters(lazy=False).successful
         probe.feed_until(lambda: value("frames labelled") > labelled, "frames labelled unasked",
@@ -230,7 +234,8 @@ def test_a_missed_budget_is_told(probe):
 @pytest.mark.parametrize("name, value, reason", [
     ("attention", "telepathy", "choose one of sclip"), ("stride", 4000, "stride=4000"),
     ("short_side", 1, "out of range"), ("model", "ViT-B/16", "read-only"),
-    ("logit_scale", "much", "type"), ("overlay_alpha", 2.0, "out of range"),
+    ("logit_scale", "much", "is no number; give 0.0 to 1000.0"),
+    ("pamr_dilations", [], "name at least one"), ("overlay_alpha", 2.0, "out of range"),
 ])
 def test_settings_that_cannot_work_are_refused_with_a_reason(probe, name, value, reason):
     before = probe.get_parameter(name)
@@ -268,6 +273,11 @@ def test_a_reliable_camera_is_subscribed_to_reliably(node):
                                  lambda: picture(64, 48))
             finally:
                 other.close()
+            probe.wait(lambda: policies() == [ReliabilityPolicy.RELIABLE],
+                       "a reliable subscription again")
+            before = len(labels)
+            probe.feed_until(lambda: len(labels) > before, "labels again",
+                             lambda: picture(1280, 720), 4.0)
     finally:
         probe.close()
 
@@ -275,6 +285,18 @@ def test_a_reliable_camera_is_subscribed_to_reliably(node):
 def test_start_is_told_with_resolved_names(node):
     assert "/image_raw -> /sclip_seg/label" in node.log
     assert "4 classes" in node.log
+
+
+def test_a_number_may_be_given_without_decimals(probe):
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        assert probe.set_parameters(latency_budget_ms=50000).successful
+        probe.feed_until(lambda: statuses and statuses[-1].latency_budget_ms == 50000.0,
+                         "the new budget", picture)
+        assert probe.set_parameters(latency_budget_ms=0).successful
+
+
+def test_torch_computes_with_as_many_threads_as_asked_for(node):
+    assert "CPU threads: 1 " in node.log
 
 
 def test_warnings_of_the_core_reach_the_nodes_log(node, probe):

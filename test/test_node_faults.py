@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import math
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -66,6 +67,20 @@ def test_a_bad_frame_is_counted_told_and_survived(node, probe, bad, complaint):
     assert "Traceback" not in node.log
 
 
+def test_a_stamp_before_1970_costs_only_the_age(node, probe):
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses, \
+            probe.listening(Image, "/sclip_seg/label") as labels:
+        probe.feed_until(lambda: labels and statuses, "a label", picture)
+        probe.spin(0.3)
+        failed = statuses[-1].frames_failed
+        stamp = probe.publish(picture(), stamp=-5 * 10**9)
+        probe.wait(lambda: stamp in by_stamp(statuses) and stamp in by_stamp(labels),
+                   "label and status of that frame")
+        assert math.isnan(by_stamp(statuses)[stamp].age_ms)
+        assert by_stamp(statuses)[stamp].frames_failed == failed
+    assert "frame failed" not in node.log
+
+
 def test_diagnostics_warn_of_bad_frames(probe):
     with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics, \
             probe.listening(Image, "/sclip_seg/label"):
@@ -92,3 +107,25 @@ def test_a_stage_whose_weights_are_missing_is_told_and_switched_off_again(node, 
         assert probe.set_parameters(use_pamr=True).successful
         probe.feed_until(lambda: "pamr" in [entry.stage for entry in statuses[-1].stages],
                          "another stage", picture)
+        assert probe.set_parameters(use_pamr=False).successful
+
+
+def test_what_was_changed_together_with_a_refused_stage_stays(node, probe):
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses, \
+            probe.listening(Image, "/sclip_seg/probabilities") as grids:
+        probe.feed_until(lambda: grids and statuses and "pamr" not in
+                         [entry.stage for entry in statuses[-1].stages], "plain frames", picture)
+        width = grids[-1].width
+        assert probe.set_parameters(use_loftup=True, loftup_factor=3.0, short_side=64,
+                                    use_pamr=True).successful
+        probe.feed_until(lambda: grids[-1].width < width and "pamr" in
+                         [entry.stage for entry in statuses[-1].stages], "the other changes",
+                         picture)
+        assert "no-such-weights.pt" in statuses[-1].last_error
+        node.wait_for("settings refused, back to use_loftup=False, loftup_factor=2.0")
+        probe.wait(lambda: probe.get_parameter("use_loftup") is False
+                   and probe.get_parameter("loftup_factor") == 2.0, "the old values")
+        probe.feed(3, picture)
+        assert probe.get_parameter("use_pamr") is True
+        assert probe.get_parameter("short_side") == 64
+        assert grids[-1].width < width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from rclpy.parameter import Parameter
 from ros_harness import domain_for
 
 from sclip_seg_ros.ros.document_parameters import markdown
-from sclip_seg_ros.ros.parameter_table import DECLARATIONS
+from sclip_seg_ros.ros.parameter_table import DECLARATIONS, GROUPS
 from sclip_seg_ros.ros.parameters import (
     NodeOptions,
     check_change,
@@ -57,6 +58,11 @@ def setting_paths(settings, prefix: str = "") -> set[str]:
         paths |= setting_paths(value, f"{item.name}__") if is_dataclass(value) \
             else {prefix + item.name}
     return paths
+
+
+def test_no_parameter_is_declared_twice():
+    names = Counter(entry.name for group in GROUPS.values() for entry in group)
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_every_setting_is_a_parameter():
@@ -137,6 +143,14 @@ def test_other_classes_are_refused(value, complaint):
     ({"attention": "telepathy"}, "attention='telepathy' is unknown; choose one of sclip"),
     ({"crop": 64}, r"stride=112 is out of range"),
     ({"pamr_dilations": [0, 4]}, r"pamr.dilations"),
+    ({"pamr_dilations": []}, r"pamr.dilations is empty; name at least one"),
+    ({"pamr_dilations": 8}, r"pamr_dilations=8 is no list; give e.g. \[8, 16\]"),
+    ({"pamr_dilations": ["8"]}, r"pamr.dilations='8' is no whole number"),
+    ({"logit_scale": 1001}, "logit_scale=1001 is out of range; give 0.0 to 1000.0"),
+    ({"logit_scale": "much"}, "logit_scale='much' is no number; give 0.0 to 1000.0"),
+    ({"overlay_alpha": True}, "overlay_alpha=True is no number"),
+    ({"overlay_alpha": None}, "overlay_alpha=None is no number"),
+    ({"latency_budget_ms": float("nan")}, "latency_budget_ms=nan is out of range"),
 ])
 def test_refusals_name_value_and_remedy_and_change_nothing(make_node, changes, complaint):
     node = make_node()
@@ -147,6 +161,15 @@ def test_refusals_name_value_and_remedy_and_change_nothing(make_node, changes, c
     assert re.search(complaint, answer.reason), answer.reason
     assert "\n" not in answer.reason
     assert read_values(node) == before
+
+
+def test_a_whole_number_will_do_where_a_decimal_one_is_meant(make_node):
+    node = make_node(latency_budget_ms=40, crf_gaussian_sxy=2)
+    options = declare_parameters(node)
+    assert (options.latency_budget_ms, options.settings.crf.gaussian_sxy) == (40.0, 2.0)
+    assert node.set_parameters([Parameter("logit_scale", value=50)])[0].successful
+    scale = NodeOptions.from_values(read_values(node)).settings.logit_scale
+    assert scale == 50.0 and isinstance(scale, float)
 
 
 def test_classes_and_background_may_change_together(make_node):

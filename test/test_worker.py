@@ -61,6 +61,29 @@ def test_survives_exceptions_and_reports_each():
     assert worker.stop(PATIENCE)
 
 
+def test_survives_a_report_that_fails_and_logs_it(caplog):
+    done = threading.Event()
+
+    def work(item: str) -> None:
+        if item == "bad":
+            raise RuntimeError("out of order")
+        done.set()
+
+    def on_error(error: Exception) -> None:
+        failed.set()
+        raise OSError("no log to write to")
+
+    failed = threading.Event()
+    worker = Worker("test", work, on_error)
+    worker.start()
+    worker.mailbox.put("bad")
+    assert failed.wait(PATIENCE)
+    worker.mailbox.put("good")
+    assert done.wait(PATIENCE)
+    assert worker.stop(PATIENCE)
+    assert "out of order" in caplog.text and "no log to write to" in caplog.text
+
+
 def test_idle_calls_come_while_no_item_does_and_survive_exceptions():
     calls, reported = threading.Semaphore(0), threading.Semaphore(0)
 

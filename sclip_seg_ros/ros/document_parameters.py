@@ -17,7 +17,9 @@ A parameter marked *at start* is read once. Every other change takes effect betw
 checked together with the parameters set in the same atomic call, and is refused with a reason when
 it cannot work. A change that turns out not to work only when it is applied (weights out of reach, a
 phrase too long for the text tower) leaves what was there in force, is reported in the log and in
-`last_error` of `~/status`, and the parameters go back to what is in force.
+`last_error` of `~/status`, and the parameters concerned go back to what is in force: of settings,
+those of the stage that cannot work, and no others. Where a parameter is a number with decimals, a
+whole number will do.
 
 Each per-frame output also has `qos_overrides.<topic>.publisher.{history,depth,reliability}`, and
 the camera subscription `qos_overrides.<topic>.subscription.{history,depth}`, read at start.

@@ -34,7 +34,8 @@ class LabelInfoPublisher:
         Args:
             vocabulary: its ids and names.
             header: of the first frame labelled with it.
-            threshold: probability below which pixels have no label, 0 = none.
+            threshold: probability below which pixels have no label; of 0, which says nothing,
+                DEFAULT_THRESHOLD is made.
         """
         if self._publisher is None:
             return

@@ -83,6 +83,10 @@ MODEL = (
     Declaration("device", "auto",
                 "Torch device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1'.",
                 fixed=True),
+    Declaration("threads", 0,
+                "Threads that torch computes with on the CPU; 0: all cores but one, which is left "
+                "to the camera, the middleware and others. On a busy computer, give fewer.", 0,
+                1024, fixed=True),
     _setting("precision", "Arithmetic of the image tower; auto: fp32 on the CPU, bf16 or fp16 on "
              "CUDA.", choices=PRECISIONS, fixed=True),
     Declaration("cache_dir", "", "Folder for downloaded weights; empty: open_clip's own.",
@@ -148,8 +152,6 @@ STAGES = (
     _setting("use_densecrf", "Fully connected CRF at the camera's size; slow."),
     _setting("crf__backend", "What computes the CRF; auto: the best at hand.",
              choices=CRF_BACKENDS),
-    _setting("crf__resolution", "Side of the copy it works on, as a share of the image's.", 0.05,
-             1.0),
     _setting("crf__iterations", "Iterations.", 0, 1000),
     _setting("crf__resolution", "Side of the copy it works on, as a share of the image's side; a "
              "smaller one is faster.", 0.05, 1.0),

@@ -35,7 +35,8 @@ class NodeOptions:
         overlay_legend: whether the overlay names the classes.
         latency_budget_ms: milliseconds, 0 = none.
         lazy: whether to compute nothing while nobody listens.
-        values: the parameters' own values, by name.
+        values: the parameters' own values, by name; whole numbers made floats where the
+            parameter is one.
     """
 
     classes: tuple[str, ...]
@@ -54,8 +55,7 @@ class NodeOptions:
         Raises:
             ValueError: one sentence that names the value and the remedy.
         """
-        for name, value in values.items():
-            _check_choice(DECLARATIONS[name], value)
+        values = {name: _checked(DECLARATIONS[name], value) for name, value in values.items()}
         classes = parse_classes(values["classes"])
         validate_classes(classes, values["background"])
         settings = SegmentorSettings().with_changes(**{
@@ -63,7 +63,7 @@ class NodeOptions:
             for name, entry in DECLARATIONS.items() if entry.setting})
         return cls(classes, values["background"], settings, values["overlay_alpha"],
                    values["overlay_legend"], values["latency_budget_ms"], values["lazy"],
-                   dict(values))
+                   values)
 
 
 def declare_parameters(node: Node) -> NodeOptions:
@@ -100,8 +100,9 @@ def descriptor_of(entry: Declaration) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(description=entry.description, read_only=entry.fixed)
     if entry.choices:
         descriptor.additional_constraints = f"One of {', '.join(entry.choices)}."
-    # A list or one text: the launch command line can only give a text.
-    descriptor.dynamic_typing = entry.name == "classes"
+    # Checked here instead of by ROS: a launch file can only give classes as one text, a command
+    # line gives `50` for 50.0 and `[]` for an empty list of any type.
+    descriptor.dynamic_typing = isinstance(entry.default, (float, list))
     if entry.low is None:
         return descriptor
     if isinstance(entry.default, float):
@@ -163,7 +164,21 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (str, bool, int, float)) else list(value)
 
 
-def _check_choice(entry: Declaration, value: Any) -> None:
+def _checked(entry: Declaration, value: Any) -> Any:
+    """Return a value of the declared type, or refuse it."""
     if entry.choices and value not in entry.choices:
         raise ValueError(f"{entry.name}='{value}' is unknown; choose one of "
                          f"{', '.join(entry.choices)}")
+    if isinstance(entry.default, float):
+        return _number(entry, value)
+    if entry.setting and isinstance(entry.default, list) and not isinstance(value, list):
+        raise ValueError(f"{entry.name}={value!r} is no list; give e.g. {entry.default}")
+    return value
+
+
+def _number(entry: Declaration, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{entry.name}={value!r} is no number; give {entry.low} to {entry.high}")
+    if not entry.low <= value <= entry.high:
+        raise ValueError(f"{entry.name}={value} is out of range; give {entry.low} to {entry.high}")
+    return float(value)

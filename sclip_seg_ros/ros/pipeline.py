@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from rclpy.clock import Clock
@@ -17,6 +18,7 @@ from sclip_seg_ros.msg import SegmentationStatus, StageTime
 from sclip_seg_ros.ros.images import ImageError, to_rgb
 from sclip_seg_ros.ros.parameters import NodeOptions
 from sclip_seg_ros.ros.publishers import Outputs
+from sclip_seg_ros.ros.stages import apply_by_stage, parameter_value
 from sclip_seg_ros.ros.status import FrameLog
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
@@ -42,7 +44,8 @@ class FramePipeline:
 
     def __init__(self, segmentor: SCLIPSegmentor, vocabularies: VocabularyServer, outputs: Outputs,
                  log: FrameLog, options: NodeOptions, clock: Clock, logger,
-                 dropped: Callable[[], int], on_refused: Callable[[NodeOptions], None]) -> None:
+                 dropped: Callable[[], int],
+                 on_refused: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
         """Join the parts.
 
         Args:
@@ -54,8 +57,8 @@ class FramePipeline:
             clock: the node's, for the age of a frame.
             logger: the node's.
             dropped: returns the number of frames that were overwritten.
-            on_refused: called with the options that stay in force when new settings turn out not
-                to work.
+            on_refused: called when changed parameters turn out not to work, with their refused
+                values and with those that stay in force.
         """
         self.options = options
         self._segmentor = segmentor
@@ -66,7 +69,7 @@ class FramePipeline:
         self._logger = logger
         self._dropped = dropped
         self._on_refused = on_refused
-        self._applied = self._tried = options
+        self._tried = options.settings
         self._warn_of_fallbacks()
 
     def process(self, frame: Frame) -> None:
@@ -105,20 +108,21 @@ class FramePipeline:
     def _take_over(self) -> tuple[NodeOptions, Vocabulary]:
         """Adopt pending settings and vocabulary; return what holds for this frame."""
         wanted = self.options
-        if wanted.settings != self._tried.settings:
-            try:
-                self._segmentor.settings = wanted.settings
-                self._applied = wanted
-                self._warn_of_fallbacks()
-            except Exception as error:  # e.g. weights of a stage that are out of reach
-                text = f"settings refused, the former stay in force: {describe(error)}"
-                self._log.note(text)
-                self._logger.error(text)
-                self._on_refused(self._applied)
-        elif wanted.settings == self._applied.settings:
-            self._applied = wanted
-        self._tried = wanted
-        return wanted, self._vocabularies.adopt()
+        if wanted.settings != self._tried:
+            apply_by_stage(self._segmentor, wanted.settings, self._tried, self._refuse)
+            self._tried = wanted.settings
+            self._warn_of_fallbacks()
+        return (replace(wanted, settings=self._segmentor.settings),
+                self._vocabularies.adopt())
+
+    def _refuse(self, refused: dict[str, Any], error: Exception) -> None:
+        """Tell of parameters that cannot work, and what they go back to."""
+        valid = {name: parameter_value(self._segmentor.settings, name) for name in refused}
+        back = ", ".join(f"{name}={value}" for name, value in valid.items())
+        text = f"settings refused, back to {back}: {describe(error)}"
+        self._log.note(text)
+        self._logger.error(text)
+        self._on_refused(refused, valid)
 
     def _label(self, frame: Frame, options: NodeOptions, vocabulary: Vocabulary,
                watch: Stopwatch) -> dict[str, float]:
@@ -152,12 +156,16 @@ class FramePipeline:
             quality_level=0, quality_level_name="full",
             frames_received=counts.received, frames_labelled=counts.labelled,
             frames_dropped=self._dropped(), frames_rejected=counts.rejected,
-            frames_failed=counts.failed, fallbacks=list(self._segmentor.fallbacks),
+            frames_failed=counts.failed, frames_skipped=counts.skipped,
+            fallbacks=list(self._segmentor.fallbacks),
             last_error=counts.last_error))
 
     def _age_ms(self, header: Header) -> float:
         """Return how old the image is by the node's clock; NaN when the clocks do not fit."""
-        stamp = Time.from_msg(header.stamp, clock_type=self._clock.clock_type)
+        try:
+            stamp = Time.from_msg(header.stamp, clock_type=self._clock.clock_type)
+        except ValueError:  # rclpy has no times before 1970
+            return math.nan
         seconds = (self._clock.now() - stamp).nanoseconds * 1e-9
         return seconds * 1e3 if 0 <= seconds <= MAX_AGE_SECONDS else math.nan
 

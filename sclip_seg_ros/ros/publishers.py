@@ -46,7 +46,7 @@ class Outputs:
                              durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._vocabulary = node.create_publisher(VocabularyMessage, "~/vocabulary", latched)
         self._label_info = LabelInfoPublisher(node)
-        self._announced: tuple[int, bool] | None = None
+        self._announced: dict[str, tuple[object, bool]] = {}  # content, with a frame's header
 
     @property
     def topics(self) -> list[str]:
@@ -60,7 +60,7 @@ class Outputs:
 
     def announce(self, vocabulary: Vocabulary, threshold: float,
                  header: Header | None = None) -> None:
-        """Publish a vocabulary unless that was done.
+        """Publish a vocabulary, and its label info with the threshold, unless that was done.
 
         Args:
             vocabulary: in force from now on.
@@ -69,11 +69,10 @@ class Outputs:
                 header replaces the empty one of an earlier announcement.
         """
         version, with_frame = vocabulary.version, header is not None
-        if self._announced in ((version, True), (version, with_frame)):
-            return
-        self._vocabulary.publish(vocabulary_message(vocabulary, header or Header()))
-        self._label_info.publish(vocabulary, header or Header(), threshold)
-        self._announced = (version, with_frame)
+        if self._is_news("vocabulary", version, with_frame):
+            self._vocabulary.publish(vocabulary_message(vocabulary, header or Header()))
+        if self._is_news("label_info", (version, threshold), with_frame):
+            self._label_info.publish(vocabulary, header or Header(), threshold)
 
     def publish(self, image: np.ndarray, result: SegmentationResult, header: Header,
                 options: NodeOptions, watch: Stopwatch) -> None:
@@ -93,6 +92,12 @@ class Outputs:
     def publish_status(self, status: SegmentationStatus) -> None:
         """Publish what the node did with a frame."""
         self._status.publish(status)
+
+    def _is_news(self, topic: str, content: object, with_frame: bool) -> bool:
+        if self._announced.get(topic) in ((content, True), (content, with_frame)):
+            return False
+        self._announced[topic] = (content, with_frame)
+        return True
 
     @property
     def _per_frame(self) -> tuple[Publisher, ...]:

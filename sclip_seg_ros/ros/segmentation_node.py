@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -15,7 +17,6 @@ from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.ros.camera import CameraSubscription
 from sclip_seg_ros.ros.diagnostics import Diagnostics, Situation
 from sclip_seg_ros.ros.log_bridge import forward_logs
-from sclip_seg_ros.ros.parameter_table import DECLARATIONS
 from sclip_seg_ros.ros.parameters import (
     NodeOptions,
     check_change,
@@ -83,7 +84,10 @@ class SegmentNode(Node):
     def _load(self, options: NodeOptions) -> SCLIPSegmentor:
         values = options.values
         device = resolve_device(values["device"])
-        self.get_logger().info(f"loading '{values['model']}' on {device} ...")
+        # Before the worker threads begin: each takes the number over when it first computes.
+        torch.set_num_threads(values["threads"] or max(1, len(os.sched_getaffinity(0)) - 1))
+        self.get_logger().info(f"loading '{values['model']}' on {device}, CPU threads: "
+                               f"{torch.get_num_threads()} ...")
         return SCLIPSegmentor(values["model"], values["pretrained"], device, options.settings,
                               values["cache_dir"] or None)
 
@@ -112,10 +116,14 @@ class SegmentNode(Node):
         self._later(lambda: self._restore({"classes": list(valid.classes),
                                            "background": valid.background}))
 
-    def _on_settings_refused(self, valid: NodeOptions) -> None:
-        self._later(lambda: self._restore({
-            name: valid.values[name] for name, entry in DECLARATIONS.items()
-            if entry.setting and not entry.fixed}))
+    def _on_settings_refused(self, refused: dict[str, Any], valid: dict[str, Any]) -> None:
+        """Take refused values back, except where they have been changed in the meantime."""
+        def restore() -> None:
+            now = NodeOptions.from_values(read_values(self)).values
+            self._restore({name: value for name, value in valid.items()
+                           if now[name] == refused[name]})
+
+        self._later(restore)
 
     def _restore(self, values: Mapping[str, Any]) -> None:
         """Let parameters say again what is in force."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from sclip_seg_ros.ros.mailbox import Mailbox
+
+_LOG = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -26,7 +29,8 @@ class Worker(Generic[Item]):
         Args:
             name: of the thread.
             work: called with each item taken.
-            on_error: called in the thread with what ``work`` or ``on_idle`` raised.
+            on_error: called in the thread with what ``work`` or ``on_idle`` raised; what it
+                raises itself is logged.
             on_idle: called in the thread when no item came for a while.
             idle_seconds: that while.
         """
@@ -74,6 +78,12 @@ class Worker(Generic[Item]):
                 elif self._on_idle and not self.mailbox.closed:
                     self._on_idle()
             except Exception as error:  # the next item may fare better
-                self._on_error(error)
+                self._report(error)
             finally:
                 self._busy_since = None
+
+    def _report(self, error: Exception) -> None:
+        try:
+            self._on_error(error)
+        except Exception as second:  # the thread must outlive its own error handling
+            _LOG.error("%r could not be reported: %r", error, second)
