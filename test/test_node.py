@@ -26,6 +26,8 @@ from ros_harness import (
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
 from sensor_msgs.msg import CompressedImage, Image
 
+from sclip_seg_ros.ros.segmentation_node import default_threads
+
 DOMAIN = domain_for(__file__)
 CLASSES = ["floor", "wall", "red ball|sphere", "box"]
 
@@ -330,3 +332,8 @@ def test_compressed_images_and_remapped_names(tmp_path):
 def jpeg(message: Image) -> CompressedImage:
     data = cv2.imencode(".jpg", pixels_of(message)[..., ::-1])[1]
     return CompressedImage(format="jpeg", data=array.array("B", data.tobytes()))
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (3, 2), (8, 7)])
+def test_a_core_is_left_free_where_that_does_not_halve_the_speed(cores, threads):
+    assert default_threads(cores) == threads

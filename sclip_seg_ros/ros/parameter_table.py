@@ -84,9 +84,9 @@ MODEL = (
                 "Torch device: 'auto' (CUDA where there is one), 'cpu', 'cuda', 'cuda:1'.",
                 fixed=True),
     Declaration("threads", 0,
-                "Threads that torch computes with on the CPU; 0: all cores but one, which is left "
-                "to the camera, the middleware and others. On a busy computer, give fewer.", 0,
-                1024, fixed=True),
+                "Threads that torch computes with on the CPU; 0: all cores, but of more than two "
+                "one is left to the camera and the middleware. On a busy computer, give fewer.",
+                0, 1024, fixed=True),
     _setting("precision", "Arithmetic of the image tower; auto: fp32 on the CPU, bf16 or fp16 on "
              "CUDA.", choices=PRECISIONS, fixed=True),
     Declaration("cache_dir", "", "Folder for downloaded weights; empty: open_clip's own.",

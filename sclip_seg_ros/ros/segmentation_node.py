@@ -85,7 +85,7 @@ class SegmentNode(Node):
         values = options.values
         device = resolve_device(values["device"])
         # Before the worker threads begin: each takes the number over when it first computes.
-        torch.set_num_threads(values["threads"] or max(1, len(os.sched_getaffinity(0)) - 1))
+        torch.set_num_threads(values["threads"] or default_threads(len(os.sched_getaffinity(0))))
         self.get_logger().info(f"loading '{values['model']}' on {device}, CPU threads: "
                                f"{torch.get_num_threads()} ...")
         return SCLIPSegmentor(values["model"], values["pretrained"], device, options.settings,
@@ -158,6 +158,11 @@ class SegmentNode(Node):
             f"ready: '{segmentor.name}' on {segmentor.device} in {segmentor.precision}, "
             f"{len(vocabulary)} classes; {self._camera.topic} -> "
             f"{', '.join(self._outputs.topics)}")
+
+
+def default_threads(cores: int) -> int:
+    """Leave one core to the camera and the middleware, where that does not halve the speed."""
+    return cores - 1 if cores > 2 else cores
 
 
 def _proposal(options: NodeOptions) -> Proposal:
