@@ -19,7 +19,7 @@ from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.metrics import IouMeter
-from sclip_seg_ros.tools.scenes import HELD_OUT_PAIRS, distractors, render, sample_scene
+from sclip_seg_ros.tools.scenes import HELD_OUT_PAIRS, NOUNS, distractors, render, sample_scene
 
 SEED = 20_000         # training pools use other seeds
 DISTRACTORS = 6
@@ -54,6 +54,20 @@ def evaluate(segmentor: SCLIPSegmentor, count: int, pairs: str = "any",
     return meter
 
 
+def evaluate_nouns(segmentor: SCLIPSegmentor, count: int, progress: bool = False) -> IouMeter:
+    """Segment the same scenes by bare nouns: those present and six that are not."""
+    meter = IouMeter()
+    for index in tqdm(range(count), desc="nouns", disable=not progress):
+        scene, _ = held_out_scene(index, "any")
+        present = sorted({thing.noun for thing in scene.things})
+        absent = [noun for noun in NOUNS if noun not in present]
+        rng = np.random.default_rng((SEED, index, DISTRACTORS))
+        words = present + list(rng.permutation(absent)[:DISTRACTORS])
+        truth = np.array([words.index(thing.noun) for thing in scene.things], np.uint8)[scene.mask]
+        meter.add(segmentor.segment(scene.image, words), truth, words)
+    return meter
+
+
 def main() -> None:
     """Parse the command line, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -65,6 +79,7 @@ def main() -> None:
     segmentor = SCLIPSegmentor(arguments.model, device=arguments.device)
     anywhere = evaluate(segmentor, arguments.scenes, "any", progress=True)
     unseen = evaluate(segmentor, arguments.scenes, "held-out", progress=True)
+    nouns = evaluate_nouns(segmentor, arguments.scenes, progress=True)
     report = {
         "model": segmentor.name,
         "scenes": arguments.scenes,
@@ -72,6 +87,7 @@ def main() -> None:
         "miou_mean_over_scenes": anywhere.mean_by_image(),
         "miou_held_out_pairs": unseen.mean(held_out_phrases()),
         "miou_held_out_pairs_mean_over_scenes": unseen.mean_by_image(held_out_phrases()),
+        "miou_nouns": nouns.mean(),
     }
     if segmentor.name == EMBEDDED:
         report["weights_sha256"] = sha256(EMBEDDED_FOLDER / "open_clip_model.safetensors")
