@@ -14,7 +14,9 @@ from sclip_seg_ros.tools.demo.footage import read_footage, render_footage
 from sclip_seg_ros.tools.demo.report import write_report
 from sclip_seg_ros.tools.demo.run import DemoError, run_processes
 
-SCENE_SEED = 12
+# A room that the embedded model does well in, with three pairs that it never saw in training; for
+# fair figures over many rooms see evaluate_embedded_model.
+SCENE_SEED = 1
 # For pictures: words that the embedded model knows, and words for a model that knows the world.
 KNOWN = (["floor", "wall", "door", "box"],
          [f"{colour} object" for colour in ("gray", "black", "white", "brown", "red", "yellow",
