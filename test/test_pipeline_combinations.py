@@ -1,7 +1,8 @@
 """The pipeline with every stage on and off, alone and together with every other.
 
-All combinations run on the embedded model; pairs of any two choices run on a tower with ViT-B/16's
-widths as well. Its weights, and LoftUp's, are random: what is asserted holds for any weights.
+All combinations run on the embedded model and on a tower of three blocks with ViT-B/16's widths.
+Its weights, and LoftUp's, are random: what is asserted holds for any weights. What takes several
+runs a combination is asserted for a few in which any two choices meet.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 @pytest.fixture(scope="module")
 def base_sized(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     folder: Path = tmp_path_factory.mktemp("clip")
-    segmentor = SCLIPSegmentor(save_clip(folder, layers=6))
+    segmentor = SCLIPSegmentor(save_clip(folder, layers=3))
     for file in folder.glob("*.safetensors"):
         file.unlink()  # loaded, and too large to leave behind
     return Pipeline(segmentor, save_loftup(folder / "loftup.safetensors", 512))
@@ -144,10 +145,10 @@ def difference(one: SegmentationResult, other: SegmentationResult) -> float:
 @pytest.mark.parametrize("resclip", AXES["resclip"])
 @pytest.mark.parametrize("loftup", AXES["loftup"])
 def test_every_combination_gives_sane_labels(
-        embedded: Pipeline, attention: str, resclip: str, loftup: str) -> None:
+        pipeline: Pipeline, attention: str, resclip: str, loftup: str) -> None:
     for chosen in EVERY:
         if (chosen[0], chosen[3], chosen[6]) == (attention, resclip, loftup):
-            assert_sane(embedded.result(chosen), picture())
+            assert_sane(pipeline.result(chosen), picture())
 
 
 @pytest.mark.parametrize("backend", available_backends())
@@ -173,12 +174,6 @@ def test_every_choice_makes_a_difference_in_every_combination(
                 assert (one.confidence != two.confidence).any(), (chosen, other)
             else:
                 assert difference(one, two) > 1e-4, (chosen, other)
-
-
-@pytest.mark.parametrize("chosen", PAIRS, ids="-".join)
-def test_any_two_choices_work_on_a_base_sized_tower(
-        base_sized: Pipeline, chosen: Combination) -> None:
-    assert_sane(base_sized.result(chosen), picture())
 
 
 @pytest.mark.parametrize("chosen", PAIRS, ids="-".join)
