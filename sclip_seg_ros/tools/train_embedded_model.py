@@ -41,9 +41,7 @@ MAX_LOGIT_SCALE = math.log(100.0)
 ENLARGEMENT = 2          # labels a patch side in the region loss
 CAPTION_WEIGHT = 0.1
 MIXED_WEIGHT = 0.5
-NOUN_WEIGHT = 1.0        # shapes are harder to learn than colours
 COLOUR_WEIGHT = 0.5
-SURFACE_WEIGHT = 0.25    # of a pixel of floor or wall: they fill most of an image
 SURFACES = ("floor", "wall")
 
 
@@ -58,6 +56,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--batch", type=int, default=32, help="crops a step")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--noun-weight", type=float, default=1.0,
+                        help="weight of the noun loss; shapes are harder to learn than colours")
+    parser.add_argument("--surface-weight", type=float, default=0.25,
+                        help="weight of a pixel of floor or wall; they fill most of an image")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--small-steps", type=float, default=0.3,
@@ -91,8 +93,9 @@ def train(pool: ScenePool, arguments: argparse.Namespace) -> None:
             side = 160 if step < arguments.small_steps * arguments.steps else 224
             batch = [pool.crop(int(rng.integers(len(pool))), side, rng)
                      for _ in range(arguments.batch)]
-            losses = step_losses(model, tokenize, batch, rng, arguments.device, seen)
-            total = (losses["phrase"] + NOUN_WEIGHT * losses["noun"]
+            losses = step_losses(model, tokenize, batch, rng, arguments.device, seen,
+                                 arguments.surface_weight)
+            total = (losses["phrase"] + arguments.noun_weight * losses["noun"]
                      + COLOUR_WEIGHT * losses["colour"] + MIXED_WEIGHT * losses["mixed"]
                      + CAPTION_WEIGHT * losses["caption"])
             optimiser.zero_grad(set_to_none=True)
@@ -114,7 +117,7 @@ def train(pool: ScenePool, arguments: argparse.Namespace) -> None:
 
 
 def step_losses(model: nn.Module, tokenize, batch: list[Crop], rng: np.random.Generator,
-                device: str, seen: Tensor) -> dict[str, Tensor]:
+                device: str, seen: Tensor, surface_weight: float) -> dict[str, Tensor]:
     """Compute every loss of one batch of crops, and mark the text tokens it showed as seen."""
     queries = sample_queries([crop.things for crop in batch], rng)
     texts = [str(OPENAI_IMAGENET_TEMPLATES[rng.integers(len(OPENAI_IMAGENET_TEMPLATES))](word))
@@ -134,7 +137,7 @@ def step_losses(model: nn.Module, tokenize, batch: list[Crop], rng: np.random.Ge
     scores = torch.einsum("bdhw,td->bthw", patches, words)
     size = tuple(ENLARGEMENT * side for side in before.grid)
     logits = scale * interpolate(scores, size=size, mode="bilinear", align_corners=False)
-    losses = region_losses(logits, batch, queries, rng)
+    losses = region_losses(logits, batch, queries, rng, surface_weight)
     whole = scale * normalize(dense[:, 0], dim=-1) @ captions.T
     diagonal = torch.arange(len(batch), device=device)
     losses["caption"] = (cross_entropy(whole, diagonal) + cross_entropy(whole.T, diagonal)) / 2
@@ -142,11 +145,12 @@ def step_losses(model: nn.Module, tokenize, batch: list[Crop], rng: np.random.Ge
 
 
 def region_losses(logits: Tensor, batch: list[Crop], queries: Queries,
-                  rng: np.random.Generator) -> dict[str, Tensor]:
+                  rng: np.random.Generator, surface_weight: float) -> dict[str, Tensor]:
     """Contrast every location with the texts of each granularity.
 
     Args:
         logits: (B, T, h, w) scaled similarities with all words.
+        surface_weight: of a location on floor or wall; 1 for one on a thing.
     """
     height, width = logits.shape[-2:]
     things = max(len(crop.things) for crop in batch)
@@ -165,7 +169,7 @@ def region_losses(logits: Tensor, batch: list[Crop], queries: Queries,
     restricted = logits.masked_fill(~allowed.to(logits.device)[:, :, None, None], float("-inf"))
     surface = torch.isin(noun, torch.tensor([NOUNS.index(name) for name in SURFACES],
                                             device=noun.device))
-    weight = 1.0 - (1.0 - SURFACE_WEIGHT) * surface.float()
+    weight = 1.0 - (1.0 - surface_weight) * surface.float()
 
     def contrast(scores: Tensor, target: Tensor) -> Tensor:
         return (weight * cross_entropy(scores, target, reduction="none")).sum() / weight.sum()
