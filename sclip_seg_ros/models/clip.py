@@ -132,18 +132,26 @@ def _load_bundle(source: str, name: str, pretrained: str,
 
 def _load_folder(folder: Path, source: str, name: str) -> nn.Module:
     """Load the configuration and the weights in a folder."""
-    # open_clip's own names first: a folder may hold another library's weights beside them.
-    files = sorted((file for file in folder.iterdir() if file.suffix in _WEIGHT_SUFFIXES),
-                   key=lambda file: (not file.name.startswith("open_clip"),
-                                     file.suffix != ".safetensors", file.name))
-    if not files:
+    weights = weights_in(folder)
+    if weights is None:
         remedy = ("install the package again, or train it with 'python -m "
                   "sclip_seg_ros.tools.train_embedded_model'") if name == EMBEDDED else \
             "put open_clip_model.safetensors there"
         raise WeightsError(f"model '{name}' has no weights in '{folder}'; {remedy}")
     network = _build(source, name)
-    _fit(network, read_state_dict(files[0]), files[0])
+    _fit(network, read_state_dict(weights), weights)
     return network
+
+
+def weights_in(folder: Path) -> Path | None:
+    """Return the weights file that loading a folder takes, None where there is none.
+
+    open_clip's own names come first: a folder may hold another library's weights beside them.
+    """
+    files = (file for file in folder.iterdir() if file.suffix in _WEIGHT_SUFFIXES)
+    return min(files, default=None,
+               key=lambda file: (not file.name.startswith("open_clip"),
+                                 file.suffix != ".safetensors", file.name))
 
 
 def _load_named(architecture: str, pretrained: str, cache_dir: str | None) -> tuple[nn.Module, str]:

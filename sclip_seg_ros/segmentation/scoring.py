@@ -37,6 +37,10 @@ class WindowScorer:
         self._clip = clip
         self._settings = settings
         self._rule = attention_rule(settings.attention, settings.naclip_sigma)
+        self._documents = settings.use_resclip and settings.resclip.variant == "documents"
+        self._published = settings.use_resclip and settings.resclip.variant == "paper"
+        self._takes_values = self._wants_values()
+        self._statistics = self._image_statistics()
         self._warn_of_departures()
 
     def __call__(self, windows: Tensor, vocabulary: Vocabulary, watch: Stopwatch) -> Tensor:
@@ -53,18 +57,17 @@ class WindowScorer:
         words = vocabulary.embeddings
         with watch.stage("encode"):
             features = self._features(windows, words)
-        documents = self._settings.use_resclip and self._settings.resclip.variant == "documents"
         resclip = self._settings.resclip
         if self.upsampler is not None:
             with watch.stage("upsample"):
                 features = self.upsampler(features, windows)
         with watch.stage("similarity"):
             features = normalize(features.float(), dim=1)
-            if documents and resclip.rcs:
+            if self._documents and resclip.rcs:
                 features = normalize(
                     feature_correlation(features, resclip.documents_weight,
                                         resclip.documents_temperature), dim=1)
-            if documents and resclip.sfr:
+            if self._documents and resclip.sfr:
                 return similarity_pyramid(features, words, resclip.documents_blend)
             return torch.einsum("ndhw,qd->nqhw", features, words.float())
 
@@ -72,11 +75,10 @@ class WindowScorer:
         """Run the tower: (N, 3, h, w) -> (N, D, rows, columns), not normalised."""
         settings, backbone = self._settings, self.backbone
         grid = backbone.grid(*windows.shape[-2:])
-        if self._fed_with_values():
-            images = normalise(windows, *self._statistics())
-            return feature_map(backbone.value_tokens(backbone.penultimate(images)), grid)
-        images = normalise(windows, *self._statistics())
-        if settings.use_resclip and settings.resclip.variant == "paper":
+        images = normalise(windows, *self._statistics)
+        if self._takes_values:
+            tokens = backbone.value_tokens(backbone.penultimate(images))
+        elif self._published:
             tokens = resclip_tokens(backbone, images, words, settings.resclip, settings.attention,
                                     settings.residual, settings.naclip_sigma)
         else:
@@ -84,11 +86,11 @@ class WindowScorer:
                                          settings.residual)
         return feature_map(tokens, grid)
 
-    def _fed_with_values(self) -> bool:
+    def _wants_values(self) -> bool:
         """Tell whether the upsampler wants out_proj(v) instead of attended tokens."""
         if self.upsampler is None or self.upsampler.network is None:
             return False
-        if self._settings.use_resclip and self._settings.resclip.variant == "paper":
+        if self._published:
             return False  # ResCLIP changes the attention, which bare values do not pass through
         contract = self._settings.loftup.contract
         return (self.upsampler.contract.layer if contract == "auto" else contract) == "value"
@@ -97,15 +99,15 @@ class WindowScorer:
         """Say where LoftUp gets other features than it was trained on."""
         if self.upsampler is None or self.upsampler.network is None:
             return
-        imagenet = self._statistics() == (IMAGENET_MEAN, IMAGENET_STD)
-        fed = FeatureContract(self._clip.name, "value" if self._fed_with_values() else "attended",
+        imagenet = self._statistics == (IMAGENET_MEAN, IMAGENET_STD)
+        fed = FeatureContract(self._clip.name, "value" if self._takes_values else "attended",
                               "imagenet" if imagenet else "clip")
         departures = self.upsampler.contract.departures(fed)
         if departures:
             _log.warning("LoftUp is fed features it was not trained on: %s", "; ".join(departures))
 
-    def _statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def _image_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the channel statistics that the tower, or the upsampler's contract, wants."""
-        if self._fed_with_values() and self.upsampler.contract.normalisation == "imagenet":
+        if self._takes_values and self.upsampler.contract.normalisation == "imagenet":
             return IMAGENET_MEAN, IMAGENET_STD
         return self._clip.mean, self._clip.std

@@ -14,12 +14,11 @@ from open_clip.factory import download_pretrained_from_hf
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 import sclip_seg_ros
-from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER, RANDOM
+from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER, RANDOM, weights_in
 from sclip_seg_ros.models.weights import sha256
 
 LIBRARIES = ("torch", "open_clip_torch", "numpy", "opencv-python-headless", "pillow", "timm",
              "pydensecrf2")
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 
 
 def describe_weights(model: str, pretrained: str) -> dict[str, Any]:
@@ -78,18 +77,11 @@ def _weights_file(model: str, pretrained: str) -> Path | None:
         return None
     scheme, _, place = model.partition(":")
     if model == EMBEDDED or scheme == "local-dir":
-        return _first_weights(EMBEDDED_FOLDER if model == EMBEDDED else Path(place).expanduser())
+        return weights_in(EMBEDDED_FOLDER if model == EMBEDDED else Path(place).expanduser())
     if scheme == "hf-hub":
         return Path(download_pretrained_from_hf(place))
     tag = get_pretrained_cfg(model.replace("/", "-"), pretrained or "openai")
     return Path(download_pretrained(tag)) if tag else Path(pretrained).expanduser()
-
-
-def _first_weights(folder: Path) -> Path:
-    """Choose among the weights in a folder as `load_clip` does."""
-    files = [file for file in folder.iterdir() if file.suffix in WEIGHT_SUFFIXES]
-    return min(files, key=lambda file: (not file.name.startswith("open_clip"),
-                                        file.suffix != ".safetensors", file.name))
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -73,7 +74,9 @@ class ScenePool:
         count, seed = identity["count"], identity["seed"]
         images, masks = _maps(folder, count, "w+")
         things, captions = [], []
-        with ProcessPoolExecutor(workers) as executor:
+        # Not forked: a lock that another thread holds at that moment would stay locked for good.
+        fresh = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=fresh) as executor:
             rendered = executor.map(_render, ((seed, index) for index in range(count)),
                                     chunksize=16)
             for index, scene in enumerate(tqdm(rendered, total=count, desc="render scenes")):

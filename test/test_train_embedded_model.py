@@ -1,0 +1,59 @@
+"""The embedded model's training, in the small: it learns, and it repeats."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from sclip_seg_ros.tools import train_embedded_model
+from sclip_seg_ros.tools.training.queries import mixed_vocabulary, sample_queries
+from sclip_seg_ros.tools.training.scene_pool import ScenePool
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Train on twelve scenes in a folder of its own; return its log and weights."""
+    def train(*arguments: str):
+        work = tmp_path_factory.mktemp("training")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["train", "--work", str(work), "--scenes", "12", "--batch",
+                                        "4", "--device", "cpu", *arguments])
+            train_embedded_model.main()
+        with open(work / "log.csv") as file:
+            log = list(csv.DictReader(file))
+        return log, load_file(work / "open_clip_model.safetensors")
+    return train
+
+
+def test_the_losses_fall(run):
+    log, _ = run("--steps", "41", "--small-steps", "1")
+    for loss in ("phrase", "colour"):
+        assert float(log[-1][loss]) < 0.9 * float(log[0][loss])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run):
+    first, second, other = (run("--steps", "2", "--small-steps", "1", "--seed", seed)[1]
+                            for seed in ("5", "5", "6"))
+    assert all(first[name].equal(second[name]) for name in first)
+    assert not first["visual.conv1.weight"].equal(other["visual.conv1.weight"])
+
+
+def test_words_that_training_never_showed_have_no_embedding(run):
+    _, weights = run("--steps", "1", "--small-steps", "1")
+    shown = weights["token_embedding.weight"].any(dim=1).sum()
+    assert 20 < shown < 2000
+
+
+def test_a_vocabulary_never_names_a_thing_twice(tmp_path):
+    pool = ScenePool(tmp_path, 4, seed=3)
+    rng = np.random.default_rng(0)
+    for index in range(len(pool)):
+        crop = pool.crop(index, 64, rng)
+        queries = sample_queries([crop.things], rng)
+        allowed, targets = mixed_vocabulary(queries, crop.things, 6, rng)
+        words = [word for word, chosen in zip(queries.words, allowed, strict=True) if chosen]
+        for thing, target in zip(crop.things, targets, strict=True):
+            assert [word for word in words if word in (thing.noun, thing.phrase)] \
+                == [queries.words[target]]
