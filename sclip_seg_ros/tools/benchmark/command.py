@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from sclip_seg_ros.models import RANDOM, WeightsError
-from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
+from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
-from sclip_seg_ros.tools.profiles import Profile, load_profile, read_profile
+from sclip_seg_ros.tools.arguments import UsageError, chosen_profile, chosen_settings
+from sclip_seg_ros.tools.profiles import Profile
 
 from . import provenance
-from .arguments import STAGES, UsageError, parse
+from .arguments import parse
 from .datasets import Dataset, open_dataset
 from .journal import Journal
 from .measuring import measure
 from .report import summary, write_results
 from .results import DEFINITIONS, score, speed
 
-DEFAULT_METHOD = "sclip"
 INTERRUPTED = 130  # as shells report Ctrl-C
 
 
@@ -73,10 +73,7 @@ def prepare(arguments: argparse.Namespace) -> Bench:
     """
     dataset = open_dataset(arguments.dataset, arguments.data_root)
     profile = _profile(arguments, dataset)
-    changes = {"inference": arguments.inference, "precision": arguments.precision,
-               **{f"use_{stage}": getattr(arguments, f"use_{stage}") for stage in STAGES}}
-    settings = (profile.settings if profile else SegmentorSettings()).with_changes(
-        **{name: value for name, value in changes.items() if value is not None})
+    settings = chosen_settings(arguments, profile)
     _refuse_to_lose(arguments)
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device,
                                settings)
@@ -146,17 +143,10 @@ def conclude(bench: Bench, journal: Journal, command: str) -> dict[str, Any]:
 
 def _profile(arguments: argparse.Namespace, dataset: Dataset) -> Profile | None:
     """Load the profile that was named, or the data set's own if it has one."""
-    name, method = arguments.profile or dataset.profile, arguments.method or DEFAULT_METHOD
-    if not name:
-        if arguments.method:
-            raise UsageError(f"--method '{method}' needs a profile; data set "
-                             f"'{arguments.dataset}' has none of its own, so add --profile")
-        return None
-    file = Path(name)
-    profile = read_profile(file, method) if file.suffix else load_profile(name, method)
-    if dataset.class_count and len(profile.classes) != dataset.class_count:
-        raise UsageError(f"profile '{name}' has {len(profile.classes)} classes, but data set "
-                         f"'{arguments.dataset}' has {dataset.class_count}; choose another")
+    profile = chosen_profile(arguments, default=dataset.profile)
+    if profile and dataset.class_count and len(profile.classes) != dataset.class_count:
+        raise UsageError(f"profile '{profile.name}' has {len(profile.classes)} classes, but data "
+                         f"set '{arguments.dataset}' has {dataset.class_count}; choose another")
     return profile
 
 

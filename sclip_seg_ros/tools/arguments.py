@@ -1,0 +1,165 @@
+"""The flags that all command-line programs share: model, settings, words; one line for an error."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sclip_seg_ros.segmentation.settings import PRECISIONS, SegmentorSettings
+from sclip_seg_ros.tools.profiles import Profile, load_profile, read_profile, read_vocabulary
+
+STAGES = ("loftup", "resclip", "pamr", "densecrf")
+PHASE1 = ("loftup", "resclip", "densecrf")  # the bundle that --use-all-phase1 switches on
+DEFAULT_METHOD = "sclip"
+
+
+class UsageError(ValueError):
+    """A flag has an unusable value; the message says which and what to give."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that answers a wrong flag with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def add_segmentor_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the model and how an image becomes labels."""
+    settings = parser.add_argument_group("settings")
+    settings.add_argument("--profile", metavar="NAME",
+                          help="published settings and words of a data set, e.g. voc21, or the "
+                               "path of a profile of your own")
+    settings.add_argument("--method",
+                          help="method of the profile: sclip (default), naclip, resclip")
+    sizes = settings.add_mutually_exclusive_group()
+    sizes.add_argument("--slide-inference", "--slide", dest="inference", action="store_const",
+                       const="slide", help="overlapping windows")
+    sizes.add_argument("--whole-inference", "--whole", dest="inference", action="store_const",
+                       const="whole", help="one forward an image")
+    for stage in STAGES:
+        switch = settings.add_mutually_exclusive_group()
+        switch.add_argument(f"--use-{stage}", action="store_true", default=None,
+                            help="switch the stage on; without a flag the method decides "
+                                 "(sclip: off)")
+        switch.add_argument(f"--no-{stage}", dest=f"use_{stage}", action="store_false",
+                            default=None, help="switch the stage off")
+    settings.add_argument("--use-all-phase1", action="store_true",
+                          help=f"switch {', '.join(PHASE1)} on, except those with a --no- flag")
+    factor = settings.add_mutually_exclusive_group()
+    factor.add_argument("--loftup-factor", type=float, metavar="FACTOR",
+                        help="LoftUp's output side / patch grid's side, the same for all images")
+    factor.add_argument("--loftup-adaptive", action="store_true",
+                        help="LoftUp's factor from the size of the patch grid (default)")
+    settings.add_argument("--loftup-source", metavar="WHERE",
+                          help="LoftUp's weights: hub (default), torch-hub, or a checkpoint's path")
+    _add_model_flags(parser.add_argument_group("model"))
+
+
+def _add_model_flags(model: argparse._ArgumentGroup) -> None:
+    model.add_argument("--model", default="embedded", help="embedded (default), or e.g. ViT-B/16")
+    model.add_argument("--pretrained", default="", help="tag such as openai, or a weights file")
+    arithmetic = model.add_mutually_exclusive_group()
+    arithmetic.add_argument("--precision", choices=PRECISIONS,
+                            help="arithmetic of the image tower (auto: fp32 on a CPU, half on "
+                                 "CUDA)")
+    arithmetic.add_argument("--use-fp16", dest="precision", action="store_const", const="fp16",
+                            help="the same as --precision fp16")
+    arithmetic.add_argument("--no-fp16", dest="precision", action="store_const", const="fp32",
+                            help="the same as --precision fp32")
+    model.add_argument("--device", default="auto",
+                       help="auto (default: CUDA where there is one), cpu, cuda, cuda:1, ...")
+    model.add_argument("--batch-prompts", action="store_true",
+                       help="changes nothing: all prompts of a word always go through the text "
+                            "tower in one batch; accepted for older command lines")
+
+
+def add_vocabulary_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that name what to look for."""
+    words = parser.add_argument_group("words")
+    source = words.add_mutually_exclusive_group()
+    source.add_argument("--vocabulary", nargs="+", metavar="CLASS",
+                        help="classes, synonyms separated by |: person car \"road|street\"")
+    source.add_argument("--vocabulary-file", type=Path, metavar="FILE",
+                        help="one class a line, synonyms separated by commas or |")
+    words.add_argument("--background", metavar="CLASS",
+                       help="the class that takes uncertain pixels; one of the vocabulary")
+
+
+def chosen_profile(arguments: argparse.Namespace, default: str = "") -> Profile | None:
+    """Load the profile that is named; None where there is none.
+
+    Args:
+        arguments: parsed flags.
+        default: profile to take without a flag.
+
+    Raises:
+        ValueError, FileNotFoundError: it does not exist or cannot be used.
+    """
+    name = arguments.profile or default
+    if not name:
+        if arguments.method:
+            raise UsageError(f"--method '{arguments.method}' needs a profile; add --profile")
+        return None
+    method = arguments.method or DEFAULT_METHOD
+    file = Path(name)
+    return read_profile(file, method) if file.suffix else load_profile(name, method)
+
+
+def chosen_settings(arguments: argparse.Namespace, profile: Profile | None) -> SegmentorSettings:
+    """Return the profile's settings, or the default ones, with the flags' changes.
+
+    Raises:
+        ValueError: a value out of range, or a LoftUp flag without LoftUp.
+    """
+    changes: dict[str, Any] = {"inference": arguments.inference, "precision": arguments.precision,
+                               "loftup__factor": arguments.loftup_factor,
+                               "loftup__source": arguments.loftup_source}
+    for stage in STAGES:
+        switch = getattr(arguments, f"use_{stage}")
+        bundled = arguments.use_all_phase1 and stage in PHASE1
+        changes[f"use_{stage}"] = True if switch is None and bundled else switch
+    if arguments.loftup_adaptive or arguments.loftup_factor is not None:
+        changes["loftup__adaptive"] = arguments.loftup_adaptive
+    settings = (profile.settings if profile else SegmentorSettings()).with_changes(
+        **{name: value for name, value in changes.items() if value is not None})
+    for name in ("factor", "adaptive", "source"):
+        value = getattr(arguments, f"loftup_{name}")
+        if not settings.use_loftup and value not in (None, False):
+            raise UsageError(f"--loftup-{name} has no effect while LoftUp is off; add --use-loftup")
+    return settings
+
+
+def chosen_classes(arguments: argparse.Namespace,
+                   profile: Profile | None) -> tuple[list[str], str]:
+    """Return the classes to look for and the name of the background, empty for none.
+
+    Raises:
+        ValueError, FileNotFoundError: no classes, or a file without usable ones.
+    """
+    background = arguments.background or ""
+    if arguments.vocabulary_file is not None:
+        return read_vocabulary(arguments.vocabulary_file), background
+    if arguments.vocabulary is not None:
+        return list(arguments.vocabulary), background
+    if profile is None:
+        raise UsageError("there are no classes to look for; add --vocabulary floor wall "
+                         "\"person|pedestrian\", --vocabulary-file or --profile")
+    return list(profile.classes), background or profile.background
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1, for a flag's ``type``.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
+    return int(text)
