@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ class SegmentationResult:
         vocabulary: the words the ids stand for.
         logit_scale: inverse softmax temperature that was used.
         stage_ms: milliseconds by stage, in running order.
+        iterations: refinement iterations that ran, e.g. ``{"pamr": 10, "densecrf": 3}``; fewer
+            than the settings' where the caller's ``keep_going`` said no.
     """
 
     labels: np.ndarray
@@ -39,6 +41,7 @@ class SegmentationResult:
     vocabulary: Vocabulary
     logit_scale: float
     stage_ms: Mapping[str, float]
+    iterations: Mapping[str, int] = field(default_factory=dict)
 
     def class_probabilities(self, height: int | None = None,
                             width: int | None = None) -> np.ndarray:

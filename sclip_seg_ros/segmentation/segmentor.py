@@ -20,6 +20,7 @@ from sclip_seg_ros.segmentation.decoding import (
 )
 from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, working_size
 from sclip_seg_ros.segmentation.rcs import recorded_blocks
+from sclip_seg_ros.segmentation.refinement.anytime import Iterations, KeepGoing
 from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf, resolve_backend
 from sclip_seg_ros.segmentation.refinement.pamr import pamr
 from sclip_seg_ros.segmentation.result import SegmentationResult, summarise
@@ -131,17 +132,29 @@ class SCLIPSegmentor:
         """
         return self.predict_dense(image, class_names).labels
 
-    def predict_dense(self, image: np.ndarray | Tensor,
-                      class_names: Sequence[str] | Vocabulary) -> SegmentationResult:
-        """Label an RGB image and return confidence, scores and stage times too."""
-        return self.predict_batch([image], class_names)[0]
+    def predict_dense(self, image: np.ndarray | Tensor, class_names: Sequence[str] | Vocabulary,
+                      keep_going: KeepGoing | None = None) -> SegmentationResult:
+        """Label an RGB image and return confidence, scores and stage times too.
+
+        See :meth:`predict_batch` for ``keep_going``.
+        """
+        return self.predict_batch([image], class_names, keep_going)[0]
 
     @torch.inference_mode()
     def predict_batch(self, images: Sequence[np.ndarray | Tensor],
-                      class_names: Sequence[str] | Vocabulary) -> list[SegmentationResult]:
+                      class_names: Sequence[str] | Vocabulary,
+                      keep_going: KeepGoing | None = None) -> list[SegmentationResult]:
         """Label several images, of any sizes, with their windows in joint forwards.
 
         The result equals labelling them one by one. The stage times are the whole batch's.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each.
+            class_names: words, or a ready vocabulary.
+            keep_going: asked before every iteration of PAMR and DenseCRF; when it says no, what
+                that refinement has reached is used. PAMR works on all images of one working size
+                together, DenseCRF on one image after another. A GPU is waited for before each
+                question, and only then.
         """
         vocabulary = class_names if isinstance(class_names, Vocabulary) \
             else self.vocabulary(class_names)
@@ -152,18 +165,18 @@ class SCLIPSegmentor:
             working = [self._shrink(image) for image in originals]
         scores = self._score(working, vocabulary, watch)
         _refuse_not_finite(scores, self.precision)
+        iterations: list[dict[str, int]] = [{} for _ in images]
         if self._settings.use_pamr:
             with watch.stage("pamr"):
-                scores = [self._pamr(pixels, score)
-                          for pixels, score in zip(working, scores, strict=True)]
-        decoded = [self._decode(image, score, vocabulary, watch)
-                   for image, score in zip(originals, scores, strict=True)]
+                self._pamr(working, scores, keep_going, iterations)
+        decoded = [self._decode(image, score, vocabulary, watch, keep_going, ran)
+                   for image, score, ran in zip(originals, scores, iterations, strict=True)]
         milliseconds = watch.milliseconds()
         results = []
-        for (labels, confidence), score in zip(decoded, scores, strict=True):
+        for (labels, confidence), score, ran in zip(decoded, scores, iterations, strict=True):
             coverage, mean = summarise(labels, confidence, len(vocabulary))
             results.append(SegmentationResult(labels, confidence, coverage, mean, score, vocabulary,
-                                              self.logit_scale, milliseconds))
+                                              self.logit_scale, milliseconds, ran))
         return results
 
     def _upsampler_for(self, settings: SegmentorSettings) -> Upsampler | None:
@@ -209,33 +222,58 @@ class SCLIPSegmentor:
             return [Box(0, 0, height, width)]
         return window_boxes(height, width, self._settings.crop, self._settings.stride)
 
-    def _pamr(self, pixels: Tensor, scores: Tensor) -> Tensor:
+    def _pamr(self, working: Sequence[Tensor], scores: list[Tensor], keep_going: KeepGoing | None,
+              iterations: Sequence[dict[str, int]]) -> None:
+        """Refine the scores in place of the old ones, and note the iterations that ran."""
         settings = self._settings.pamr
-        return pamr(pixels[None], scores[None], settings.steps, settings.dilations)[0]
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for index, pixels in enumerate(working):
+            by_size.setdefault(tuple(pixels.shape), []).append(index)
+        for indices in by_size.values():
+            progress = Iterations(keep_going, self.device)
+            if settings.steps > 0 and progress.may_start():
+                refined = pamr(torch.stack([working[index] for index in indices]),
+                               torch.stack([scores[index] for index in indices]),
+                               settings.steps, settings.dilations, keep_going=progress)
+                for index, score in zip(indices, refined, strict=True):
+                    scores[index] = score
+            for index in indices:
+                iterations[index]["pamr"] = progress.ran
 
-    def _decode(self, image: Tensor, scores: Tensor, vocabulary: Vocabulary,
-                watch: Stopwatch) -> tuple[np.ndarray, np.ndarray]:
+    def _decode(self, image: Tensor, scores: Tensor, vocabulary: Vocabulary, watch: Stopwatch,
+                keep_going: KeepGoing | None,
+                iterations: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels and confidence, both (H, W) uint8, of one image."""
         settings, size = self._settings, tuple(image.shape[1:])
+        probabilities = None
         if settings.use_densecrf:
+            progress = Iterations(keep_going, self.device)
             with watch.stage("densecrf"):
-                probabilities = torch.cat(
-                    [class_probabilities(band, vocabulary.query_class, self.logit_scale)
-                     for band in enlarged_bands(scores, size)], dim=1)
-                probabilities = dense_crf(image.permute(1, 2, 0), probabilities, settings.crf)
+                if settings.crf.iterations > 0 and progress.may_start():
+                    probabilities = self._densecrf(image, scores, vocabulary, progress)
+            iterations["densecrf"] = progress.ran
         with watch.stage("decode"):
-            if settings.use_densecrf:
+            if probabilities is None:
+                labels, confidence = decode(scores, vocabulary.query_class, self.logit_scale, size,
+                                            vocabulary.background, settings.probability_threshold,
+                                            settings.area_threshold)
+            else:
                 keep = None
                 if settings.area_threshold > 0:
                     keep = large_enough(probabilities.argmax(0), len(vocabulary),
                                         vocabulary.background, settings.area_threshold)
                 labels, confidence = decide(probabilities, vocabulary.background,
                                             settings.probability_threshold, keep)
-            else:
-                labels, confidence = decode(scores, vocabulary.query_class, self.logit_scale, size,
-                                            vocabulary.background, settings.probability_threshold,
-                                            settings.area_threshold)
             confidence = (confidence.clamp(0, 1) * 255).round().to(torch.uint8)
             return labels.cpu().numpy(), confidence.cpu().numpy()
+
+    def _densecrf(self, image: Tensor, scores: Tensor, vocabulary: Vocabulary,
+                  progress: Iterations) -> Tensor:
+        """Return class probabilities (C, H, W) that follow the image's edges."""
+        probabilities = torch.cat(
+            [class_probabilities(band, vocabulary.query_class, self.logit_scale)
+             for band in enlarged_bands(scores, tuple(image.shape[1:]))], dim=1)
+        return dense_crf(image.permute(1, 2, 0), probabilities, self._settings.crf, progress)
 
 
 def _refuse_unusable_stages(settings: SegmentorSettings, depth: int) -> None:

@@ -7,7 +7,7 @@ alike, so classes may be dropped before it and computed in chunks without changi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ CPU_BAND = 64         # rows whose sums stay in a CPU's cache while all neighbou
 
 
 def pamr(image: Tensor, scores: Tensor, steps: int = 10, dilations: Sequence[int] = (8, 16),
-         class_chunk: int | None = None) -> Tensor:
+         class_chunk: int | None = None, keep_going: Callable[[], bool] | None = None) -> Tensor:
     """Refine class scores along the edges of an image.
 
     Args:
@@ -30,6 +30,7 @@ def pamr(image: Tensor, scores: Tensor, steps: int = 10, dilations: Sequence[int
         steps: iterations; 0 only resizes.
         dilations: distances in pixels at which each pixel has its 8 neighbours.
         class_chunk: classes refined at a time, to bound the memory; None for all at once.
+        keep_going: asked before each iteration; what has been reached when it says no is returned.
 
     Returns:
         (B, C, H, W) in the scores' dtype; computed in float32.
@@ -47,9 +48,14 @@ def pamr(image: Tensor, scores: Tensor, steps: int = 10, dilations: Sequence[int
     if class_chunk is not None and class_chunk < 1:
         raise ValueError(f"class_chunk={class_chunk} is too small; give 1 or more, or None")
     affinity = pamr_affinity(image, dilations)
-    refined = [_refine(chunk, affinity, steps, dilations)
-               for chunk in scores.split(class_chunk or max(scores.shape[1], 1), dim=1)]
-    return torch.cat(refined, dim=1) if len(refined) > 1 else refined[0]
+    chunks = [_at_size(chunk.float(), affinity.shape[-2:])
+              for chunk in scores.split(class_chunk or max(scores.shape[1], 1), dim=1)]
+    for _ in range(steps):  # outside the chunks, so that all classes stop at the same iteration
+        if keep_going is not None and not keep_going():
+            break
+        for index, chunk in enumerate(chunks):
+            chunks[index] = pamr_step(chunk, affinity, dilations)
+    return (torch.cat(chunks, dim=1) if len(chunks) > 1 else chunks[0]).to(scores.dtype)
 
 
 def pamr_affinity(image: Tensor, dilations: Sequence[int] = (8, 16)) -> Tensor:
@@ -111,14 +117,11 @@ def pamr_step(scores: Tensor, affinity: Tensor, dilations: Sequence[int] = (8, 1
     return refined.to(scores.dtype)
 
 
-def _refine(scores: Tensor, affinity: Tensor, steps: int, dilations: Sequence[int]) -> Tensor:
-    refined = scores.float()
-    if scores.shape[-2:] != affinity.shape[-2:]:
-        refined = interpolate(refined, size=affinity.shape[-2:], mode="bilinear",
-                              align_corners=True)
-    for _ in range(steps):
-        refined = pamr_step(refined, affinity, dilations)
-    return refined.to(scores.dtype)
+def _at_size(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize score maps to the image they are refined by, corners aligned as published."""
+    if scores.shape[-2:] == size:
+        return scores
+    return interpolate(scores, size=size, mode="bilinear", align_corners=True)
 
 
 def _local_deviation(padded: EdgePadded, dilations: Sequence[int]) -> Tensor:

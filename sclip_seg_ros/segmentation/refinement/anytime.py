@@ -1,0 +1,46 @@
+"""Refinement that may stop after any iteration: who says when, and how many ran."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+KeepGoing = Callable[[], bool]
+
+
+class Iterations:
+    """Ask before every iteration of a refinement whether to go on, and count those that ran."""
+
+    def __init__(self, keep_going: KeepGoing | None, device: torch.device | str) -> None:
+        """Begin a refinement.
+
+        Args:
+            keep_going: asked before each iteration; None never stops.
+            device: where the work runs. A GPU works behind its queue, so it is waited for before
+                each question: a clock that ``keep_going`` reads means something only then.
+        """
+        self.ran = 0
+        self._keep_going = keep_going
+        self._device = torch.device(device)
+        self._asked_ahead: bool | None = None
+
+    def may_start(self) -> bool:
+        """Ask for the first iteration ahead, to spare a refinement's preparation after a no."""
+        self._asked_ahead = self._ask()
+        return self._asked_ahead
+
+    def __call__(self) -> bool:
+        """Tell whether one more iteration may run, and count it."""
+        answer, self._asked_ahead = self._asked_ahead, None
+        if answer is None:
+            answer = self._ask()
+        self.ran += answer
+        return answer
+
+    def _ask(self) -> bool:
+        if self._keep_going is None:
+            return True
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return bool(self._keep_going())
