@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sclip_seg_ros.ros.overlay import draw_legend, draw_overlay, legend_entries
+from sclip_seg_ros.tools.overlay import draw_legend, draw_overlay, legend_entries
 
 COLOURS = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
 

@@ -3,79 +3,14 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 
-import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-PNG_START, PNG_END = b"\x89PNG\r\n", b"IEND"
-_TAIL = 4096  # bytes searched for the end marker; some cameras pad their JPEG images
+from sclip_seg_ros.tools.encodings import ENCODINGS, ImageError, decode, unpack
 
-
-class ImageError(ValueError):
-    """An image message cannot be read; the message names the value and the remedy."""
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How an encoding lies in memory, and how it becomes RGB.
-
-    Attributes:
-        channels: values of a pixel.
-        bits: of a value, 8 or 16.
-        to_rgb: from (H, W) or (H, W, C) uint8 to (H, W, 3) uint8 RGB.
-        subsampling: width and height must be multiples of these.
-        rows: rows in memory for two rows of the image; 3 for planar 4:2:0.
-    """
-
-    channels: int
-    bits: int
-    to_rgb: Callable[[np.ndarray], np.ndarray]
-    subsampling: tuple[int, int] = (1, 1)
-    rows: int = 2
-
-
-def _convert(code: int) -> Callable[[np.ndarray], np.ndarray]:
-    return partial(_cv_convert, code)
-
-
-def _cv_convert(code: int, pixels: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(pixels, code)
-
-
-def _as_is(pixels: np.ndarray) -> np.ndarray:
-    return pixels
-
-
-# OpenCV names a Bayer pattern by the second and third pixel of its second row.
-_BAYER = {"rggb": cv2.COLOR_BayerBG2RGB, "bggr": cv2.COLOR_BayerRG2RGB,
-          "gbrg": cv2.COLOR_BayerGR2RGB, "grbg": cv2.COLOR_BayerGB2RGB}
-_GRAY, _BGR = _convert(cv2.COLOR_GRAY2RGB), _convert(cv2.COLOR_BGR2RGB)
-_RGBA, _BGRA = _convert(cv2.COLOR_RGBA2RGB), _convert(cv2.COLOR_BGRA2RGB)
-_UYVY = _Layout(2, 8, _convert(cv2.COLOR_YUV2RGB_UYVY), (2, 1))
-_YUYV = _Layout(2, 8, _convert(cv2.COLOR_YUV2RGB_YUY2), (2, 1))
-
-# The names of sensor_msgs/image_encodings.hpp, and "nv12", which it lacks but drivers use.
-_LAYOUTS: dict[str, _Layout] = {
-    "rgb8": _Layout(3, 8, _as_is), "bgr8": _Layout(3, 8, _BGR),
-    "rgba8": _Layout(4, 8, _RGBA), "bgra8": _Layout(4, 8, _BGRA),
-    "rgb16": _Layout(3, 16, _as_is), "bgr16": _Layout(3, 16, _BGR),
-    "rgba16": _Layout(4, 16, _RGBA), "bgra16": _Layout(4, 16, _BGRA),
-    "mono8": _Layout(1, 8, _GRAY), "mono16": _Layout(1, 16, _GRAY),
-    # Raw OpenCV types come from OpenCV programs, whose channel order is blue, green, red.
-    "8UC1": _Layout(1, 8, _GRAY), "8UC3": _Layout(3, 8, _BGR), "8UC4": _Layout(4, 8, _BGRA),
-    **{f"bayer_{pattern}{bits}": _Layout(1, bits, _convert(code))
-       for pattern, code in _BAYER.items() for bits in (8, 16)},
-    "yuv422": _UYVY, "uyvy": _UYVY, "yuv422_yuy2": _YUYV, "yuyv": _YUYV,
-    "nv12": _Layout(1, 8, _convert(cv2.COLOR_YUV2RGB_NV12), (2, 2), rows=3),
-    "nv21": _Layout(1, 8, _convert(cv2.COLOR_YUV2RGB_NV21), (2, 2), rows=3),
-}
-ENCODINGS = tuple(_LAYOUTS)
+__all__ = ["ENCODINGS", "ImageError", "to_bytes", "to_message", "to_rgb"]
 
 
 def to_rgb(message: Image | CompressedImage) -> np.ndarray:
@@ -87,52 +22,6 @@ def to_rgb(message: Image | CompressedImage) -> np.ndarray:
         ImageError: the message cannot be read.
     """
     return decode(message) if isinstance(message, CompressedImage) else unpack(message)
-
-
-def unpack(message: Image) -> np.ndarray:
-    """Convert a raw image message; see :func:`to_rgb`."""
-    layout = _LAYOUTS.get(message.encoding)
-    if layout is None:
-        raise ImageError(f"encoding '{message.encoding}' is unknown; publish one of "
-                         f"{', '.join(ENCODINGS)}")
-    _check(message, layout)
-    rows = message.height * layout.rows // 2
-    itemsize = layout.bits // 8
-    shape, strides = (rows, message.width), (message.step, layout.channels * itemsize)
-    if layout.channels > 1:
-        shape, strides = (*shape, layout.channels), (*strides, itemsize)
-    order = ">" if message.is_bigendian else "<"
-    pixels = np.ndarray(shape, f"{order}u{itemsize}", _buffer(message.data), strides=strides)
-    if layout.bits == 16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    try:
-        return layout.to_rgb(pixels)
-    except cv2.error as error:
-        raise ImageError(f"{message.width}x{message.height} pixels of '{message.encoding}' cannot "
-                         f"be converted ({error.err}); publish a larger image") from error
-
-
-def decode(message: CompressedImage) -> np.ndarray:
-    """Decompress a JPEG or PNG message to (H, W, 3) uint8 RGB.
-
-    Raises:
-        ImageError: another format, or data that is cut short or damaged.
-    """
-    data = np.frombuffer(_buffer(message.data), np.uint8)
-    head, tail = data[:8].tobytes(), data[-_TAIL:].tobytes()
-    if head.startswith(JPEG_START):
-        complete = JPEG_END in tail
-    elif head.startswith(PNG_START):
-        complete = PNG_END in tail
-    else:
-        raise ImageError(f"compressed image of format '{message.format}' with {data.size} bytes is "
-                         "neither JPEG nor PNG; publish one of these")
-    # The decoder would fill the missing rows of a JPEG image with grey and not tell.
-    pixels = _imdecode(data) if complete else None
-    if pixels is None:
-        raise ImageError(f"compressed image of {data.size} bytes is cut short or damaged; check "
-                         "the link to the camera")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def to_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
@@ -150,34 +39,3 @@ def to_bytes(pixels: np.ndarray) -> array.array:
     data = array.array("B")
     data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast("B"))
     return data
-
-
-def _check(message: Image, layout: _Layout) -> None:
-    """Refuse a size, step or length that contradicts the encoding."""
-    width, height, step = message.width, message.height, message.step
-    if not width or not height:
-        raise ImageError(f"image of {width}x{height} pixels is empty; check the camera's settings")
-    if width % layout.subsampling[0] or height % layout.subsampling[1]:
-        raise ImageError(f"image of {width}x{height} pixels cannot be '{message.encoding}', which "
-                         "shares colours between neighbours; use an even size")
-    row = width * layout.channels * layout.bits // 8
-    if step < row:
-        raise ImageError(f"step {step} is too small for {width} pixels of '{message.encoding}'; "
-                         f"set it to {row} or more")
-    # The padding of the last row may be left out.
-    needed = (height * layout.rows // 2 - 1) * step + row
-    if len(message.data) < needed:
-        raise ImageError(f"image data has {len(message.data)} bytes where {width}x{height} pixels "
-                         f"of '{message.encoding}' need {needed}; send the whole image")
-
-
-def _imdecode(data: np.ndarray) -> np.ndarray | None:
-    # Labels belong to the pixels as sent, so an orientation tag must not turn the image.
-    try:
-        return cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        return None
-
-
-def _buffer(data) -> memoryview:
-    return memoryview(data).cast("B")

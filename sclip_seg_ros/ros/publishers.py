@@ -21,10 +21,10 @@ from sclip_seg_ros.ros.messages import (
     probabilities_message,
     vocabulary_message,
 )
-from sclip_seg_ros.ros.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.ros.parameters import NodeOptions
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
+from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
 
 
 class Outputs:
