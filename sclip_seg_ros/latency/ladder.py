@@ -124,7 +124,7 @@ class QualityLadder:
         """
         kept: dict[SegmentorSettings, QualityLevel] = {}
         for level in self.levels:
-            kept.setdefault(_effective(level.apply(base)), level)
+            kept.setdefault(effective_settings(level.apply(base)), level)
         return QualityLadder(tuple(kept.values()))
 
 
@@ -189,7 +189,7 @@ def _typed(shown: str, value: Any, kind: type) -> Any:
     raise ValueError(f"{shown}={value!r} must be {_TYPES[kind]}")
 
 
-def _effective(settings: SegmentorSettings) -> SegmentorSettings:
+def effective_settings(settings: SegmentorSettings) -> SegmentorSettings:
     """Return the settings with those at their default that the others leave without effect."""
     unused: dict[str, Any] = {
         group: getattr(_DEFAULTS, group)

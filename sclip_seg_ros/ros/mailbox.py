@@ -1,28 +1,31 @@
-"""One slot for the newest item: what a slow reader needs of a fast writer."""
+"""Slots for the newest items: what a slow reader needs of fast writers."""
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
 
 class Mailbox(Generic[Item]):
-    """Hold the newest item until it is taken; a newer one replaces it, and is counted.
+    """Hold the newest item of each slot until all are taken together.
 
-    A queue would hand a slow reader ever older items, and dropping new ones when it is full would
-    hand it an item as old as its own last run. Safe between threads.
+    A newer item replaces the one in its slot, and is counted. A queue would hand a slow reader
+    ever older items, and dropping new ones when it is full would hand it an item as old as its own
+    last run. Since all slots are emptied at once, none waits longer than another. Safe between
+    threads.
     """
 
     def __init__(self) -> None:
         """Start empty and open."""
         self._condition = threading.Condition()
-        self._item: Item | None = None
+        self._items: dict[str, Item] = {}
         self._closed = False
-        self._overwritten = 0
+        self._overwritten: Counter[str] = Counter()
 
-    def put(self, item: Item) -> bool:
+    def put(self, item: Item, slot: str = "") -> bool:
         """Store an item; return whether it replaced one that nobody took.
 
         A closed mailbox takes nothing.
@@ -30,28 +33,28 @@ class Mailbox(Generic[Item]):
         with self._condition:
             if self._closed:
                 return False
-            replaced = self._item is not None
-            self._overwritten += replaced
-            self._item = item
+            replaced = slot in self._items
+            self._overwritten[slot] += replaced
+            self._items[slot] = item  # in the place of the older one: arrival order by slot
             self._condition.notify()
             return replaced
 
-    def take(self, timeout: float | None = None) -> Item | None:
-        """Remove and return the item, waiting for one; None after the time or once closed.
+    def take(self, timeout: float | None = None) -> list[Item]:
+        """Remove and return the items of all slots, waiting for one; none after the time.
 
         Args:
-            timeout: seconds; None waits without end.
+            timeout: seconds; None waits without end, or until the mailbox is closed.
         """
         with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed, timeout)
-            item, self._item = self._item, None
-            return item
+            self._condition.wait_for(lambda: self._items or self._closed, timeout)
+            items, self._items = list(self._items.values()), {}
+            return items
 
     def close(self) -> None:
         """Drop what is inside, take nothing more, and wake every reader."""
         with self._condition:
             self._closed = True
-            self._item = None
+            self._items = {}
             self._condition.notify_all()
 
     @property
@@ -60,8 +63,7 @@ class Mailbox(Generic[Item]):
         with self._condition:
             return self._closed
 
-    @property
-    def overwritten(self) -> int:
-        """Items replaced before anybody took them."""
+    def overwritten(self, slot: str = "") -> int:
+        """Return how many items of a slot were replaced before anybody took them."""
         with self._condition:
-            return self._overwritten
+            return self._overwritten[slot]

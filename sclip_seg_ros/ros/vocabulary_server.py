@@ -6,16 +6,29 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
+
 from sclip_seg_ros.ros.worker import Worker
+from sclip_seg_ros.segmentation.palette import Colour
+from sclip_seg_ros.segmentation.templates import DEFAULT_TEMPLATES
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Checked classes that shall become the vocabulary."""
+    """Checked words that shall become the vocabulary.
+
+    Attributes:
+        classes: one string a class, synonyms separated by ``|``.
+        background: name of the background class, empty for none.
+        templates: prompts, or names of sets of them.
+        palette: class names and their RGB colours.
+    """
 
     classes: tuple[str, ...]
-    background: str
+    background: str = ""
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES
+    palette: tuple[tuple[str, Colour], ...] = ()
 
 
 class VocabularyServer:
@@ -26,12 +39,12 @@ class VocabularyServer:
     vocabulary is adopted; a proposal that cannot be encoded leaves everything as it was.
     """
 
-    def __init__(self, encode: Callable[[tuple[str, ...], str], Vocabulary], first: Proposal,
+    def __init__(self, encode: Callable[[Proposal], Vocabulary], first: Proposal,
                  on_failure: Callable[[Proposal, Exception], None]) -> None:
         """Encode the first vocabulary at once, and start the thread for later ones.
 
         Args:
-            encode: from classes and background to a vocabulary; slow for new words.
+            encode: from a proposal to a vocabulary; slow for new words.
             first: the vocabulary to begin with.
             on_failure: called in the encoding thread with a proposal that cannot be encoded.
 
@@ -42,7 +55,7 @@ class VocabularyServer:
         self._on_failure = on_failure
         self._lock = threading.Lock()
         self._ready: Vocabulary | None = None
-        self._current = replace(encode(first.classes, first.background), version=1)
+        self._current = replace(encode(first), version=1)
         self._in_force = self._proposed = first
         self._failed: Proposal | None = None
         self._worker: Worker[Proposal] = Worker("vocabulary", self._prepare, self._fail)
@@ -84,9 +97,15 @@ class VocabularyServer:
         """Take no more proposals; return whether the thread ended within ``timeout`` seconds."""
         return self._worker.stop(timeout)
 
-    def _prepare(self, proposal: Proposal) -> None:
-        self._failed = proposal
-        vocabulary = self._encode(proposal.classes, proposal.background)
+    def move(self, device: torch.device) -> None:
+        """Bring the embeddings to another device; to be called while no frame is worked on."""
+        with self._lock:
+            self._current = self._current.to(device)
+            self._ready = self._ready and self._ready.to(device)
+
+    def _prepare(self, proposals: list[Proposal]) -> None:
+        proposal = self._failed = proposals[-1]
+        vocabulary = self._encode(proposal)
         with self._lock:
             self._ready, self._in_force = vocabulary, proposal
 

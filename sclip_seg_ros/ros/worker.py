@@ -1,4 +1,4 @@
-"""One thread that works on the newest item and survives whatever the work throws at it."""
+"""One thread that works on the newest items and survives whatever the work throws at it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Item = TypeVar("Item")
 
 
 class Worker(Generic[Item]):
-    """Call a function on the newest item of a mailbox, in a thread of its own.
+    """Call a function on the newest items of a mailbox, in a thread of its own.
 
     The thread is a daemon: a call that cannot be interrupted does not keep the process alive.
     """
 
-    def __init__(self, name: str, work: Callable[[Item], None],
+    def __init__(self, name: str, work: Callable[[list[Item]], None],
                  on_error: Callable[[Exception], None], on_idle: Callable[[], None] | None = None,
                  idle_seconds: float = 0.25) -> None:
         """Prepare a worker; :meth:`start` starts it.
 
         Args:
             name: of the thread.
-            work: called with each item taken.
+            work: called with the items taken, one of each slot.
             on_error: called in the thread with what ``work`` or ``on_idle`` raised; what it
                 raises itself is logged.
             on_idle: called in the thread when no item came for a while.
@@ -47,7 +47,7 @@ class Worker(Generic[Item]):
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
-        """Take no more items and wait for the current one; return whether the thread ended.
+        """Take no more items and wait for the current ones; return whether the thread ended.
 
         Args:
             timeout: seconds to wait at most.
@@ -70,14 +70,14 @@ class Worker(Generic[Item]):
 
     def _run(self) -> None:
         while not self.mailbox.closed:
-            item = self.mailbox.take(self._idle_seconds if self._on_idle else None)
+            items = self.mailbox.take(self._idle_seconds if self._on_idle else None)
             self._busy_since = time.monotonic()
             try:
-                if item is not None:
-                    self._work(item)
+                if items:
+                    self._work(items)
                 elif self._on_idle and not self.mailbox.closed:
                     self._on_idle()
-            except Exception as error:  # the next item may fare better
+            except Exception as error:  # the next items may fare better
                 self._report(error)
             finally:
                 self._busy_since = None

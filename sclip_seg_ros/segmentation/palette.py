@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import colorsys
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+Colour = tuple[int, int, int]  # red, green, blue, 0..255
 
 UNLABELLED_COLOUR = (0, 0, 0)
 _HUES = 24
@@ -15,7 +18,7 @@ _TONES = ((0.50, 0.80), (0.68, 0.70), (0.36, 0.75), (0.58, 0.42))
 _ATTEMPTS = 64  # at a free colour
 
 
-def colour_of(name: str) -> tuple[int, int, int]:
+def colour_of(name: str) -> Colour:
     """Return the overlay colour (red, green, blue in 0..255) of a class name.
 
     It depends on the name alone, so that a thing keeps its colour from vocabulary to vocabulary.
@@ -24,7 +27,7 @@ def colour_of(name: str) -> tuple[int, int, int]:
 
 
 def palette_of(names: Sequence[str],
-               known: Mapping[str, tuple[int, int, int]] | None = None) -> np.ndarray:
+               known: Mapping[str, Colour] | None = None) -> np.ndarray:
     """Return the colours of the names of one vocabulary: (C, 3) uint8 RGB.
 
     Each is the name's own, or where another name has that, the next free one. All differ, as long
@@ -46,7 +49,24 @@ def palette_of(names: Sequence[str],
     return np.array([given[name] for name in names], dtype=np.uint8).reshape(-1, 3)
 
 
-def _draw(name: str, attempt: int) -> tuple[int, int, int]:
+def parse_palette(text: str) -> tuple[tuple[str, Colour], ...]:
+    """Read colours of classes from a text such as ``"road=#804080, sky=#4682b4"``.
+
+    Raises:
+        ValueError: an entry that is no name with a colour.
+    """
+    entries = []
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name, _, colour = entry.rpartition("=")
+        digits = re.fullmatch(r"#([0-9a-fA-F]{6})", colour.strip())
+        if not name.strip() or digits is None:
+            raise ValueError(f"palette entry '{entry}' is no class with a colour; write e.g. "
+                             "'road=#804080'")
+        entries.append((" ".join(name.split()), tuple(bytes.fromhex(digits[1]))))
+    return tuple(entries)
+
+
+def _draw(name: str, attempt: int) -> Colour:
     digest = hashlib.blake2b(name.strip().lower().encode(), digest_size=4,
                              salt=bytes([attempt])).digest()
     hue = (digest[0] % _HUES) / _HUES

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from sclip_seg_ros.segmentation.decoding import (
     enlarged_bands,
     large_enough,
 )
+from sclip_seg_ros.segmentation.palette import Colour
 from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, working_size
 from sclip_seg_ros.segmentation.rcs import recorded_blocks
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations, KeepGoing
@@ -35,6 +37,14 @@ from sclip_seg_ros.segmentation.windows import Box, cut, stitch, window_boxes
 _SHORTHANDS = {"loftup_adaptive": "loftup__adaptive", "loftup_upsample_factor": "loftup__factor",
                "resclip_variant": "resclip__variant"}
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Settings, checked and ready to be used."""
+
+    settings: SegmentorSettings
+    scorer: WindowScorer
 
 
 class SCLIPSegmentor:
@@ -87,6 +97,15 @@ class SCLIPSegmentor:
 
     @settings.setter
     def settings(self, settings: SegmentorSettings) -> None:
+        self.use(self.prepare(settings))
+
+    def prepare(self, settings: SegmentorSettings) -> Prepared:
+        """Check settings and load what they need, so that :meth:`use` costs nothing.
+
+        Raises:
+            WeightsError: LoftUp's weights out of reach, or not fitting.
+            ValueError: settings that cannot work with the loaded model.
+        """
         if _resolve_precision(settings.precision, self.device) != self.precision:
             raise ValueError(f"precision='{settings.precision}' cannot change while the model is "
                              f"loaded in {self.precision}; make a new segmentor")
@@ -95,9 +114,30 @@ class SCLIPSegmentor:
                 raise ValueError(f"{name}={getattr(settings, name)} is smaller than one patch of "
                                  f"{self.backbone.patch_size}; give that or more")
         _refuse_unusable_stages(settings, self.backbone.depth)
-        self._scorer = WindowScorer(self.backbone, self._clip, settings,
-                                    self._upsampler_for(settings))
-        self._settings = settings
+        return Prepared(settings, WindowScorer(self.backbone, self._clip, settings,
+                                               self._upsampler_for(settings)))
+
+    def use(self, prepared: Prepared) -> None:
+        """Take over settings that this segmentor has prepared."""
+        self._settings, self._scorer = prepared.settings, prepared.scorer
+
+    def release(self) -> None:
+        """Keep the weights in main memory and give the device's memory back, all but CUDA's own.
+
+        Until :meth:`restore` no image can be labelled; words can be encoded, on the CPU.
+        """
+        self._move(torch.device("cpu"))
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def restore(self) -> None:
+        """Bring released weights back to the device."""
+        self._move(self.device)
+
+    def _move(self, device: torch.device) -> None:
+        self._clip.model.to(device)
+        if self._upsampler is not None and self._upsampler.network is not None:
+            self._upsampler.network.to(device)
 
     @property
     def fallbacks(self) -> tuple[str, ...]:
@@ -110,10 +150,11 @@ class SCLIPSegmentor:
         """Inverse softmax temperature in use: the setting's, or the model's own."""
         return self._settings.logit_scale or self._clip.logit_scale
 
-    def vocabulary(self, classes: Sequence[str], background: str = "",
-                   version: int = 1) -> Vocabulary:
+    def vocabulary(self, classes: Sequence[str], background: str = "", version: int = 1,
+                   templates: Sequence[str] | None = None,
+                   palette: Mapping[str, Colour] | None = None) -> Vocabulary:
         """Bind class names to text embeddings; see :meth:`TextEncoder.vocabulary`."""
-        return self.text.vocabulary(classes, background, version)
+        return self.text.vocabulary(classes, background, version, templates, palette)
 
     def segment(self, image: np.ndarray | Tensor,
                 class_names: Sequence[str] | Vocabulary) -> np.ndarray:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 import torch
-from open_clip import CLIP, OPENAI_IMAGENET_TEMPLATES
+from open_clip import CLIP
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from sclip_seg_ros.models import ClipModel
-from sclip_seg_ros.segmentation.palette import palette_of
+from sclip_seg_ros.segmentation.palette import Colour, palette_of
+from sclip_seg_ros.segmentation.templates import DEFAULT_TEMPLATES, Template, resolve_templates
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary, background_id, validate_classes
 
 CACHE_SIZE = 4096  # words; 2 kB each at 512 dimensions
@@ -31,32 +32,47 @@ class TextEncoder:
     Safe to call from several threads.
     """
 
-    def __init__(self, clip: ClipModel, templates: Sequence = OPENAI_IMAGENET_TEMPLATES) -> None:
-        """Wrap a model; ``templates`` are functions or format strings from word to prompt."""
+    def __init__(self, clip: ClipModel, templates: Sequence[str] = DEFAULT_TEMPLATES) -> None:
+        """Wrap a model; ``templates`` are used where none are given, see resolve_templates."""
         self._clip = clip
-        self._templates = tuple(t if callable(t) else t.format for t in templates)
-        self._cache: OrderedDict[str, Tensor] = OrderedDict()
-        self._given_colours: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
+        self._templates = tuple(templates)
+        self._cache: OrderedDict[tuple[str, tuple[str, ...]], Tensor] = OrderedDict()
+        self._given_colours: OrderedDict[str, Colour] = OrderedDict()
         self._lock = threading.Lock()
 
-    def encode(self, words: Sequence[str]) -> Tensor:
+    def encode(self, words: Sequence[str], templates: Sequence[str] | None = None) -> Tensor:
         """Return one embedding a word: (Q, D) float32, L2-normalised, on the model's device.
 
-        Raises:
-            ValueError: a word too long for the text tower's context.
-        """
-        return torch.stack([self._cached(word) for word in words])
+        Args:
+            words: to encode.
+            templates: sentences with ``{}`` for the word, or names of sets of them.
 
-    def vocabulary(self, classes: Sequence[str], background: str = "",
-                   version: int = 1) -> Vocabulary:
+        Raises:
+            ValueError: a template that is none, or a word too long for the text tower's context.
+        """
+        names = self._templates if templates is None else tuple(templates)
+        prompts = resolve_templates(names)
+        rows = [self._cached(word, names, prompts) for word in words]
+        return torch.stack(rows).to(self._device)
+
+    def vocabulary(self, classes: Sequence[str], background: str = "", version: int = 1,
+                   templates: Sequence[str] | None = None,
+                   palette: Mapping[str, Colour] | None = None) -> Vocabulary:
         """Build a vocabulary; only words not seen before cost time.
+
+        Args:
+            classes: one string a class, synonyms separated by ``|``.
+            background: name of the background class, empty for none.
+            version: to be written into every output.
+            templates: as for :meth:`encode`.
+            palette: colours of some class names; the others have one of their own.
 
         Raises:
             ValueError: see :func:`validate_classes` and :meth:`encode`.
         """
         parsed = validate_classes(classes, background)
         words = [word for entry in parsed for word in entry.synonyms]
-        embeddings = self.encode(words)
+        embeddings = self.encode(words, templates)
         unknown = self.unknown(words)
         if unknown:
             _log.warning("%s knows nothing of %s; labels of such classes mean nothing, use another "
@@ -69,7 +85,7 @@ class TextEncoder:
             version=version,
             embeddings=embeddings,
             query_class=torch.tensor(owner, device=embeddings.device),
-            colours=self._colours([entry.name for entry in parsed]),
+            colours=self._colours([entry.name for entry in parsed], palette or {}),
         )
 
     def unknown(self, words: Sequence[str]) -> list[str]:
@@ -88,37 +104,45 @@ class TextEncoder:
         table = getattr(self._clip.model, "token_embedding", None)
         return None if table is None else table.weight.any(dim=1).cpu()
 
-    def _colours(self, names: list[str]) -> np.ndarray:
-        """Give each name a colour, the one it had before if it had one."""
+    @property
+    def _device(self) -> torch.device:
+        return next(self._clip.model.parameters()).device
+
+    def _colours(self, names: list[str], palette: Mapping[str, Colour]) -> np.ndarray:
+        """Give each name its colour in the palette, or the one it had before if it had one."""
         with self._lock:
-            colours = palette_of(names, self._given_colours)
-            self._given_colours.update(zip(names, map(tuple, colours.tolist()), strict=True))
+            colours = palette_of(names, {**self._given_colours, **palette})
+            self._given_colours.update(
+                (name, tuple(colour)) for name, colour in zip(names, colours.tolist(), strict=True)
+                if name not in palette)
             while len(self._given_colours) > CACHE_SIZE:
                 self._given_colours.popitem(last=False)
         return colours
 
-    def _cached(self, word: str) -> Tensor:
+    def _cached(self, word: str, names: tuple[str, ...],
+                prompts: Sequence[Template]) -> Tensor:
+        key = (word, names)
         with self._lock:
-            if word in self._cache:
-                self._cache.move_to_end(word)
-                return self._cache[word]
-        embedding = self._encode(word)
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        # In main memory, so that a model that leaves its device leaves nothing behind.
+        embedding = self._encode(word, prompts).cpu()
         with self._lock:
-            self._cache[word] = embedding
+            self._cache[key] = embedding
             while len(self._cache) > CACHE_SIZE:
                 self._cache.popitem(last=False)
         return embedding
 
     @torch.inference_mode()
-    def _encode(self, word: str) -> Tensor:
-        tokens = self._tokens(word)
-        device = next(self._clip.model.parameters()).device
-        embeddings = encode_prompts(self._clip.model, tokens.to(device))
+    def _encode(self, word: str, templates: Sequence[Template]) -> Tensor:
+        tokens = self._tokens(word, templates)
+        embeddings = encode_prompts(self._clip.model, tokens.to(self._device))
         return normalize(normalize(embeddings.float(), dim=-1).mean(0), dim=-1)
 
-    def _tokens(self, word: str) -> Tensor:
+    def _tokens(self, word: str, templates: Sequence[Template]) -> Tensor:
         """Tokenize a word in every template, refusing one that would be cut without notice."""
-        prompts = [template(word) for template in self._templates]
+        prompts = [template(word) for template in templates]
         tokens = self._clip.tokenize(prompts)
         limit = tokens.shape[1]
         # With room for one token more, a prompt that had been cut shows another one at its end.

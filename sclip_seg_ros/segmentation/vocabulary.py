@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 UNLABELLED = 255
@@ -49,6 +50,11 @@ class Vocabulary:
     def __len__(self) -> int:
         """Return the number of classes."""
         return len(self.classes)
+
+    def to(self, device: torch.device | str) -> Vocabulary:
+        """Return the same vocabulary with its tensors on a device."""
+        return replace(self, embeddings=self.embeddings.to(device),
+                       query_class=self.query_class.to(device))
 
 
 def parse_class(text: str) -> VocabularyClass:

@@ -1,0 +1,37 @@
+"""The end of a frame's time, asked before every iteration of a refinement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class Deadline:
+    """Tell whether one more iteration ends in time.
+
+    The next iteration is taken to last as long as the shorter of the last two intervals between
+    questions: the longer one may hold the preparation of a refinement, which comes but once.
+    """
+
+    def __init__(self, at: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin.
+
+        Args:
+            at: seconds of the clock by which the last iteration must have ended.
+            clock: what time is taken from.
+        """
+        self._at = at
+        self._clock = clock
+        self._asked: list[float] = []
+
+    def __call__(self) -> bool:
+        """Return whether an iteration that begins now ends before the deadline."""
+        self._asked.append(self._clock())
+        return self._asked[-1] + self.iteration_seconds <= self._at
+
+    @property
+    def iteration_seconds(self) -> float:
+        """How long an iteration takes, by the last questions; 0 before the second question."""
+        last = self._asked[-3:]
+        return min((later - earlier for earlier, later in zip(last, last[1:], strict=False)),
+                   default=0.0)
