@@ -26,8 +26,8 @@ from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 LEAST_AGREEMENT = 0.9
 # Sound attention rules drift by up to 0.3 in one image, lost languages by 0.45 and more.
 MOST_DRIFT = 0.4
-# Bilinear interpolation, which needs no network, scatters from 0.96 to 1.03 in single images.
-LEAST_SHARPNESS = 1.05
+# Bilinear interpolation, which needs no network, reaches 1.04 in single images by chance.
+LEAST_SHARPNESS = 1.1
 
 LEAST_REGION = 4    # patches inside a class's regions; fewer are one object's chance
 LEAST_BOUNDARY = 4  # patch sides of boundary
@@ -122,20 +122,20 @@ class UpsamplingReport:
             return f"cannot say: {'; '.join(self._gaps())}"
         if not self.use:
             return f"do not use LoftUp here: {'; '.join(self._faults())}"
-        return (f"use LoftUp: inside regions {self.agreement_inside:.0%} of the labels stay, "
-                f"cosines drift by {self.cosine_drift:.2f}, boundaries are "
-                f"{self.boundary_sharpness:.2f} times as sharp")
+        return (f"use LoftUp: inside regions {self.agreement_inside:.1%} of the labels stay, "
+                f"cosines drift by {self.cosine_drift:.3f}, boundaries are "
+                f"{self.boundary_sharpness:.3f} times as sharp")
 
     def _faults(self) -> list[str]:
         faults = []
         if self.agreement_inside is not None and self.agreement_inside < LEAST_AGREEMENT:
-            faults.append(f"inside regions only {self.agreement_inside:.0%} of the labels stay "
+            faults.append(f"inside regions only {self.agreement_inside:.1%} of the labels stay "
                           f"({LEAST_AGREEMENT:.0%} must)")
         if self.cosine_drift is not None and self.cosine_drift > MOST_DRIFT:
-            faults.append(f"cosines with the words drift by {self.cosine_drift:.2f} "
+            faults.append(f"cosines with the words drift by {self.cosine_drift:.3f} "
                           f"(at most {MOST_DRIFT})")
         if self.boundary_sharpness is not None and self.boundary_sharpness < LEAST_SHARPNESS:
-            faults.append(f"boundaries are {self.boundary_sharpness:.2f} times as sharp as "
+            faults.append(f"boundaries are {self.boundary_sharpness:.3f} times as sharp as "
                           f"without ({LEAST_SHARPNESS} or more pay)")
         return faults
 
