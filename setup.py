@@ -16,6 +16,7 @@ PACKAGE = "sclip_seg_ros"
 # One line a program: "sclip-demo = sclip_seg_ros.tools.demo.__main__:main".
 CONSOLE_SCRIPTS: list[str] = [
     "sclip-benchmark = sclip_seg_ros.tools.benchmark.command:main",
+    "sclip-segment = sclip_seg_ros.tools.segment.command:main",
 ]
 
 EXTRAS = {

@@ -26,6 +26,19 @@ def test_extreme_alphas(alpha, expected):
     assert (result == expected).all()
 
 
+def test_white_outlines_part_two_classes_and_leave_the_rest():
+    image = np.full((480, 640, 3), 100, np.uint8)
+    labels = np.zeros((480, 640), np.uint8)
+    labels[100:300, 200:400] = 1
+    result = draw_overlay(image, labels, COLOURS, alpha=0.5)
+    plain = np.where(labels[..., None] == 1, [50, 50, 178], [178, 50, 50])
+    changed = (np.abs(result.astype(int) - plain) > 1).any(axis=2)
+    assert result[changed].min() > 150, "outlines are bright"
+    assert 2 * (200 + 200) <= changed.sum() <= 3 * 2 * (200 + 200)
+    assert not changed[:98].any() and not changed[103:297, 203:397].any()
+    np.testing.assert_array_equal(draw_overlay(image, labels, COLOURS, alpha=0.0), image)
+
+
 def test_an_image_with_other_strides_is_fine():
     image = np.random.default_rng(0).integers(0, 256, (8, 10, 3), np.uint8)
     labels = np.full((8, 10), 255, np.uint8)
@@ -70,6 +83,13 @@ def test_many_classes_keep_to_a_part_of_the_picture_and_are_counted():
     chips = [np.count_nonzero(np.diff((image == COLOURS[0]).all(axis=2).any(axis=1).astype(int))
                               == 1) for image in (many, few)]
     assert chips == [11, 12], "the twelfth row says how many more there are"
+
+
+@pytest.mark.parametrize("height, width", [(120, 160), (240, 320), (1080, 1920)])
+def test_many_classes_leave_a_part_of_any_picture(height, width):
+    image = legend_area(height, width, [f"class {i}" for i in range(100)])
+    rows = np.nonzero((image != 200).any(axis=(1, 2)))[0]
+    assert 0.2 * height < rows.max() + 1 <= 0.6 * height
 
 
 def test_tiny_images_and_foreign_letters_do_no_harm():

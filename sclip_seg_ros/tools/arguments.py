@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sclip_seg_ros.segmentation.settings import PRECISIONS, SegmentorSettings
+from sclip_seg_ros.segmentation.vocabulary import validate_classes
 from sclip_seg_ros.tools.profiles import Profile, load_profile, read_profile, read_vocabulary
 
 STAGES = ("loftup", "resclip", "pamr", "densecrf")
 PHASE1 = ("loftup", "resclip", "densecrf")  # the bundle that --use-all-phase1 switches on
 DEFAULT_METHOD = "sclip"
+
+# Exit codes: something was not done; nothing could be done; as shells report Ctrl-C.
+FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+# Of the progress bars: always things a second, never seconds a thing.
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
 
 class UsageError(ValueError):
@@ -141,17 +147,20 @@ def chosen_classes(arguments: argparse.Namespace,
     """Return the classes to look for and the name of the background, empty for none.
 
     Raises:
-        ValueError, FileNotFoundError: no classes, or a file without usable ones.
+        ValueError, FileNotFoundError: no classes, or unusable ones.
     """
     background = arguments.background or ""
     if arguments.vocabulary_file is not None:
-        return read_vocabulary(arguments.vocabulary_file), background
-    if arguments.vocabulary is not None:
-        return list(arguments.vocabulary), background
-    if profile is None:
+        classes = read_vocabulary(arguments.vocabulary_file)
+    elif arguments.vocabulary is not None:
+        classes = arguments.vocabulary
+    elif profile is not None:
+        classes, background = list(profile.classes), background or profile.background
+    else:
         raise UsageError("there are no classes to look for; add --vocabulary floor wall "
                          "\"person|pedestrian\", --vocabulary-file or --profile")
-    return list(profile.classes), background or profile.background
+    validate_classes(classes, background)
+    return classes, background
 
 
 def positive(text: str) -> int:
@@ -163,3 +172,13 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
     return int(text)
+
+
+def one_line(problem: object) -> str:
+    """Return a message without line breaks."""
+    return " ".join(str(problem).split())
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number with the thing it counts, e.g. "1 image" or "3 images"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

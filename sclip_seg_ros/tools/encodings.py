@@ -6,6 +6,8 @@ rclpy's classes and those of the rosbags library alike.
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -144,7 +146,7 @@ def decompress(data: memoryview | bytes, upright: bool) -> np.ndarray:
     head, tail = bytes(data[:8]), bytes(data[-_TAIL:])
     # The decoder would fill the missing rows of a JPEG image with grey and not tell.
     complete = not (head.startswith(JPEG_START) and JPEG_END not in tail
-                    or head.startswith(PNG_START) and PNG_END not in tail)
+                    or head.startswith(PNG_START) and not _is_whole_png(data))
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = _imdecode(np.frombuffer(data, np.uint8), flags) if complete else None
     if pixels is None:
@@ -176,6 +178,21 @@ def _imdecode(data: np.ndarray, flags: int) -> np.ndarray | None:
         return cv2.imdecode(data, flags)
     except cv2.error:
         return None
+
+
+def _is_whole_png(data: memoryview | bytes) -> bool:
+    """Compare a PNG file's checksums; OpenCV would print about a wrong one on its own."""
+    position = 8
+    while position + 12 <= len(data):
+        length, = struct.unpack_from(">I", data, position)
+        end = position + 8 + length
+        if end + 4 > len(data) or struct.unpack_from(">I", data, end)[0] != zlib.crc32(
+                data[position + 4:end]):
+            return False
+        if data[position + 4:position + 8] == PNG_END:
+            return True
+        position = end + 4
+    return False
 
 
 def _buffer(data) -> memoryview:

@@ -1,4 +1,4 @@
-"""The picture for people: class colours over the camera image, and a legend."""
+"""The picture for people: class colours over the camera image, outlines and a legend."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
 MAX_ROWS = 12          # of the legend; more would hide the picture
 _ROW_SHARE = 1 / 22    # height of a row in image heights
 _ROW_PIXELS = (12, 48)
+_MOST_OF_IMAGE = 0.6   # height of the legend at most, in image heights
 _BOX_SHADE = 0.4       # brightness left under the legend
+_OUTLINE_SHARE = 1 / 480  # thickness of the outlines in image heights; none in tiny images
+_OUTLINE_WHITE = 0.7   # share of white in them
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, alpha: float,
                  legend: Sequence[tuple[int, str]] = ()) -> np.ndarray:
     """Blend class colours over an image; pixels without a class keep the image's colour.
+
+    White outlines tell neighbours of similar colours apart.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -36,6 +41,7 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, alp
     blended = cv2.addWeighted(painted, alpha, image, 1.0 - alpha, 0.0)
     unlabelled = cv2.compare(labels, UNLABELLED, cv2.CMP_EQ)
     cv2.copyTo(np.ascontiguousarray(image), unlabelled, blended)
+    _draw_outlines(blended, labels, min(1.0, 2 * alpha) * _OUTLINE_WHITE)
     if legend:
         draw_legend(blended, [(name, colours[index]) for index, name in legend])
     return blended
@@ -64,7 +70,7 @@ def draw_legend(image: np.ndarray, rows: Sequence[tuple[str, np.ndarray]]) -> No
     height, width = image.shape[:2]
     row = int(np.clip(round(height * _ROW_SHARE), *_ROW_PIXELS))
     margin = max(2, row // 4)
-    room = min(MAX_ROWS, (height - 2 * margin) // row)
+    room = min(MAX_ROWS, (round(height * _MOST_OF_IMAGE) - 2 * margin) // row)
     if room < 1:
         return
     texts = [(_drawable(name), colour) for name, colour in rows]
@@ -83,6 +89,16 @@ def draw_legend(image: np.ndarray, rows: Sequence[tuple[str, np.ndarray]]) -> No
         baseline = top + round(0.74 * row)
         cv2.putText(image, text, (2 * margin + row, baseline), _FONT, scale, (255, 255, 255),
                     thickness, cv2.LINE_AA)
+
+
+def _draw_outlines(image: np.ndarray, labels: np.ndarray, white: float) -> None:
+    """Whiten an image where two labels meet, in place."""
+    thickness = round(len(image) * _OUTLINE_SHARE)
+    if not thickness or not white:
+        return
+    kernel = np.ones((thickness + 1, thickness + 1), np.uint8)
+    edges = cv2.compare(cv2.dilate(labels, kernel), cv2.erode(labels, kernel), cv2.CMP_NE)
+    cv2.copyTo(cv2.convertScaleAbs(image, alpha=1.0 - white, beta=255 * white), edges, image)
 
 
 def _font_for(row: int) -> tuple[float, int]:

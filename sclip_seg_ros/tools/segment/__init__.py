@@ -1,0 +1,1 @@
+"""Segment image and video files: labels, confidence, overlays and statistics into a folder."""

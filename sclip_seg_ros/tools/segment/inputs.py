@@ -1,0 +1,98 @@
+"""Find the images and videos that paths, folders and globs name, and name their results."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sclip_seg_ros.tools.arguments import UsageError
+
+IMAGES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file to segment.
+
+    Attributes:
+        path: of the file.
+        target: of its results, without an ending.
+    """
+
+    path: Path
+    target: Path
+
+    @property
+    def is_video(self) -> bool:
+        """Tell a video from an image."""
+        return self.path.suffix.lower() in VIDEOS
+
+
+def find_inputs(names: Sequence[str], output: Path) -> list[Input]:
+    """Return the files to segment, in the order of the names and sorted within each.
+
+    Args:
+        names: files, folders (with all below them) or globs.
+        output: folder of the results; nothing below it is an input.
+
+    Raises:
+        UsageError: a name that leads to nothing, or to something else.
+        OSError: a file that was named cannot be opened.
+    """
+    paths: dict[Path, Path] = {}
+    for name in names:
+        for path in _expand(name, output):
+            paths.setdefault(path.resolve(), path)
+    return _with_targets(list(paths.values()), output)
+
+
+def _expand(name: str, output: Path) -> Iterator[Path]:
+    """Yield the files that one name stands for."""
+    path = Path(name)
+    if path.is_dir():
+        yield from _files_below(path, output)
+    elif path.exists():
+        if not _usable(path):
+            raise UsageError(f"'{name}' is no image ({' '.join(IMAGES)}) or video "
+                             f"({' '.join(VIDEOS)}); convert it to one of these")
+        with open(path, "rb"):
+            yield path
+    elif glob.has_magic(name):
+        matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
+        found = [match for match in matches if match.is_file() and _usable(match)]
+        if not found:
+            raise UsageError(f"'{name}' matches no image or video; check the pattern")
+        yield from found
+    else:
+        raise UsageError(f"'{name}' does not exist; check its path")
+
+
+def _files_below(folder: Path, output: Path) -> list[Path]:
+    inside, results = folder.resolve(), output.resolve()
+    if inside == results or results in inside.parents:
+        raise UsageError(f"--output '{output}' would mix results with the images of '{folder}'; "
+                         "choose another folder")
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and _usable(path)
+                   and results not in path.resolve().parents)
+    if not found:
+        raise UsageError(f"folder '{folder}' holds no image or video; check its path")
+    return found
+
+
+def _usable(path: Path) -> bool:
+    return path.suffix.lower() in (*IMAGES, *VIDEOS)
+
+
+def _with_targets(paths: Sequence[Path], output: Path) -> list[Input]:
+    """Keep the files' places below the folder they share; equal stems keep their endings."""
+    root = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    places = [path.absolute().relative_to(root) for path in paths]
+    stems = Counter(place.with_suffix("") for place in places)
+    return [Input(path, output / (place if stems[place.with_suffix("")] > 1
+                                  else place.with_suffix("")))
+            for path, place in zip(paths, places, strict=True)]

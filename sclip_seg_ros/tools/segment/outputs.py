@@ -1,0 +1,67 @@
+"""Write what the segmentor says about an image or a frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
+from sclip_seg_ros.segmentation.palette import lookup_table
+from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
+
+
+def beside(target: Path, ending: str) -> Path:
+    """Return a result's path, e.g. ``photo.label.png``."""
+    return target.with_name(target.name + ending)
+
+
+def overlay_of(image: np.ndarray, result: SegmentationResult, alpha: float,
+               legend: bool) -> np.ndarray:
+    """Return the image under its class colours, (H, W, 3) uint8 RGB."""
+    entries = legend_entries(result.coverage, result.vocabulary.names) if legend else ()
+    return draw_overlay(image, result.labels, result.vocabulary.colours, alpha, entries)
+
+
+def write_image_results(target: Path, overlay: np.ndarray, result: SegmentationResult,
+                        about: Mapping[str, Any]) -> None:
+    """Write label image, confidence, overlay and statistics of one image.
+
+    Args:
+        target: path without an ending; its folder is made.
+        overlay: (H, W, 3) uint8 RGB.
+        result: of the segmentor.
+        about: what to say besides in the JSON file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    labels = Image.fromarray(result.labels)
+    labels.putpalette(lookup_table(result.vocabulary.colours).tobytes())
+    labels.save(beside(target, ".label.png"))
+    Image.fromarray(result.confidence).save(beside(target, ".confidence.png"))
+    Image.fromarray(overlay).save(beside(target, ".overlay.png"))
+    height, width = result.labels.shape
+    write_json(beside(target, ".json"), {
+        **about, "width": width, "height": height,
+        **statistics(result.vocabulary, result.coverage, result.mean_confidence),
+        "stage_ms": {stage: round(value, 3) for stage, value in result.stage_ms.items()}})
+
+
+def statistics(vocabulary: Vocabulary, coverage: np.ndarray,
+               mean_confidence: np.ndarray) -> dict[str, Any]:
+    """Describe every class: id, name, colour, share of the pixels, mean probability of those."""
+    classes = [{"id": index, "name": name, "colour": vocabulary.colours[index].tolist(),
+                "coverage": round(float(coverage[index]), 6),
+                "mean_confidence": round(float(mean_confidence[index]), 6)}
+               for index, name in enumerate(vocabulary.names)]
+    unlabelled = max(0.0, 1.0 - float(np.sum(coverage, dtype=np.float64)))
+    return {"classes": classes, "unlabelled_coverage": round(unlabelled, 6)}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write an object as indented JSON; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

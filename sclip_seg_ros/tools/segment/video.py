@@ -1,0 +1,158 @@
+"""Video files in and out, frame by frame."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
+from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
+
+from .outputs import beside, statistics, write_json
+
+# A video that cannot be opened is reported in our own words, on one line.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+
+DEFAULT_RATE = 25.0  # frames per second, for a file that tells none
+
+
+class VideoError(ValueError):
+    """A video cannot be read or written; the message says which and what to do."""
+
+
+class VideoSource:
+    """The frames of a video file, upright, as RGB."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a file.
+
+        Raises:
+            VideoError: it cannot be opened.
+        """
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            raise VideoError(f"video '{path}' cannot be opened; it is damaged or cut short, or in "
+                             "a format that OpenCV lacks")
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if math.isfinite(rate) and rate > 0 else DEFAULT_RATE
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.announced = int(count) if math.isfinite(count) and count > 0 else None
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Yield (H, W, 3) uint8 RGB frames, and close the file at the end."""
+        try:
+            while True:
+                found, pixels = self._capture.read()
+                if not found:
+                    return
+                yield cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        finally:
+            self._capture.release()
+
+
+class VideoResults:
+    """What is written about a video: overlay, labels and confidence as films, statistics.
+
+    Labels and confidence are lossless grey films (FFV1), so that a value read back is a class id.
+    """
+
+    def __init__(self, target: Path, rate: float, size: tuple[int, int]) -> None:
+        """Open the files; their folder is made.
+
+        Args:
+            target: path without an ending.
+            rate: frames a second.
+            size: height and width.
+
+        Raises:
+            VideoError: a file cannot be written.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._target = target
+        self._rate = rate
+        self._size = size
+        self._films = {kind: _open_film(beside(target, ending), codec, rate, size, colour)
+                       for kind, ending, codec, colour in (
+                           ("overlay", ".overlay.mp4", "mp4v", True),
+                           ("labels", ".label.mkv", "FFV1", False),
+                           ("confidence", ".confidence.mkv", "FFV1", False))}
+        self._lines = beside(target, ".frames.jsonl")
+        self._lines.write_text("", encoding="utf-8")
+        self._coverage: np.ndarray | float = 0.0
+        self._certainty: np.ndarray | float = 0.0
+        self.count = 0
+
+    def append(self, overlay: np.ndarray, result: SegmentationResult) -> None:
+        """Write one frame."""
+        self._films["overlay"].write(cv2.cvtColor(_even(overlay), cv2.COLOR_RGB2BGR))
+        self._films["labels"].write(_even(result.labels, UNLABELLED))
+        self._films["confidence"].write(_even(result.confidence, 0))
+        line = {"frame": self.count, "seconds": round(self.count / self._rate, 4),
+                "coverage": _rounded(result.coverage),
+                "mean_confidence": _rounded(result.mean_confidence)}
+        with open(self._lines, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        self._coverage = self._coverage + result.coverage.astype(np.float64)
+        self._certainty = self._certainty + (result.coverage * result.mean_confidence).astype(
+            np.float64)
+        self.count += 1
+
+    def write_summary(self, vocabulary: Vocabulary, about: dict[str, Any]) -> None:
+        """Write the statistics of all frames together."""
+        zeros = np.zeros(len(vocabulary))
+        coverage = self._coverage / max(1, self.count) + zeros
+        mean = np.divide(self._certainty, self._coverage, out=zeros.copy(),
+                         where=np.asarray(self._coverage) > zeros)
+        height, width = self._size
+        write_json(beside(self._target, ".json"),
+                   {**about, "width": width, "height": height, "frames": self.count,
+                    "frames_per_second": round(self._rate, 4),
+                    **statistics(vocabulary, coverage, mean)})
+
+    def __enter__(self) -> VideoResults:
+        """Return the open files."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Close the files, so that what is written so far can be played."""
+        for film in self._films.values():
+            film.release()
+
+
+def _open_film(path: Path, codec: str, rate: float, size: tuple[int, int],
+               colour: bool) -> cv2.VideoWriter:
+    height, width = (side + side % 2 for side in size)
+    film = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), rate,
+                           (width, height), isColor=colour)
+    if not film.isOpened():
+        raise VideoError(f"video '{path}' cannot be written; check the folder and the disk, and "
+                         f"that OpenCV has the codec {codec}")
+    return film
+
+
+def _even(pixels: np.ndarray, fill: int | None = None) -> np.ndarray:
+    """Add a row and a column where a side is odd, which video formats do not take.
+
+    Args:
+        pixels: (H, W) or (H, W, 3).
+        fill: value of the new pixels; None repeats the neighbours.
+    """
+    bottom, right = pixels.shape[0] % 2, pixels.shape[1] % 2
+    if not bottom and not right:
+        return pixels
+    kind = cv2.BORDER_REPLICATE if fill is None else cv2.BORDER_CONSTANT
+    return cv2.copyMakeBorder(pixels, 0, bottom, 0, right, kind, value=fill or 0)
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 5) for value in values]

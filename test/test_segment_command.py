@@ -1,0 +1,252 @@
+"""`sclip-segment`: what lies in the output folder, and what is refused or survived."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_clip import write_tiny_clip
+
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
+from sclip_seg_ros.tools.segment.command import main
+
+WORDS = ("floor", "table|desk", "cup")
+EXPECTED = {".label.png", ".confidence.png", ".overlay.png", ".json"}
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory) -> str:
+    """Name a model of a few thousand weights; its labels are arbitrary, but always the same."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_tiny_clip(folder)
+    return f"local-dir:{folder}"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Lay out three noisy photos, one of them deeper, beside a file of another kind."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos/deeper").mkdir(parents=True)
+    for name in ("a.png", "b.jpg", "deeper/c.png"):
+        Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)).save(
+            tmp_path / "photos" / name)
+    (tmp_path / "photos/notes.txt").write_text("no picture")
+    return tmp_path / "photos"
+
+
+def segment(model: str, output: Path, *flags: object, words: tuple[str, ...] = WORDS) -> int:
+    """Run the command."""
+    return main(["--model", model, "--output", str(output), "--vocabulary", *words,
+                 *map(str, flags)])
+
+
+def written(folder: Path) -> set[str]:
+    """Name the files below a folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def write_film(path: Path, sizes: tuple[int, int], frames: int) -> None:
+    """Film a square that wanders over grey noise."""
+    height, width = sizes
+    film = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"FFV1"), 12.0,
+                           (width, height), isColor=False)
+    for index in range(frames):
+        frame = np.random.default_rng(0).integers(90, 160, sizes, np.uint8)
+        frame[10:30, 5 * index:5 * index + 20] = 255
+        film.write(frame)
+    film.release()
+
+
+def test_a_folder_gives_four_files_an_image_and_what_they_were_made_with(
+        photos: Path, tiny_model: str, tmp_path: Path, capsys) -> None:
+    assert segment(tiny_model, tmp_path / "out", "--image", photos, "--whole", "--use-pamr",
+                   "--background", "floor") == 0
+    names = {f"{stem}{ending}" for stem in ("a", "b", "deeper/c") for ending in EXPECTED}
+    assert written(tmp_path / "out") == names | {"run.json"}
+    run = json.loads((tmp_path / "out/run.json").read_text())
+    assert run["images"] == 3 and run["failures"] == {}
+    assert run["settings"]["inference"] == "whole" and run["settings"]["use_pamr"] is True
+    assert run["words"] == [["floor"], ["table", "desk"], ["cup"]] and run["background"] == 0
+    assert "frames per second" in capsys.readouterr().out
+
+
+def test_results_are_those_of_the_segmentor(photos: Path, tiny_model: str, tmp_path: Path) -> None:
+    assert segment(tiny_model, tmp_path, "--image", photos / "a.png") == 0
+    image = np.asarray(Image.open(photos / "a.png"))
+    segmentor = SCLIPSegmentor(tiny_model)
+    vocabulary = segmentor.vocabulary(WORDS)
+    result = segmentor.predict_dense(image, vocabulary)
+    labels = Image.open(tmp_path / "a.label.png")
+    assert labels.mode == "P"
+    np.testing.assert_array_equal(np.asarray(labels), result.labels)
+    np.testing.assert_array_equal(np.asarray(labels.convert("RGB")),
+                                  vocabulary.colours[result.labels])
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.confidence.png")),
+                                  result.confidence)
+    said = json.loads((tmp_path / "a.json").read_text())
+    assert [entry["name"] for entry in said["classes"]] == ["floor", "table", "cup"]
+    assert [entry["coverage"] for entry in said["classes"]] == pytest.approx(
+        result.coverage.tolist(), abs=1e-5)
+    assert [entry["mean_confidence"] for entry in said["classes"]] == pytest.approx(
+        result.mean_confidence.tolist(), abs=1e-5)
+
+
+def test_overlay_shows_colours_and_a_legend_unless_told_otherwise(photos: Path, tiny_model: str,
+                                                                  tmp_path: Path) -> None:
+    for name, flags in (("with", ()), ("without", ("--no-legend",)),
+                        ("plain", ("--no-legend", "--overlay-alpha", "0"))):
+        assert segment(tiny_model, tmp_path / name, "--image", photos / "a.png", *flags) == 0
+    legend, colours, plain = (np.asarray(Image.open(tmp_path / name / "a.overlay.png"))
+                              for name in ("with", "without", "plain"))
+    np.testing.assert_array_equal(plain, np.asarray(Image.open(photos / "a.png")))
+    assert (colours != plain).any(axis=2).mean() > 0.9
+    assert (legend[:12, :12] != colours[:12, :12]).any()
+    np.testing.assert_array_equal(legend[36:], colours[36:])
+
+
+def test_rooms_are_understood(tmp_path: Path) -> None:
+    scene, words = held_out_scene(0)
+    Image.fromarray(scene.image).save(tmp_path / "room.png")
+    assert segment("embedded", tmp_path / "out", "--image", tmp_path / "room.png",
+                   words=tuple(words)) == 0
+    labels = np.asarray(Image.open(tmp_path / "out/room.label.png"))
+    truth = scene.labels(words)
+    assert (labels == truth)[truth != 255].mean() > 0.6
+
+
+def test_one_bad_file_is_reported_and_does_not_stop_the_others(
+        photos: Path, tiny_model: str, tmp_path: Path, capsys) -> None:
+    (photos / "b.jpg").write_bytes(b"rubbish")
+    (photos / "broken.mp4").write_bytes(b"rubbish")
+    Image.fromarray(np.zeros((5, 200, 3), np.uint8)).save(photos / "ribbon.png")
+    assert segment(tiny_model, tmp_path / "out", "--image", photos) == 1
+    stems = {name.split(".")[0] for name in written(tmp_path / "out")}
+    assert stems == {"a", "deeper/c", "run"}
+    lines = capsys.readouterr().err.splitlines()
+    for name in ("b.jpg", "broken.mp4", "ribbon.png"):
+        assert len([line for line in lines if f"/{name}'" in line]) == 1
+    failures = json.loads((tmp_path / "out/run.json").read_text())["failures"]
+    assert {Path(name).name for name in failures} == {"b.jpg", "broken.mp4", "ribbon.png"}
+
+
+def test_equal_stems_do_not_overwrite_each_other(photos: Path, tiny_model: str,
+                                                 tmp_path: Path) -> None:
+    Image.open(photos / "b.jpg").save(photos / "a.jpg")
+    assert segment(tiny_model, tmp_path / "out", "--image", photos / "*.jpg", photos / "a.png") == 0
+    assert {"a.jpg.json", "a.png.json", "b.json"} < written(tmp_path / "out")
+
+
+def test_results_inside_the_input_folder_are_no_input(photos: Path, tiny_model: str) -> None:
+    for _ in range(2):
+        assert segment(tiny_model, photos / "out", "--image", photos) == 0
+    assert len(written(photos / "out")) == 3 * len(EXPECTED) + 1
+
+
+def test_a_photo_is_turned_as_its_orientation_tag_says(tiny_model: str, tmp_path: Path) -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
+    tag = photo.getexif()
+    tag[0x0112] = 6  # to be turned by a quarter
+    photo.save(tmp_path / "phone.jpg", exif=tag)
+    assert segment(tiny_model, tmp_path, "--image", tmp_path / "phone.jpg") == 0
+    assert Image.open(tmp_path / "phone.label.png").size == (60, 80)
+
+
+@pytest.mark.parametrize("sizes", [(60, 80), (49, 65)])
+def test_a_video_becomes_films_of_the_same_rate_and_exact_labels(
+        sizes: tuple[int, int], tiny_model: str, tmp_path: Path) -> None:
+    write_film(tmp_path / "walk.mkv", sizes, 5)
+    source = read_film(tmp_path / "walk.mkv")
+    assert segment(tiny_model, tmp_path / "out", "--video", tmp_path / "walk.mkv") == 0
+    segmentor = SCLIPSegmentor(tiny_model)
+    results = [segmentor.predict_dense(frame, WORDS) for frame in source]
+    height, width = source[0].shape[:2]
+    for kind in ("label", "confidence"):
+        film = read_film(tmp_path / f"out/walk.{kind}.mkv")
+        for frame, result in zip(film, results, strict=True):
+            plane = result.labels if kind == "label" else result.confidence
+            np.testing.assert_array_equal(frame[:height, :width, 0], plane)
+    overlay = cv2.VideoCapture(str(tmp_path / "out/walk.overlay.mp4"))
+    assert overlay.get(cv2.CAP_PROP_FPS) == pytest.approx(12.0)
+    assert overlay.get(cv2.CAP_PROP_FRAME_COUNT) == 5
+    said = json.loads((tmp_path / "out/walk.json").read_text())
+    mean = np.mean([result.coverage for result in results], axis=0)
+    assert [entry["coverage"] for entry in said["classes"]] == pytest.approx(mean.tolist(),
+                                                                            abs=1e-5)
+    lines = (tmp_path / "out/walk.frames.jsonl").read_text().splitlines()
+    assert [json.loads(line)["frame"] for line in lines] == list(range(5))
+
+
+def read_film(path: Path) -> list[np.ndarray]:
+    """Return the frames of a film as RGB."""
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while (frame := capture.read())[0]:
+        frames.append(frame[1][..., ::-1])
+    return frames
+
+
+WRONG = {
+    "no input": ([], "--image"),
+    "missing file": (["--image", "{photos}/none.png"], "'{photos}/none.png' does not exist"),
+    "other kind of file": (["--image", "{photos}/notes.txt"], "'{photos}/notes.txt' is no image"),
+    "pattern without match": (["--image", "{photos}/*.webp"], "'{photos}/*.webp' matches no"),
+    "empty folder": (["--image", "{photos}/empty"], "'{photos}/empty' holds no image"),
+    "unreadable file": (["--image", "{photos}/bad.png"], "'{photos}/bad.png'"),
+    "unknown flag": (["--image", "{photos}", "--fast"], "--fast"),
+    "blank class": (["--image", "{photos}", "--vocabulary", "floor", ""], "class '' has a blank"),
+    "no classes": (["--image", "{photos}", "--vocabulary"], "--vocabulary"),
+    "two vocabularies": (["--image", "{photos}", "--vocabulary", "floor", "--vocabulary-file",
+                          "words.txt"], "--vocabulary-file"),
+    "background that is no class": (["--image", "{photos}", "--background", "sky"], "'sky'"),
+    "unknown profile": (["--image", "{photos}", "--profile", "voc99"], "'voc99'"),
+    "method without profile": (["--image", "{photos}", "--method", "naclip"], "'naclip'"),
+    "factor out of range": (["--image", "{photos}", "--use-loftup", "--loftup-factor", "99"],
+                            "loftup.factor=99"),
+    "factor that is no number": (["--image", "{photos}", "--loftup-factor", "much"], "'much'"),
+    "factor without LoftUp": (["--image", "{photos}", "--loftup-factor", "3.0"], "--use-loftup"),
+    "two factors": (["--image", "{photos}", "--loftup-factor", "3", "--loftup-adaptive"],
+                    "--loftup-adaptive"),
+    "two precisions": (["--image", "{photos}", "--use-fp16", "--precision", "fp32"],
+                       "--precision"),
+    "unknown device": (["--image", "{photos}", "--device", "abacus"], "'abacus'"),
+    "unknown model": (["--image", "{photos}", "--model", "ViT-Z/9"], "ViT-Z-9"),
+    "alpha out of range": (["--image", "{photos}", "--overlay-alpha", "2"], "--overlay-alpha 2"),
+    "output over the input": (["--image", "{photos}", "--output", "{photos}"], "--output"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input_gives_one_line_and_code_2(case: str, photos: Path, tmp_path: Path,
+                                               monkeypatch, capfd) -> None:
+    monkeypatch.chdir(tmp_path)
+    (photos / "empty").mkdir()
+    if case == "unreadable file":
+        whole = (photos / "a.png").read_bytes()
+        (photos / "bad.png").write_bytes(whole[:200] + b"rubbish" + whole[207:])
+    flags, named = WRONG[case]
+    words = [] if "--vocabulary" in flags else ["--vocabulary", "floor", "wall"]
+    assert main([*words, *(flag.format(photos=photos) for flag in flags)]) == 2
+    message = capfd.readouterr().err
+    assert message.startswith("sclip-segment: ") and message.count("\n") == 1, message
+    assert named.format(photos=photos) in message
+
+
+def test_a_profile_brings_words_that_a_vocabulary_replaces(photos: Path, tiny_model: str,
+                                                           tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("ground\ndesk, table\n")
+    (tmp_path / "mine.yaml").write_text("vocabulary: words.txt\nbackground: ground\n"
+                                        "methods:\n  sclip: {short_side: 64}\n")
+    (tmp_path / "others.txt").write_text("sky\nsea, lake\n")
+    for flags, words, background in (
+            ((), [["ground"], ["desk", "table"]], 0),
+            (("--vocabulary-file", str(tmp_path / "others.txt")), [["sky"], ["sea", "lake"]],
+             None)):
+        assert main(["--model", tiny_model, "--image", str(photos / "a.png"), "--output",
+                     str(tmp_path / "out"), "--profile", str(tmp_path / "mine.yaml"), *flags]) == 0
+        run = json.loads((tmp_path / "out/run.json").read_text())
+        assert run["words"] == words and run["background"] == background
+        assert run["settings"]["short_side"] == 64
