@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sclip_seg_ros.tools.arguments import (
+    STAGES,
     OneLineParser,
     UsageError,
     add_segmentor_flags,
@@ -38,13 +39,32 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     output = parser.add_argument_group("run")
     output.add_argument("--workers", type=positive, default=2, metavar="N",
                         help="threads that read images (default 2)")
+    output.add_argument("--ablation", action="store_true",
+                        help="every stage alone and all together, on the same images, beside what "
+                             "the design documents expect")
     output.add_argument("--output", type=Path, metavar="FILE.json",
-                        help="results; a Markdown page and the journal go beside them "
-                             "(default out/benchmark/<dataset>.json)")
+                        help="results; a Markdown page and the journal go beside them (default "
+                             "out/benchmark/<dataset>.json, with --ablation <dataset>_ablation)")
     output.add_argument("--resume", action="store_true",
                         help="go on where an interrupted run with the same flags stopped")
     parsed = parser.parse_args(arguments)
-    parsed.output = parsed.output or Path("out/benchmark") / f"{parsed.dataset}.json"
+    if parsed.ablation:
+        _leave_stages_to_the_ablation(parsed)
+    name = f"{parsed.dataset}_ablation.json" if parsed.ablation else f"{parsed.dataset}.json"
+    parsed.output = parsed.output or Path("out/benchmark") / name
     if parsed.output.suffix != ".json":
         raise UsageError(f"--output '{parsed.output}' must end in .json")
     return parsed
+
+
+def _leave_stages_to_the_ablation(parsed: argparse.Namespace) -> None:
+    """Refuse switches of stages, which the ablation sets itself; LoftUp's own flags stay."""
+    for stage in STAGES:
+        chosen = getattr(parsed, f"use_{stage}")
+        if chosen is not None:
+            raise UsageError(f"--{'use' if chosen else 'no'}-{stage} cannot go with --ablation, "
+                             "which runs every stage alone and all together; leave it out")
+    if parsed.use_all_phase1:
+        raise UsageError("--use-all-phase1 cannot go with --ablation, which has a row for it; "
+                         "leave it out")
+    parsed.use_loftup = True  # for --loftup-factor and the like, which need it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import resource
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 import sclip_seg_ros
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER, RANDOM, weights_in
+from sclip_seg_ros.models.upsampler import read_loftup
 from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.segmentation import SegmentorSettings
 
 LIBRARIES = ("torch", "open_clip_torch", "numpy", "opencv-python-headless", "pillow", "timm",
              "pydensecrf2")
@@ -29,6 +32,16 @@ def describe_weights(model: str, pretrained: str) -> dict[str, Any]:
     path = _weights_file(model, pretrained)
     return {"weights_file": path.name if path else None,
             "weights_sha256": sha256(path) if path else None}
+
+
+def describe_loftup(used: Iterable[SegmentorSettings]) -> str | None:
+    """Return where LoftUp's weights come from, with their SHA-256; None where none are used.
+
+    Raises:
+        WeightsError: they are out of reach.
+    """
+    sources = [settings.loftup.source for settings in used if settings.use_loftup]
+    return read_loftup(sources[0]).origin if sources else None
 
 
 def commit() -> str | None:

@@ -71,5 +71,12 @@ def speed(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             "stage_ms": {stage: value / count for stage, value in stages.items()}}
 
 
+def image_miou(record: Mapping[str, Any], names: Sequence[str]) -> float | None:
+    """Return one image's mean IoU over the classes in its truth; None where nothing counts."""
+    confusion = Confusion()
+    confusion.add_cells(record["confusion"], record.get("classes", names))
+    return _mean(confusion.iou())
+
+
 def _mean(scores: Mapping[str, float]) -> float | None:
     return float(np.mean(list(scores.values()))) if scores else None

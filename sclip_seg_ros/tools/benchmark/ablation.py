@@ -1,0 +1,135 @@
+"""Every stage alone and all together on the same images, one after the other on each image.
+
+Each image passes through all configurations before the next one comes, and every image starts with
+another of them, so that a computer that slows down for a while slows all rows alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+
+from .configurations import PLAIN, Prepared, said_once
+from .datasets import Sample
+from .journal import Journal
+from .measuring import measure_image
+from .memory import peak_during
+from .results import image_miou, score, speed
+
+_CHATTY = ("sclip_seg_ros.segmentation.scoring", "sclip_seg_ros.segmentation.upsampling")
+
+
+class AblationMeter:
+    """Measure one image after the other with every configuration that can run."""
+
+    def __init__(self, segmentor: SCLIPSegmentor, rows: Sequence[Prepared],
+                 vocabulary: Vocabulary | None) -> None:
+        """Hold a model; without a vocabulary every image brings its own classes."""
+        self._segmentor = segmentor
+        self._rows = [row for row in rows if row.settings is not None]
+        self._vocabulary = vocabulary
+        self._turn = 0
+
+    def __call__(self, sample: Sample) -> dict[str, Any]:
+        """Return one image's counts and times by configuration; the first has memory too."""
+        with said_once(*_CHATTY):
+            words = self._vocabulary or self._segmentor.vocabulary(sample.classes)
+            record: dict[str, Any] = {"image": sample.name}
+            if not self._turn:
+                record["memory_mib"] = self._warm_up(sample, words)
+            counts = {}
+            for row in self._in_turn():
+                self._segmentor.settings = row.settings
+                counts[row.configuration.key] = measure_image(self._segmentor, words, sample)
+        self._turn += 1
+        record["configurations"] = counts
+        return {**record, "classes": list(words.names)} if sample.classes else record
+
+    def _in_turn(self) -> list[Prepared]:
+        start = self._turn % len(self._rows)
+        return self._rows[start:] + self._rows[:start]
+
+    def _warm_up(self, sample: Sample, words: Vocabulary) -> dict[str, float | None]:
+        """Run every configuration twice; return the second run's largest memory in MiB."""
+        peaks = {}
+        for row in self._rows:
+            self._segmentor.settings = row.settings
+            self._segmentor.predict_dense(sample.image, words)
+            peaks[row.configuration.key] = peak_during(
+                lambda: self._segmentor.predict_dense(sample.image, words),
+                self._segmentor.device)
+        return peaks
+
+
+def describe_rows(rows: Iterable[Prepared]) -> list[dict[str, Any]]:
+    """Name what the counts of every configuration depend on."""
+    return [{"key": row.configuration.key,
+             "settings": asdict(row.settings) if row.settings else None,
+             "skipped": row.reason} for row in rows]
+
+
+def compare(journal: Journal, rows: Sequence[Prepared], names: Sequence[str]) -> dict[str, Any]:
+    """Gather the journal of an ablation into one row of results a configuration.
+
+    Args:
+        journal: of the run.
+        rows: of the ablation; the first is the plain method.
+        names: of the classes, for records that bring none of their own.
+
+    Returns:
+        images: their names, in the order of each row's `miou_by_image`.
+        configurations: scores, speed, memory, and both as compared with the plain method.
+    """
+    memory = next(journal.records())["memory_mib"]
+    results = [_row(journal, row, memory, names) for row in rows]
+    plain = results[0]
+    for row in results:
+        if row["scores"]:
+            row["compared"] = _compared(journal, row, plain)
+    return {"images": list(journal.images), "configurations": results}
+
+
+def records_of(journal: Journal, key: str) -> Iterator[dict[str, Any]]:
+    """Yield the records of one configuration as if it had been measured alone."""
+    for record in journal.records():
+        own = record["configurations"][key]
+        yield {**own, "image": record["image"],
+               **({"classes": record["classes"]} if "classes" in record else {})}
+
+
+def _row(journal: Journal, row: Prepared, memory: Mapping[str, float | None],
+         names: Sequence[str]) -> dict[str, Any]:
+    key = row.configuration.key
+    result = {"key": key, "title": row.configuration.title, "skipped": row.reason,
+              "expected": dict(row.configuration.expected),
+              "settings": asdict(row.settings) if row.settings else None,
+              "scores": None, "compared": None}
+    if row.settings is None:
+        return result
+    return {**result, **score(records_of(journal, key), names),
+            "speed": speed(records_of(journal, key)), "memory_mib": memory[key],
+            "miou_by_image": [_rounded(image_miou(record, names))
+                              for record in records_of(journal, key)]}
+
+
+def _compared(journal: Journal, row: Mapping[str, Any],
+              plain: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return gains over the plain method (shares of 1), and speed and memory over its own.
+
+    The speed is the median of the images' own ratios, which a disturbed image cannot move.
+    """
+    ratios = [record["configurations"][PLAIN]["seconds"]
+              / record["configurations"][row["key"]]["seconds"] for record in journal.records()]
+    used, base = row["memory_mib"], plain["memory_mib"]
+    gains = {f"{name}_gain": None if value is None else value - plain["scores"][name]
+             for name, value in row["scores"].items()}
+    return {**gains, "speed": median(ratios), "memory": used / base if used and base else None}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

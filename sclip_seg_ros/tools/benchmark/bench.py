@@ -1,0 +1,128 @@
+"""All that a run needs, checked and loaded; and a description of all that its counts depend on."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sclip_seg_ros.models import RANDOM
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.tools.arguments import UsageError, chosen_profile, chosen_settings
+from sclip_seg_ros.tools.profiles import Profile
+
+from . import provenance
+from .ablation import describe_rows
+from .configurations import Prepared, prepare_configurations
+from .datasets import Dataset, open_dataset
+from .journal import Journal
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that a run needs, checked and loaded.
+
+    Attributes:
+        rows: of the ablation; empty for a run of one configuration, the segmentor's own.
+    """
+
+    arguments: argparse.Namespace
+    dataset: Dataset
+    indices: Sequence[int]
+    profile: Profile | None
+    segmentor: SCLIPSegmentor
+    vocabulary: Vocabulary | None
+    rows: Sequence[Prepared] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The classes' names; empty where every image brings its own."""
+        names = list(self.vocabulary.names) if self.vocabulary else []
+        if self.vocabulary and self.vocabulary.background is not None:
+            names[self.vocabulary.background] = "background"  # VOC's is "sky", its first word
+        return names
+
+
+def prepare(arguments: argparse.Namespace) -> Bench:
+    """Check flags and data, and load the model.
+
+    Raises:
+        ValueError, OSError, WeightsError: in one sentence.
+    """
+    dataset = open_dataset(arguments.dataset, arguments.data_root)
+    profile = _profile(arguments, dataset)
+    settings = chosen_settings(arguments, profile)
+    _refuse_to_lose(arguments)
+    started = settings.with_changes(use_loftup=False) if arguments.ablation else settings
+    segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device, started)
+    words = (profile.classes if profile else dataset.classes) if dataset.class_count else ()
+    vocabulary = segmentor.vocabulary(words, profile.background if profile else "") \
+        if words else None
+    rows = prepare_configurations(segmentor, settings) if arguments.ablation else ()
+    return Bench(arguments, dataset, dataset.choose(arguments.num_samples), profile, segmentor,
+                 vocabulary, rows)
+
+
+def open_journal(bench: Bench) -> Journal:
+    """Start the journal, or go on with it; results of an earlier run are removed.
+
+    Raises:
+        JournalError: it cannot be continued.
+        OSError: its folder cannot be written.
+    """
+    journal = Journal(_journal_path(bench.arguments), describe(bench), bench.arguments.resume)
+    bench.arguments.output.unlink(missing_ok=True)
+    return journal
+
+
+def describe(bench: Bench) -> dict[str, Any]:
+    """Name all that the counts of the images depend on."""
+    arguments, segmentor = bench.arguments, bench.segmentor
+    names = "\n".join(bench.dataset.name(index) for index in bench.indices)
+    used = [row.settings for row in bench.rows if row.settings] or [segmentor.settings]
+    return {
+        "dataset": {"name": arguments.dataset, "images": len(bench.indices),
+                    "list_sha256": hashlib.sha256(names.encode()).hexdigest()},
+        "model": {"name": segmentor.name, "precision": segmentor.precision,
+                  **provenance.describe_weights(arguments.model, arguments.pretrained),
+                  "loftup": provenance.describe_loftup(() if segmentor.fallbacks else used)},
+        "profile": arguments.profile or bench.dataset.profile or None,
+        "method": bench.profile.method if bench.profile else "default settings",
+        "settings": asdict(segmentor.settings),
+        "ablation": describe_rows(bench.rows) if bench.rows else None,
+        "fallbacks": list(segmentor.fallbacks),
+        "words": [list(entry.synonyms) for entry in bench.vocabulary.classes]
+        if bench.vocabulary else "each image's own",
+        "device_type": segmentor.device.type,
+        "commit": provenance.commit(),
+    }
+
+
+def _profile(arguments: argparse.Namespace, dataset: Dataset) -> Profile | None:
+    """Load the profile that was named, or the data set's own if it has one."""
+    profile = chosen_profile(arguments, default=dataset.profile)
+    if profile and dataset.class_count and len(profile.classes) != dataset.class_count:
+        raise UsageError(f"profile '{profile.name}' has {len(profile.classes)} classes, but data "
+                         f"set '{arguments.dataset}' has {dataset.class_count}; choose another")
+    return profile
+
+
+def _journal_path(arguments: argparse.Namespace) -> Path:
+    return arguments.output.with_suffix(".journal.jsonl")
+
+
+def _refuse_to_lose(arguments: argparse.Namespace) -> None:
+    """Refuse what would throw measured images away, or mix those of different weights."""
+    if arguments.resume and arguments.pretrained == RANDOM:
+        raise UsageError(f"--resume cannot go on with --pretrained {RANDOM}, whose weights differ "
+                         "from run to run; leave one of them out")
+    path = _journal_path(arguments)
+    if arguments.resume or arguments.output.is_file() or not path.is_file():
+        return
+    if path.read_bytes().count(b"\n") > 1:  # more than the first line, which has no image
+        raise UsageError(f"'{path}' holds the images of an interrupted run; add --resume to go on, "
+                         "remove it, or choose another --output")

@@ -1,0 +1,182 @@
+"""`sclip-benchmark --ablation`: every stage alone and together."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_clip import write_tiny_clip
+
+from sclip_seg_ros.tools.benchmark.command import main
+from sclip_seg_ros.tools.benchmark.configurations import CONFIGURATIONS, said_once
+from sclip_seg_ros.tools.benchmark.memory import peak_during
+
+KEYS = [configuration.key for configuration in CONFIGURATIONS]
+WITH_LOFTUP = {"loftup", "loftup+resclip", "phase1", "all"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Lay out three noisy pictures of two classes."""
+    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for folder in ("images", "labels"):
+        (root / folder).mkdir()
+    for index in range(3):
+        Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(
+            root / f"images/{index}.png")
+        labels = np.kron(rng.integers(0, 2, (3, 4)), np.ones((16, 16))).astype(np.uint8)
+        Image.fromarray(labels).save(root / f"labels/{index}.png")
+    (root / "classes.txt").write_text("floor\ntable\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """Name a model of a few thousand weights; its labels are arbitrary, but always the same."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_tiny_clip(folder)
+    return f"local-dir:{folder}"
+
+
+def ablate(data: Path, model: str, output: Path, *flags: str) -> int:
+    return main(["--dataset", "folder", "--data-root", str(data), "--model", model, "--device",
+                 "cpu", "--ablation", "--output", str(output), *flags])
+
+
+@pytest.fixture(scope="module")
+def measured(data: Path, model: str, tmp_path_factory) -> Path:
+    """Run the ablation once; return its results' path."""
+    output = tmp_path_factory.mktemp("ablation") / "results.json"
+    assert ablate(data, model, output) == 0
+    return output
+
+
+def rows(path: Path) -> dict[str, dict]:
+    return {row["key"]: row for row in json.loads(path.read_text())["configurations"]}
+
+
+def test_every_configuration_has_a_row(measured: Path) -> None:
+    found = rows(measured)
+    assert list(found) == KEYS
+    assert {key for key, row in found.items() if row["skipped"]} == WITH_LOFTUP
+    for key in set(KEYS) - WITH_LOFTUP:
+        row = found[key]
+        assert 0 <= row["scores"]["miou"] <= 1 and row["speed"]["milliseconds_per_image"] > 0
+        assert len(row["miou_by_image"]) == 3
+        assert row["compared"]["miou_gain"] == pytest.approx(
+            row["scores"]["miou"] - found["plain"]["scores"]["miou"])
+
+
+def test_row_is_what_a_run_of_its_own_measures(measured: Path, data: Path, model: str,
+                                               tmp_path: Path) -> None:
+    alone = tmp_path / "alone.json"
+    assert main(["--dataset", "folder", "--data-root", str(data), "--model", model, "--use-resclip",
+                 "--use-pamr", "--use-densecrf", "--output", str(alone)]) == 0
+    expected, found = json.loads(alone.read_text()), rows(measured)["resclip+pamr+densecrf"]
+    assert found["scores"] == expected["scores"]
+    assert found["by_class"] == expected["by_class"]
+    assert found["settings"] == expected["settings"]
+
+
+def test_stages_run_where_their_row_says_so(measured: Path) -> None:
+    found = rows(measured)
+    assert "pamr" in found["pamr"]["speed"]["stage_ms"]
+    assert "densecrf" in found["densecrf"]["speed"]["stage_ms"]
+    assert not {"pamr", "densecrf", "upsample"} & set(found["plain"]["speed"]["stage_ms"])
+    assert found["rcs"]["settings"]["resclip"]["sfr"] is False
+    assert found["resclip"]["settings"]["resclip"]["sfr"] is True
+
+
+def test_absent_loftup_costs_its_own_rows_alone(measured: Path) -> None:
+    row = next(line for line in measured.with_suffix(".md").read_text().splitlines()
+               if line.startswith("| LoftUp |"))
+    assert row.split(" | ")[1:4] == ["no LoftUp for this model", "", "+2 to +4"]
+    assert "takes features of 512 channels" in measured.with_suffix(".md").read_text()
+
+
+def test_unreadable_loftup_costs_its_own_rows_alone(data: Path, model: str,
+                                                    tmp_path: Path) -> None:
+    (tmp_path / "broken.safetensors").write_bytes(b"rubbish")
+    output = tmp_path / "results.json"
+    assert ablate(data, model, output, "--num-samples", "1", "--loftup-source",
+                  str(tmp_path / "broken.safetensors")) == 0
+    found = rows(output)
+    assert {key for key, row in found.items() if row["skipped"]} == WITH_LOFTUP
+    assert "broken.safetensors" in found["loftup"]["skipped"]
+
+
+def test_table_has_measured_and_expected_side_by_side(measured: Path) -> None:
+    crf = rows(measured)["densecrf"]
+    line = next(line for line in measured.with_suffix(".md").read_text().splitlines()
+                if line.startswith("| DenseCRF |"))
+    cells = line.strip("| ").split(" | ")
+    assert cells[1:4] == [f"{100 * crf['scores']['miou']:.2f}",
+                          f"{100 * crf['compared']['miou_gain']:+.2f}", "+1 to +2"]
+    assert cells[5:7] == [f"{100 * crf['compared']['boundary_f1_gain']:+.2f}", "+3 to +5"]
+
+
+def test_memory_is_that_of_the_row(measured: Path) -> None:
+    # Linux and CUDA can tell; elsewhere there is no figure rather than a wrong one.
+    values = [row["memory_mib"] for row in rows(measured).values() if not row["skipped"]]
+    assert all(value is None or value > 50 for value in values)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone can tell")
+def test_peak_forgets_what_was_before() -> None:
+    cpu = torch.device("cpu")
+    large = peak_during(lambda: torch.ones(64 * 2**20).sum(), cpu)   # 256 MiB
+    small = peak_during(lambda: torch.ones(2**20).sum(), cpu)
+    assert large - small > 200
+
+
+def test_interrupted_ablation_goes_on(data: Path, model: str, measured: Path,
+                                      tmp_path: Path) -> None:
+    output, journal = tmp_path / "results.json", tmp_path / "results.journal.jsonl"
+    lines = measured.with_suffix(".journal.jsonl").read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:2]))
+    assert ablate(data, model, output, "--resume") == 0
+    before, after = rows(measured), rows(output)
+    for key in set(KEYS) - WITH_LOFTUP:
+        assert after[key]["scores"] == before[key]["scores"]
+        assert after[key]["memory_mib"] == before[key]["memory_mib"]
+
+
+def test_other_weights_do_not_continue_an_ablation(data: Path, measured: Path, tmp_path: Path,
+                                                   capsys) -> None:
+    (tmp_path / "other").mkdir()
+    write_tiny_clip(tmp_path / "other", seed=1)
+    journal = tmp_path / "results.journal.jsonl"
+    journal.write_text(measured.with_suffix(".journal.jsonl").read_text())
+    assert ablate(data, f"local-dir:{tmp_path / 'other'}", tmp_path / "results.json",
+                  "--resume") == 2
+    assert "was measured with another" in capsys.readouterr().err
+
+
+def test_plain_run_does_not_continue_an_ablation(data: Path, model: str, measured: Path,
+                                                 tmp_path: Path, capsys) -> None:
+    (tmp_path / "results.journal.jsonl").write_text(
+        measured.with_suffix(".journal.jsonl").read_text())
+    assert main(["--dataset", "folder", "--data-root", str(data), "--model", model, "--device",
+                 "cpu", "--output", str(tmp_path / "results.json"), "--resume"]) == 2
+    assert "another ablation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--use-pamr", "--no-densecrf", "--use-all-phase1"])
+def test_switches_of_stages_are_refused(flag: str, data: Path, model: str, tmp_path: Path,
+                                        capsys) -> None:
+    assert ablate(data, model, tmp_path / "results.json", flag) == 2
+    assert f"{flag} cannot go with --ablation" in capsys.readouterr().err
+
+
+def test_a_thing_is_said_once(caplog) -> None:
+    logger = logging.getLogger("sclip_seg_ros.test_ablation")
+    with said_once(logger.name):
+        for text in ("first", "first", "second"):
+            logger.warning(text)
+    logger.warning("first")
+    assert [record.getMessage() for record in caplog.records] == ["first", "second", "first"]
