@@ -17,6 +17,7 @@ PACKAGE = "sclip_seg_ros"
 CONSOLE_SCRIPTS: list[str] = [
     "sclip-benchmark = sclip_seg_ros.tools.benchmark.command:main",
     "sclip-segment = sclip_seg_ros.tools.segment.command:main",
+    "sclip-check-upsampler = sclip_seg_ros.tools.check_upsampler:main",
 ]
 
 EXTRAS = {

@@ -1,0 +1,180 @@
+"""`sclip-check-upsampler`: whether LoftUp helps on one's own images and words, without labels.
+
+    sclip-check-upsampler --image photos --vocabulary floor wall door --loftup-source loftup.bin
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from sclip_seg_ros.models import WeightsError
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.segmentation.settings import CONTRACTS
+from sclip_seg_ros.segmentation.upsampling_check import (
+    LEAST_AGREEMENT,
+    LEAST_SHARPNESS,
+    MOST_DRIFT,
+    Comparison,
+    UpsamplingReport,
+    compare_one,
+)
+from sclip_seg_ros.tools.arguments import (
+    BAR,
+    INTERRUPTED,
+    UNUSABLE,
+    OneLineParser,
+    UsageError,
+    add_segmentor_flags,
+    add_vocabulary_flags,
+    chosen_classes,
+    chosen_profile,
+    chosen_settings,
+    one_line,
+)
+from sclip_seg_ros.tools.benchmark.datasets.base import IMAGE_SUFFIXES, read_rgb
+
+PROGRAM = "sclip-check-upsampler"
+USE, DO_NOT_USE = 0, 1
+EXAMPLE = (f"example: {PROGRAM} --image photos --vocabulary floor wall \"person|pedestrian\" "
+           "--model ViT-B/16 --pretrained openai")
+LIMITS = {"agreement_inside": LEAST_AGREEMENT, "cosine_drift": MOST_DRIFT,
+          "boundary_sharpness": LEAST_SHARPNESS}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check, print a table and the verdict, and return the exit code.
+
+    Returns:
+        0: use LoftUp; 1: do not; 2: unusable flags or images, among them such that do not tell;
+        130: interrupted.
+    """
+    try:
+        parsed = parse(arguments)
+        segmentor, comparisons = measure(parsed)
+    except (ValueError, OSError, WeightsError) as error:
+        return _complain(error, UNUSABLE)
+    except KeyboardInterrupt:
+        return _complain("interrupted; nothing was decided", INTERRUPTED)
+    report = reduce(add, comparisons.values()).report()
+    if parsed.json:
+        print(json.dumps(describe(segmentor, comparisons, report), indent=2))
+    else:
+        print(table(report, len(comparisons)))
+        print(report.verdict)
+    return {True: USE, False: DO_NOT_USE, None: UNUSABLE}[report.use]
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Raises:
+        UsageError: an unknown flag or value.
+    """
+    parser = OneLineParser(prog=PROGRAM, epilog=EXAMPLE, allow_abbrev=False,
+                           description="Tell from your own images and words whether to use LoftUp "
+                                       "(docs/checking_upsampler.md).")
+    parser.add_argument("--image", nargs="+", action="extend", required=True, metavar="PATH",
+                        help="images: files, folders with all below them, globs")
+    parser.add_argument("--contract", choices=CONTRACTS,
+                        help="features LoftUp is fed: those its checkpoint was trained on (auto, "
+                             "default), value or attended")
+    parser.add_argument("--json", action="store_true",
+                        help="print one JSON object, with every image's own measures, instead")
+    add_vocabulary_flags(parser)
+    add_segmentor_flags(parser)
+    parser.set_defaults(use_loftup=True)
+    parsed = parser.parse_args(arguments)
+    if not parsed.use_loftup:
+        raise UsageError("--no-loftup leaves no upsampler to check; leave it out")
+    return parsed
+
+
+def measure(arguments: argparse.Namespace) -> tuple[SCLIPSegmentor, dict[str, Comparison]]:
+    """Load the model and compare each image, by path.
+
+    Raises:
+        ValueError, OSError, WeightsError: in one sentence.
+    """
+    paths = find_images(arguments.image)
+    profile = chosen_profile(arguments)
+    classes, background = chosen_classes(arguments, profile)
+    settings = chosen_settings(arguments, profile)
+    if arguments.contract:
+        settings = settings.with_changes(loftup__contract=arguments.contract)
+    segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device, settings)
+    vocabulary = segmentor.vocabulary(classes, background)
+    progress = tqdm(paths, unit=" image", bar_format=BAR, leave=False, disable=None)
+    return segmentor, {str(path): compare_one(segmentor, read_rgb(path), vocabulary)
+                       for path in progress}
+
+
+def find_images(names: Sequence[str]) -> list[Path]:
+    """Return the images that files, folders and globs name, each once, sorted within a name.
+
+    Raises:
+        UsageError: a name without images.
+    """
+    return list(dict.fromkeys(path for name in names for path in _expand(name)))
+
+
+def table(report: UpsamplingReport, images: int) -> str:
+    """Lay the measures out beside what is needed."""
+    rows = (("labels that stay inside regions", report.agreement_inside, "at least"),
+            ("drift of the cosines with words", report.cosine_drift, "at most"),
+            ("sharpness of boundaries", report.boundary_sharpness, "at least"))
+    lines = [f"images: {images}; patches inside regions: {report.patches}; classes: "
+             f"{report.classes}", f"{'':34}{'measured':>8}  needed"]
+    for (name, value, word), limit in zip(rows, LIMITS.values(), strict=True):
+        shown = "unknown" if value is None else f"{value:.3f}"
+        lines.append(f"{name:34}{shown:>8}  {word} {limit}")
+    return "\n".join(lines)
+
+
+def describe(segmentor: SCLIPSegmentor, comparisons: dict[str, Comparison],
+             report: UpsamplingReport) -> dict[str, Any]:
+    """Gather what was measured, and with what, for programs to read."""
+    loftup = segmentor.settings.loftup
+    return {"use": report.use, "verdict": report.verdict, **asdict(report), "limits": LIMITS,
+            "model": segmentor.name, "loftup": asdict(loftup),
+            "images": {path: asdict(comparison.report())
+                       for path, comparison in comparisons.items()}}
+
+
+def _expand(name: str) -> Iterator[Path]:
+    """Yield the images that one name stands for."""
+    path = Path(name)
+    if path.is_dir():
+        candidates, problem = path.rglob("*"), "is a folder without images"
+    elif not path.exists() and glob.has_magic(name):
+        candidates, problem = map(Path, glob.glob(name, recursive=True)), "matches no image"
+    else:
+        candidates, problem = [path], "is no image" if path.exists() else "does not exist"
+    found = sorted(filter(_is_image, candidates))
+    if not found:
+        raise UsageError(f"--image '{name}' {problem}; name images ({' '.join(IMAGE_SUFFIXES)}), "
+                         "folders or globs")
+    yield from found
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _complain(problem: object, code: int) -> int:
+    print(f"{PROGRAM}: {one_line(problem)}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
