@@ -1,0 +1,18 @@
+"""The table that the upsampler check's limits rest on."""
+
+from __future__ import annotations
+
+from sclip_seg_ros.tools.calibrate_upsampler_check import CHANGES, calibrate
+
+
+def test_rows_tell_harmless_changes_from_harmful_ones():
+    names = ("none", "features interpolated", "no residual connection")
+    rows = calibrate({name: CHANGES[name] for name in names}, range(2))
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert tuple(row[0] for row in cells) == names
+    none, interpolated, harmful = ([float(cell.split()[0]) for cell in row[1:]] for row in cells)
+    assert none[1:] == [1.0, 0.0, 1.0, 0.0]
+    assert interpolated[1:3] == [1.0, min(interpolated[2], 0.05)]
+    assert harmful[0] < none[0] - 0.1                # mIoU
+    assert harmful[2] > 0.2 and harmful[3] < 0.9     # drift, sharpness
+    assert harmful[4] == 0                           # rooms recommended
