@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sclip_seg_ros.segmentation.attention import (
+    EXPLICIT_TOKENS,
     attention_rule,
     correlative,
     neighbourhood,
@@ -38,6 +39,15 @@ def test_correlative_adds_the_two_softmaxes_of_queries_and_of_keys():
     q, k, v = draw()
     expected = (softmax_scores(q, q) + softmax_scores(k, k)) @ v
     assert torch.allclose(correlative(q, k, v), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tokens", [17, EXPLICIT_TOKENS + 1])
+def test_held_and_fused_attention_agree(dtype: torch.dtype, tokens: int):
+    q, k, v = draw(batch=1, heads=1, tokens=tokens)
+    expected = softmax_scores(q, k) @ v
+    gate = {torch.float32: 1e-5, torch.bfloat16: 1e-2}[dtype]
+    assert relative_error(vanilla(*(part.to(dtype) for part in (q, k, v))), expected) < gate
 
 
 def test_query_query_compares_queries_alone():

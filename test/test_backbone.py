@@ -14,7 +14,7 @@ from golden_tower import build_golden_tower, random_tower
 from torch import Tensor
 
 from sclip_seg_ros.segmentation.attention import attention_rule
-from sclip_seg_ros.segmentation.backbone import DenseBackbone, feature_map
+from sclip_seg_ros.segmentation.backbone import DenseBackbone, _block, feature_map
 
 GOLDEN = 2e-4
 
@@ -101,6 +101,29 @@ def test_values_are_what_a_rule_returning_them_gives(backbone: DenseBackbone):
     penultimate = backbone.penultimate(images(64, 80))
     values = backbone.last_block(penultimate, lambda q, k, v, grid: v, residual=False)
     assert torch.allclose(backbone.value_tokens(penultimate), values, atol=1e-6)
+
+
+def test_blocks_do_what_the_models_own_blocks_do(backbone: DenseBackbone):
+    tokens = backbone.penultimate(images(64, 96)).tokens
+    for block in backbone.visual.transformer.resblocks[:-1]:
+        own = block(tokens)
+        assert torch.allclose(_block(block, tokens), own, atol=1e-5)
+        tokens = own
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("attention", ["sclip", "naclip", "clearclip", "vanilla"])
+def test_leaving_the_class_token_out_changes_no_patch(backbone: DenseBackbone, attention: str,
+                                                      residual: bool):
+    penultimate = backbone.penultimate(images(64, 96))
+    rule = attention_rule(attention)
+    every = backbone.last_block(penultimate, rule, residual)
+    patches = backbone.last_block(penultimate, rule, residual, class_token=False)
+    assert patches.shape == (2, 24, 24)
+    assert torch.allclose(patches, every[:, 1:], atol=1e-6)
+    assert torch.equal(feature_map(patches, (4, 6)), patches.mT.unflatten(2, (4, 6)))
+    assert torch.allclose(backbone.value_tokens(penultimate, class_token=False),
+                          backbone.value_tokens(penultimate)[:, 1:], atol=1e-6)
 
 
 def test_the_residual_makes_a_difference(backbone: DenseBackbone):

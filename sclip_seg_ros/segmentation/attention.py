@@ -13,12 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+# Tokens up to which a CPU holds the weights of attention in bfloat16; its fused kernel is slower.
+EXPLICIT_TOKENS = 1024
+
 AttentionRule = Callable[[Tensor, Tensor, Tensor, "tuple[int, int]"], Tensor]
 
 
 def vanilla(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attend as CLIP was trained to: softmax(q k^T) v."""
-    return scaled_dot_product_attention(q, k, v)
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or k.shape[-2] > EXPLICIT_TOKENS:
+        return scaled_dot_product_attention(q, k, v)
+    return torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1), dim=-1) @ v
 
 
 def correlative(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -27,12 +32,12 @@ def correlative(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     The rows of the sum add up to 2; the paper does not average (Wang et al., SCLIP, ECCV 2024,
     eq. 4 and its public code).
     """
-    return scaled_dot_product_attention(q, q, v) + scaled_dot_product_attention(k, k, v)
+    return vanilla(q, q, v) + vanilla(k, k, v)
 
 
 def query_query(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attend with ClearCLIP's self-self attention: softmax(q q^T) v (Lan et al., ECCV 2024)."""
-    return scaled_dot_product_attention(q, q, v)
+    return vanilla(q, q, v)
 
 
 def neighbourhood(q: Tensor, k: Tensor, v: Tensor, omega: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sclip_seg_ros.models import ClipModel
+from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation.attention import attention_rule
 from sclip_seg_ros.segmentation.backbone import DenseBackbone, feature_map
 from sclip_seg_ros.segmentation.contracts import FeatureContract
@@ -41,7 +42,7 @@ class WindowScorer:
         self._published = settings.use_resclip and settings.resclip.variant == "paper"
         self._takes_values = self._wants_values()
         self._statistics = self._image_statistics()
-        self._warn_of_departures()
+        self._check_contract()
 
     def __call__(self, windows: Tensor, vocabulary: Vocabulary, watch: Stopwatch) -> Tensor:
         """Score windows against a vocabulary's words.
@@ -77,13 +78,13 @@ class WindowScorer:
         grid = backbone.grid(*windows.shape[-2:])
         images = normalise(windows, *self._statistics)
         if self._takes_values:
-            tokens = backbone.value_tokens(backbone.penultimate(images))
+            tokens = backbone.value_tokens(backbone.penultimate(images), class_token=False)
         elif self._published:
             tokens = resclip_tokens(backbone, images, words, settings.resclip, settings.attention,
                                     settings.residual, settings.naclip_sigma)
         else:
             tokens = backbone.last_block(backbone.penultimate(images), self._rule,
-                                         settings.residual)
+                                         settings.residual, class_token=False)
         return feature_map(tokens, grid)
 
     def _wants_values(self) -> bool:
@@ -95,13 +96,20 @@ class WindowScorer:
         contract = self._settings.loftup.contract
         return (self.upsampler.contract.layer if contract == "auto" else contract) == "value"
 
-    def _warn_of_departures(self) -> None:
-        """Say where LoftUp gets other features than it was trained on."""
+    def _check_contract(self) -> None:
+        """Refuse features that contradict LoftUp's checkpoint; warn of those it does not expect.
+
+        A checkpoint that says nothing is taken as published, and may well have been meant for them.
+        """
         if self.upsampler is None or self.upsampler.network is None:
             return
         imagenet = self._statistics == (IMAGENET_MEAN, IMAGENET_STD)
         fed = FeatureContract(self._clip.name, "value" if self._takes_values else "attended",
                               "imagenet" if imagenet else "clip")
+        contradictions = self.upsampler.contract.departures(fed, self.upsampler.stated)
+        if contradictions:
+            raise WeightsError(f"LoftUp's checkpoint does not fit: {'; '.join(contradictions)}; "
+                               "set loftup.contract to auto, or give a LoftUp for these features")
         departures = self.upsampler.contract.departures(fed)
         if departures:
             _log.warning("LoftUp is fed features it was not trained on: %s", "; ".join(departures))
