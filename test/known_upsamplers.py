@@ -62,7 +62,8 @@ class Guided(nn.Module):
 def segmentor_with(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> SCLIPSegmentor:
     """Load the embedded model with a network in LoftUp's place."""
     monkeypatch.setattr(segmentor_module, "make_upsampler",
-                        lambda settings, *_: Upsampler(settings, network, contract=CONTRACT))
+                        lambda settings, *_, **__: Upsampler(settings, network,
+                                                             contract=CONTRACT))
     return SCLIPSegmentor(settings=SegmentorSettings(use_loftup=True))
 
 
