@@ -52,6 +52,7 @@ setup(
     package_dir={f"{PACKAGE}.config": "config"},
     package_data={
         f"{PACKAGE}.config": ["*.yaml", "*.rviz", "*/*.yaml", "*/*.txt"],
+        f"{PACKAGE}.tools.benchmark.page": ["*.html", "*.css"],
         f"{PACKAGE}.models": ["embedded/*.safetensors", "embedded/*.json", "embedded/*.md"],
     },
     install_requires=read_requirements(),

@@ -1,9 +1,10 @@
-"""`sclip-benchmark --ablation`: every stage alone and together."""
+"""`sclip-benchmark --ablation`: every stage alone and together, and the committed table."""
 
 from __future__ import annotations
 
 import json
 import logging
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,15 @@ import torch
 from PIL import Image
 from tiny_clip import write_tiny_clip
 
+from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
+from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.tools.benchmark.command import main
 from sclip_seg_ros.tools.benchmark.configurations import CONFIGURATIONS, said_once
 from sclip_seg_ros.tools.benchmark.memory import peak_during
 
+COMMITTED = Path(__file__).resolve().parents[1] / "benchmarks/results/demo_scenes.json"
+SLICE = 3        # scenes that are measured again
+TOLERANCE = 0.01  # of an image's mIoU: sums in another order turn a few pixels at the contours
 KEYS = [configuration.key for configuration in CONFIGURATIONS]
 WITH_LOFTUP = {"loftup", "loftup+resclip", "phase1", "all"}
 
@@ -96,7 +102,7 @@ def test_absent_loftup_costs_its_own_rows_alone(measured: Path) -> None:
     row = next(line for line in measured.with_suffix(".md").read_text().splitlines()
                if line.startswith("| LoftUp |"))
     assert row.split(" | ")[1:4] == ["no LoftUp for this model", "", "+2 to +4"]
-    assert "takes features of 512 channels" in measured.with_suffix(".md").read_text()
+    assert "no LoftUp is known for" in measured.with_suffix(".md").read_text()
 
 
 def test_unreadable_loftup_costs_its_own_rows_alone(data: Path, model: str,
@@ -180,3 +186,21 @@ def test_a_thing_is_said_once(caplog) -> None:
             logger.warning(text)
     logger.warning("first")
     assert [record.getMessage() for record in caplog.records] == ["first", "second", "first"]
+
+
+def test_committed_table_still_holds(tmp_path: Path) -> None:
+    committed = json.loads(COMMITTED.read_text())
+    assert committed["model"]["weights_sha256"] == sha256(
+        EMBEDDED_FOLDER / "open_clip_model.safetensors"), \
+        f"the model changed; run again: {committed['provenance']['command']}"
+    flags = shlex.split(committed["provenance"]["command"])[1:]
+    output = tmp_path / "slice.json"
+    assert main([*flags, "--num-samples", str(SLICE), "--output", str(output)]) == 0
+    now = rows(output)
+    assert json.loads(output.read_text())["images"] == committed["images"][:SLICE]
+    for row in committed["configurations"]:
+        found = now[row["key"]]
+        assert bool(found["skipped"]) == bool(row["skipped"]), "run the table's command again"
+        if not row["skipped"]:
+            assert found["miou_by_image"] == pytest.approx(row["miou_by_image"][:SLICE],
+                                                           abs=TOLERANCE), row["key"]

@@ -42,6 +42,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     output.add_argument("--ablation", action="store_true",
                         help="every stage alone and all together, on the same images, beside what "
                              "the design documents expect")
+    output.add_argument("--report", action="store_true",
+                        help="write an HTML page too: scores, classes, confusion, the worst and "
+                             "best images, times")
     output.add_argument("--output", type=Path, metavar="FILE.json",
                         help="results; a Markdown page and the journal go beside them (default "
                              "out/benchmark/<dataset>.json, with --ablation <dataset>_ablation)")

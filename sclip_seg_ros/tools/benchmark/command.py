@@ -16,6 +16,7 @@ from .arguments import parse
 from .bench import Bench, open_journal, prepare
 from .journal import Journal
 from .measuring import Meter, measure
+from .page import write_page
 from .report import summary, write_results
 from .results import DEFINITIONS, score, speed
 
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measure(_meter(bench), bench.dataset, bench.indices, journal, bench.arguments.workers)
         results = conclude(bench, journal, command)
         written = write_results(results, path)
+        if bench.arguments.report:
+            written.append(write_page(results, bench, journal, path.with_suffix(".html")))
     except KeyboardInterrupt:
         return _complain(f"interrupted after {len(journal.images)} of {len(bench.indices)} "
                          "images; add --resume to go on", INTERRUPTED)

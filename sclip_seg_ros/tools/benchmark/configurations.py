@@ -10,7 +10,6 @@ from typing import Any
 
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
-from sclip_seg_ros.segmentation.loftup import LoftUpSizes
 
 PLAIN = "plain"
 NO_LOFTUP = "no LoftUp for this model"
@@ -20,7 +19,6 @@ _LOFTUP = {"use_loftup": True}
 _RESCLIP = {"use_resclip": True}
 _PAMR = {"use_pamr": True}
 _CRF = {"use_densecrf": True}
-_PUBLISHED_SOURCES = ("hub", "torch-hub")
 
 
 @dataclass(frozen=True)
@@ -89,13 +87,12 @@ def prepare_configurations(segmentor: SCLIPSegmentor, base: SegmentorSettings) -
         base: all settings that are no stage's switch.
     """
     plain = base.with_changes(**_OFF)
-    no_loftup = _absence_of_loftup(segmentor, plain)
+    no_loftup = _refusal(segmentor, plain.with_changes(**_LOFTUP))  # asks the network once
     rows = []
     for configuration in CONFIGURATIONS:
         settings = plain.with_changes(**configuration.changes)
         reason = no_loftup if settings.use_loftup else ""
-        if not reason:
-            reason = _refusal(segmentor, settings)
+        reason = reason or _refusal(segmentor, settings)
         rows.append(Prepared(configuration, None if reason else settings, reason))
     segmentor.settings = plain
     return rows
@@ -120,20 +117,12 @@ def said_once(*names: str) -> Iterator[None]:
             logger.removeFilter(news)
 
 
-def _absence_of_loftup(segmentor: SCLIPSegmentor, settings: SegmentorSettings) -> str:
-    """Say why a model has no LoftUp, before the network is asked for one; empty if it has."""
-    published = LoftUpSizes().dimension
-    if settings.loftup.source in _PUBLISHED_SOURCES and segmentor.backbone.dimension != published:
-        return (f"{NO_LOFTUP}: the published one takes features of {published} channels, "
-                f"{segmentor.name}'s have {segmentor.backbone.dimension}")
-    refusal = _refusal(segmentor, settings.with_changes(**_LOFTUP))
-    return f"{NO_LOFTUP}: {refusal}" if refusal else ""
-
-
 def _refusal(segmentor: SCLIPSegmentor, settings: SegmentorSettings) -> str:
     """Return why a model cannot run with settings; empty where it can."""
     try:
         segmentor.settings = settings
-    except (WeightsError, ValueError) as error:
+    except WeightsError as error:  # the model itself is loaded: only LoftUp's can be missing
+        return f"{NO_LOFTUP}: {error}"
+    except ValueError as error:
         return f"cannot run: {error}"
     return ""

@@ -59,6 +59,12 @@ class Confusion:
         total = sum(pixels.values())
         return sum(pixels[name] * iou[name] for name in iou) / total if total else None
 
+    def shares(self, rows: Sequence[str], columns: Sequence[str]) -> list[list[float]]:
+        """Return what share of each row's true pixels was taken for each column's class."""
+        pixels = self.true_pixels()
+        return [[self._pixels[actual, label] / pixels[actual] for label in columns]
+                for actual in rows]
+
     def _sums(self, axis: int) -> dict[str, int]:
         sums: Counter[str] = Counter()
         for pair, count in self._pixels.items():

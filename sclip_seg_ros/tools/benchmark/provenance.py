@@ -16,7 +16,7 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 import sclip_seg_ros
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER, RANDOM, weights_in
-from sclip_seg_ros.models.upsampler import read_loftup
+from sclip_seg_ros.models.upsampler import read_loftup, resolve_source
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SegmentorSettings
 
@@ -34,14 +34,18 @@ def describe_weights(model: str, pretrained: str) -> dict[str, Any]:
             "weights_sha256": sha256(path) if path else None}
 
 
-def describe_loftup(used: Iterable[SegmentorSettings]) -> str | None:
+def describe_loftup(used: Iterable[SegmentorSettings], backbone: str) -> str | None:
     """Return where LoftUp's weights come from, with their SHA-256; None where none are used.
+
+    Args:
+        used: all settings of a run.
+        backbone: name of the CLIP model.
 
     Raises:
         WeightsError: they are out of reach.
     """
     sources = [settings.loftup.source for settings in used if settings.use_loftup]
-    return read_loftup(sources[0]).origin if sources else None
+    return read_loftup(resolve_source(sources[0], backbone)).origin if sources else None
 
 
 def commit() -> str | None:

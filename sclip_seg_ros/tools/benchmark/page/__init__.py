@@ -1,0 +1,7 @@
+"""The results as one self-contained HTML page, pictures included."""
+
+from __future__ import annotations
+
+from .page import write_page
+
+__all__ = ["write_page"]
