@@ -251,7 +251,7 @@ def test_one_broken_image_of_a_batch_is_noticed(segmentor):
     ({"crf__iterations": 2.5}, "crf.iterations=2.5 is no whole number"),
     ({"crf__bilateral_srgb": 0.0}, "crf.bilateral_srgb=0.0 is out of range"),
     ({"pamr__dilations": 8}, "pamr.dilations=8 is no list; give steps"),
-    ({"loftup__source": 3}, "loftup.source=3 is no text; give 'hub'"),
+    ({"loftup__source": 3}, "loftup.source=3 is no text; give 'auto'"),
     ({"loftup": None}, r"loftup=None is no group of settings; give LoftUpSettings\(...\)"),
     ({"pamr": 3, "pamr__steps": 1}, "pamr=3 is no group of settings"),
     ({"shortside": 336}, "setting 'shortside' does not exist; choose one of .*short_side"),

@@ -18,6 +18,7 @@ import pytest
 import torch
 from checkpoints import save_clip, save_loftup
 
+from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult, SegmentorSettings
 from sclip_seg_ros.segmentation.contracts import FeatureContract
 from sclip_seg_ros.segmentation.refinement.dense_crf import available_backends
@@ -212,15 +213,15 @@ def test_a_checkpoint_decides_by_itself_which_features_it_gets(
     assert torch.equal(auto.scores, embedded.result(PLAIN[:-1] + ("attended",)).scores)
 
 
-def test_features_that_loftup_was_not_trained_on_are_logged(
+def test_features_other_than_loftup_states_are_refused(
         embedded: Pipeline, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = save_loftup(tmp_path / "loftup.safetensors", embedded.segmentor.backbone.dimension,
                        FeatureContract("embedded", "value", "imagenet"))
     embedded.run([picture()], PLAIN, use_loftup=True, loftup__source=path)
     assert not caplog.records
-    embedded.run([picture()], PLAIN, use_loftup=True, loftup__source=path,
-                 loftup__contract="attended")
-    assert "layer is 'attended' but it was trained with 'value'" in caplog.text
+    with pytest.raises(WeightsError, match="layer is 'attended' but it was trained with 'value'"):
+        embedded.run([picture()], PLAIN, use_loftup=True, loftup__source=path,
+                     loftup__contract="attended")
 
 
 @pytest.mark.parametrize("variant", ["paper", "documents"])

@@ -1,4 +1,4 @@
-"""Where LoftUp's weights come from: the Hugging Face hub, the torch hub cache, or a file."""
+"""Where LoftUp's weights come from: the package, the Hugging Face hub, torch's cache, or a file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import WeightsError, read_metadata, read_state_dict, sha256
 
 REPOSITORY = "haiwen/loftup-clip"
 FILE_NAME = "pytorch_model.bin"
 REVISION = "main"
+AUTO = "auto"
+EMBEDDED_FILE = EMBEDDED_FOLDER / "loftup.safetensors"
+PUBLISHED_BACKBONE = "ViT-B-16-quickgelu/openai"  # what the published checkpoint was trained for
 
 # The authors' training code keeps the input norm as the second module of its featurizer.
 _TRAINING_NORM = "model.1."
@@ -34,20 +38,43 @@ class LoftUpWeights:
     origin: str
 
 
+def resolve_source(source: str, backbone: str) -> str:
+    """Return where a model's LoftUp comes from: what is asked for, or with "auto" its own.
+
+    Args:
+        source: of the settings.
+        backbone: as :class:`~sclip_seg_ros.models.clip.ClipModel` names it.
+
+    Raises:
+        WeightsError: "auto" for a model that no LoftUp is known for.
+    """
+    if source != AUTO:
+        return source
+    known = {EMBEDDED: EMBEDDED, PUBLISHED_BACKBONE: "hub"}
+    if backbone not in known:
+        raise WeightsError(f"no LoftUp is known for '{backbone}'; train one with "
+                           "sclip-train-loftup and give its path as loftup.source, name a source "
+                           "(embedded, hub, torch-hub), or set use_loftup to false")
+    return known[backbone]
+
+
 def read_loftup(source: str = "hub", revision: str = REVISION,
                 cache_dir: str | None = None) -> LoftUpWeights:
     """Read LoftUp's weights without running code that comes with them.
 
     Args:
-        source: ``"hub"`` (Hugging Face, its own cache), ``"torch-hub"`` (the same published file,
-            kept in torch.hub's folder), or the path of a safetensors or torch file.
+        source: ``"embedded"`` (the embedded model's, which ships with the package), ``"hub"``
+            (Hugging Face, its own cache), ``"torch-hub"`` (the same published file, kept in
+            torch.hub's folder), or the path of a safetensors or torch file.
         revision: branch, tag or commit of the published repository; a commit pins the file.
         cache_dir: folder for downloads instead of the hub's own.
 
     Raises:
         WeightsError: weights out of reach, cut short, or holding more than tensors.
     """
-    if source == "hub":
+    if source == EMBEDDED:
+        path, origin = EMBEDDED_FILE, EMBEDDED
+    elif source == "hub":
         path, origin = _from_hub(revision, cache_dir), f"{REPOSITORY}@{revision}"
     elif source == "torch-hub":
         path, origin = _from_torch_hub(revision, cache_dir), f"{REPOSITORY}@{revision}"

@@ -123,8 +123,8 @@ STAGES = (
     _setting("loftup__factor", "Enlargement where it is not adaptive.", 1.0, 16.0),
     _setting("loftup__contract", "Features that LoftUp is fed: 'value', 'attended', or as it was "
              "trained.", choices=CONTRACTS),
-    _setting("loftup__source", "LoftUp's weights: 'hub', 'torch-hub', or the path of a "
-             "checkpoint.", fixed=True),
+    _setting("loftup__source", "LoftUp's weights: 'embedded', 'hub', 'torch-hub', the path of a "
+             "checkpoint, or 'auto' for the model's own.", fixed=True),
     _setting("loftup__allow_fallback", "Enlarge bilinearly, with a warning and a mark in the "
              "status, where LoftUp cannot be loaded."),
     _setting("use_resclip", "ResCLIP: attention of earlier blocks, and a second pass with "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 
 from sclip_seg_ros.models.weights import WeightsError
@@ -57,11 +57,24 @@ class FeatureContract:
         except ValueError as error:
             raise WeightsError(f"the checkpoint's metadata is not understood: {error}") from error
 
-    def departures(self, fed: FeatureContract) -> list[str]:
-        """Say, a phrase each, in what the features that are fed differ from those trained on."""
+    def departures(self, fed: FeatureContract,
+                   names: Collection[str] | None = None) -> list[str]:
+        """Say, a phrase each, in what the features that are fed differ from those trained on.
+
+        Args:
+            fed: what the upsampler gets.
+            names: attributes to compare; all if None.
+        """
         return [f"{item.name} is '{getattr(fed, item.name)}' but it was trained with "
                 f"'{getattr(self, item.name)}'"
-                for item in fields(self) if getattr(fed, item.name) != getattr(self, item.name)]
+                for item in fields(self) if (names is None or item.name in names)
+                and getattr(fed, item.name) != getattr(self, item.name)]
+
+
+def stated_names(metadata: Mapping[str, str]) -> frozenset[str]:
+    """Return the attributes of the contract that a safetensors file's metadata states."""
+    return frozenset(item.name for item in fields(FeatureContract)
+                     if _METADATA_PREFIX + item.name in metadata)
 
 
 PUBLISHED = FeatureContract()

@@ -18,6 +18,7 @@ from sclip_seg_ros.segmentation.fourier import FourierFeatures, MinMaxScaler
 from sclip_seg_ros.segmentation.loftup_layers import ChannelNorm, OutputNorm, PixelTransformer
 
 QUERY_CHUNK = 16384
+HEADS_KEY = "loftup_heads"  # in a safetensors file's metadata; without it there are 4
 
 _REMEDY = "give the published 'pytorch_model.bin' of haiwen/loftup-clip or one trained like it"
 _LAYER = re.compile(r"upsampler\.ca_transformer\.layers\.(\d+)\.")

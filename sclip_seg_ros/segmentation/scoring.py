@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation.attention import attention_rule
-from sclip_seg_ros.segmentation.backbone import DenseBackbone, feature_map
+from sclip_seg_ros.segmentation.backbone import DenseBackbone, Penultimate, feature_map
 from sclip_seg_ros.segmentation.contracts import FeatureContract
 from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from sclip_seg_ros.segmentation.resclip import resclip_tokens
@@ -57,7 +57,7 @@ class WindowScorer:
         """
         words = vocabulary.embeddings
         with watch.stage("encode"):
-            features = self._features(windows, words)
+            features = self.features(windows, words)
         resclip = self._settings.resclip
         if self.upsampler is not None:
             with watch.stage("upsample"):
@@ -72,20 +72,26 @@ class WindowScorer:
                 return similarity_pyramid(features, words, resclip.documents_blend)
             return torch.einsum("ndhw,qd->nqhw", features, words.float())
 
-    def _features(self, windows: Tensor, words: Tensor) -> Tensor:
-        """Run the tower: (N, 3, h, w) -> (N, D, rows, columns), not normalised."""
+    def features(self, windows: Tensor, words: Tensor) -> Tensor:
+        """Run the tower: windows (N, 3, h, w) in 0..1 to features (N, D, rows, columns).
+
+        These are what the upsampler is fed; not normalised. Words (Q, D) steer ResCLIP alone.
+        """
         settings, backbone = self._settings, self.backbone
-        grid = backbone.grid(*windows.shape[-2:])
-        images = normalise(windows, *self._statistics)
         if self._takes_values:
-            tokens = backbone.value_tokens(backbone.penultimate(images), class_token=False)
+            tokens = backbone.value_tokens(self.penultimate(windows), class_token=False)
         elif self._published:
+            images = normalise(windows, *self._statistics)
             tokens = resclip_tokens(backbone, images, words, settings.resclip, settings.attention,
                                     settings.residual, settings.naclip_sigma)
         else:
-            tokens = backbone.last_block(backbone.penultimate(images), self._rule,
+            tokens = backbone.last_block(self.penultimate(windows), self._rule,
                                          settings.residual, class_token=False)
-        return feature_map(tokens, grid)
+        return feature_map(tokens, backbone.grid(*windows.shape[-2:]))
+
+    def penultimate(self, windows: Tensor) -> Penultimate:
+        """Run the tower up to its last block on windows (N, 3, h, w) in 0..1."""
+        return self.backbone.penultimate(normalise(windows, *self._statistics))
 
     def _wants_values(self) -> bool:
         """Tell whether the upsampler wants out_proj(v) instead of attended tokens."""

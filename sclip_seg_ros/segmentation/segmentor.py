@@ -228,7 +228,7 @@ class SCLIPSegmentor:
             return None
         if self._upsampler is None or self._upsampler.settings.source != settings.loftup.source:
             self._upsampler = make_upsampler(settings.loftup, self.backbone.dimension, self.device,
-                                             self._cache_dir)
+                                             self._cache_dir, self.name)
         return self._upsampler.with_settings(settings.loftup)
 
     def _shrink(self, image: Tensor) -> Tensor:

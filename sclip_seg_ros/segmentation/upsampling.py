@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from sclip_seg_ros.models.upsampler import read_loftup
+from sclip_seg_ros.models.upsampler import read_loftup, resolve_source
 from sclip_seg_ros.models.weights import WeightsError
-from sclip_seg_ros.segmentation.contracts import PUBLISHED, FeatureContract
-from sclip_seg_ros.segmentation.loftup import LoftUp, build_loftup
+from sclip_seg_ros.segmentation.contracts import PUBLISHED, FeatureContract, stated_names
+from sclip_seg_ros.segmentation.loftup import HEADS_KEY, LoftUp, build_loftup
 from sclip_seg_ros.segmentation.settings import LoftUpSettings
 
 _log = logging.getLogger(__name__)
@@ -60,11 +61,13 @@ class Upsampler:
         network: LoftUp, or None where it fell back to bilinear interpolation.
         settings: how much to enlarge.
         contract: the features the network was trained on.
+        stated: the parts of the contract that the checkpoint itself states; the rest is assumed.
         fallback: why there is no network; None as long as there is one.
     """
 
     def __init__(self, settings: LoftUpSettings, network: LoftUp | None,
-                 fallback: str | None = None, contract: FeatureContract = PUBLISHED) -> None:
+                 fallback: str | None = None, contract: FeatureContract = PUBLISHED,
+                 stated: frozenset[str] = frozenset()) -> None:
         """Hold a network, or the reason why bilinear interpolation stands in for it.
 
         Raises:
@@ -79,6 +82,7 @@ class Upsampler:
         self.network = network
         self.settings = settings
         self.contract = contract
+        self.stated = stated
         self.fallback = fallback
 
     def factor(self, grid: tuple[int, int]) -> float:
@@ -91,7 +95,7 @@ class Upsampler:
 
     def with_settings(self, settings: LoftUpSettings) -> Upsampler:
         """Return an upsampler with the same network and other settings."""
-        return Upsampler(settings, self.network, self.fallback, self.contract)
+        return Upsampler(settings, self.network, self.fallback, self.contract, self.stated)
 
     @torch.no_grad()
     def __call__(self, features: Tensor, guidance: Tensor) -> Tensor:
@@ -117,7 +121,7 @@ class Upsampler:
 
 def make_upsampler(settings: LoftUpSettings, dimension: int,
                    device: torch.device | str = "cpu",
-                   cache_dir: str | None = None) -> Upsampler:
+                   cache_dir: str | None = None, backbone: str = "") -> Upsampler:
     """Load LoftUp as the settings say, or fall back if, and only if, they allow it.
 
     Args:
@@ -125,27 +129,43 @@ def make_upsampler(settings: LoftUpSettings, dimension: int,
         dimension: length D of the CLIP model's embeddings.
         device: where the network runs.
         cache_dir: folder for downloads instead of the hub's own.
+        backbone: the CLIP model's name, by which "auto" chooses, and which a checkpoint that
+            states its backbone must have; empty if unknown.
 
     Raises:
         WeightsError: weights out of reach or unfit, and no fallback allowed.
     """
     try:
-        weights = read_loftup(settings.source, cache_dir=cache_dir)
+        weights = read_loftup(resolve_source(settings.source, backbone), cache_dir=cache_dir)
         contract = FeatureContract.from_metadata(weights.metadata)
-        network = build_loftup(weights.state, dimension)
+        stated = stated_names(weights.metadata)
+        if backbone and "backbone" in stated and contract.backbone != backbone:
+            raise WeightsError(f"LoftUp from {weights.origin} was trained for "
+                               f"'{contract.backbone}', not for '{backbone}'; give one that "
+                               "sclip-train-loftup made for this model, or set use_loftup to false")
+        network = build_loftup(weights.state, dimension, _heads(weights.metadata))
     except WeightsError as error:
         if not settings.allow_fallback:
             raise
         _log.warning("LoftUp could not be loaded, bilinear interpolation stands in: %s", error)
         return Upsampler(settings, None, fallback=str(error))
     _log.info("LoftUp loaded from %s", weights.origin)
-    return Upsampler(settings, network.to(device), contract=contract)
+    return Upsampler(settings, network.to(device), contract=contract, stated=stated)
 
 
 def resize_guidance(guidance: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize images (B, 3, H, W) to the output grid in float32, bilinear with antialiasing."""
     return interpolate(guidance.float(), size=size, mode="bilinear", align_corners=False,
                        antialias=True)
+
+
+def _heads(metadata: Mapping[str, str]) -> int:
+    """Read the number of heads, which no tensor tells, from a checkpoint's metadata."""
+    text = metadata.get(HEADS_KEY, "4")
+    if not text.isdecimal() or int(text) < 1:
+        raise WeightsError(f"LoftUp checkpoint states {HEADS_KEY}='{text}', which is no number of "
+                           "heads; train or download it again")
+    return int(text)
 
 
 def _checked(grid: tuple[int, int]) -> tuple[int, int]:

@@ -64,7 +64,8 @@ def add_segmentor_flags(parser: argparse.ArgumentParser) -> None:
     factor.add_argument("--loftup-adaptive", action="store_true",
                         help="LoftUp's factor from the size of the patch grid (default)")
     settings.add_argument("--loftup-source", metavar="WHERE",
-                          help="LoftUp's weights: hub (default), torch-hub, or a checkpoint's path")
+                          help="LoftUp's weights: auto (default: the model's own), embedded, hub, "
+                               "torch-hub, or a checkpoint's path")
     _add_model_flags(parser.add_argument_group("model"))
 
 
