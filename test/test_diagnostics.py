@@ -10,11 +10,12 @@ pytest.importorskip("diagnostic_msgs.msg", reason="ROS 2 is not installed; use `
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from sclip_seg_ros.ros.diagnostics import Situation, judge
+from sclip_seg_ros.ros.health import Situation, judge
 from sclip_seg_ros.ros.status import Counts
 
 FINE = Situation(Counts(received=9, labelled=9), silent_seconds=0.1, error_seconds=float("inf"),
-                 busy_seconds=0.0, worker_alive=True, wanted=True, topic="/camera/image")
+                 miss_seconds=float("inf"), busy_seconds=0.0, worker_alive=True, wanted=True,
+                 hopeless=False, topic="/camera/image")
 
 
 @pytest.mark.parametrize("situation, level, text", [
@@ -30,6 +31,10 @@ FINE = Situation(Counts(received=9, labelled=9), silent_seconds=0.1, error_secon
     (replace(FINE, busy_seconds=31.0), DiagnosticStatus.WARN, "31 s"),
     (replace(FINE, counts=Counts(received=9, failed=1, last_error="out of memory", failing=True),
              error_seconds=60.0, wanted=False), DiagnosticStatus.ERROR, "frames fail: out of"),
+    (replace(FINE, miss_seconds=1.0), DiagnosticStatus.WARN, "miss the latency budget"),
+    (replace(FINE, miss_seconds=60.0), DiagnosticStatus.OK, "labelling"),
+    (replace(FINE, hopeless=True, miss_seconds=1.0), DiagnosticStatus.WARN,
+     "no quality level keeps the latency budget"),
     (replace(FINE, worker_alive=False), DiagnosticStatus.ERROR, "thread has ended"),
 ])
 def test_verdict(situation, level, text):

@@ -1,4 +1,4 @@
-"""The newest item wins; overwritten ones are counted; closing wakes the reader."""
+"""The newest item of a slot wins; all slots are emptied at once; closing wakes the reader."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ import threading
 from sclip_seg_ros.ros.mailbox import Mailbox
 
 
-def test_newest_item_replaces_an_older_one_and_is_counted():
+def test_the_newest_item_replaces_an_older_one_and_that_is_told():
     mailbox: Mailbox[int] = Mailbox()
     assert [mailbox.put(item) for item in (1, 2, 3)] == [False, True, True]
-    assert mailbox.take() == 3
-    assert mailbox.overwritten == 2
-    assert mailbox.take(timeout=0.0) is None
-
-
-def test_a_taken_item_is_not_counted_as_overwritten():
-    mailbox: Mailbox[int] = Mailbox()
-    for item in range(5):
-        mailbox.put(item)
-        assert mailbox.take() == item
-    assert mailbox.overwritten == 0
+    assert mailbox.take() == [3]
+    assert not mailbox.put(4)  # the former one was taken, not replaced
+    assert mailbox.take() == [4]
+    assert mailbox.take(timeout=0.0) == []
 
 
 def test_items_that_are_false_are_items_too():
     mailbox: Mailbox[int] = Mailbox()
     mailbox.put(0)
-    assert mailbox.take() == 0
+    assert mailbox.take() == [0]
+
+
+def test_a_busy_slot_neither_hides_nor_delays_another():
+    mailbox: Mailbox[str] = Mailbox()
+    mailbox.put("rear 1", "rear")
+    assert not mailbox.put("front 1", "front")
+    for number in range(2, 9):
+        assert mailbox.put(f"front {number}", "front")
+    assert mailbox.take() == ["rear 1", "front 8"]
+    assert mailbox.take(timeout=0.0) == []
 
 
 def test_a_waiting_reader_gets_the_item():
@@ -36,7 +39,7 @@ def test_a_waiting_reader_gets_the_item():
     reader.start()
     mailbox.put("frame")
     reader.join(10)
-    assert found == ["frame"]
+    assert found == [["frame"]]
 
 
 def test_close_wakes_every_reader_and_takes_nothing_more():
@@ -48,9 +51,9 @@ def test_close_wakes_every_reader_and_takes_nothing_more():
     mailbox.close()
     for reader in readers:
         reader.join(10)
-    assert found == [None] * 3
+    assert found == [[]] * 3
     assert not mailbox.put("late")
-    assert mailbox.take() is None
+    assert mailbox.take() == []
 
 
 def test_no_item_is_lost_or_seen_twice_between_threads():
@@ -58,16 +61,15 @@ def test_no_item_is_lost_or_seen_twice_between_threads():
     taken: list[int] = []
 
     def read() -> None:
-        while (item := mailbox.take()) is not None:
-            taken.append(item)
+        while items := mailbox.take():
+            taken.extend(items)
 
     reader = threading.Thread(target=read)
     reader.start()
-    for item in range(20000):
-        mailbox.put(item)
-    while mailbox.take(timeout=0.0) is not None:  # the last one goes to either reader
-        taken.append(19999)
+    replaced = sum(mailbox.put(item) for item in range(20000))
+    last = mailbox.take(timeout=0.0)  # goes to either reader
     mailbox.close()
     reader.join(10)
+    taken += last
     assert taken == sorted(set(taken))
-    assert len(taken) + mailbox.overwritten == 20000
+    assert len(taken) + replaced == 20000

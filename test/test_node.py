@@ -26,7 +26,7 @@ from ros_harness import (
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
 from sensor_msgs.msg import CompressedImage, Image
 
-from sclip_seg_ros.ros.segmentation_node import default_threads
+from sclip_seg_ros.ros.engine import default_threads
 
 DOMAIN = domain_for(__file__)
 CLASSES = ["floor", "wall", "red ball|sphere", "box"]
@@ -235,7 +235,7 @@ def test_a_missed_budget_is_told(probe):
 
 @pytest.mark.parametrize("name, value, reason", [
     ("attention", "telepathy", "choose one of sclip"), ("stride", 4000, "stride=4000"),
-    ("short_side", 1, "out of range"), ("model", "ViT-B/16", "read-only"),
+    ("short_side", 1, "out of range"), ("model", "ViT-B/16", "clean up the node"),
     ("logit_scale", "much", "is no number; give 0.0 to 1000.0"),
     ("pamr_dilations", [], "name at least one"), ("overlay_alpha", 2.0, "out of range"),
 ])

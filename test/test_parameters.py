@@ -27,6 +27,7 @@ from sclip_seg_ros.ros.parameters import (
     find_vocabulary,
     parse_classes,
     read_values,
+    take_vocabulary_file,
 )
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.tools.profiles import read_vocabulary
@@ -97,7 +98,8 @@ def test_every_parameter_is_described(make_node):
     for name, entry in DECLARATIONS.items():
         descriptor = node.describe_parameter(name)
         assert len(descriptor.description) > 10, name
-        assert descriptor.read_only == entry.fixed, name
+        fixed = "while the node is configured" in descriptor.additional_constraints
+        assert fixed == entry.fixed, name
         is_number = isinstance(entry.default, (int, float)) and not isinstance(entry.default, bool)
         assert bool(descriptor.integer_range or descriptor.floating_point_range) == is_number, name
 
@@ -150,13 +152,18 @@ def test_other_classes_are_refused(value, complaint):
     ({"logit_scale": "much"}, "logit_scale='much' is no number; give 0.0 to 1000.0"),
     ({"overlay_alpha": True}, "overlay_alpha=True is no number"),
     ({"overlay_alpha": None}, "overlay_alpha=None is no number"),
+    ({"prompt_templates": ["a photo"]}, "prompt template 'a photo' is neither a sentence"),
+    ({"prompt_templates": []}, "prompt_templates=\\[\\] is no list of texts"),
+    ({"palette": "road=grey"}, "palette entry 'road=grey' is no class with a colour"),
+    ({"image_topics": ["/a", "/a"]}, "image topic '/a' is named twice"),
     ({"latency_budget_ms": float("nan")}, "latency_budget_ms=nan is out of range"),
 ])
 def test_refusals_name_value_and_remedy_and_change_nothing(make_node, changes, complaint):
     node = make_node()
     declare_parameters(node)
     before = read_values(node)
-    answer = check_change(node, [Parameter(name, value=value) for name, value in changes.items()])
+    answer = check_change(node, [Parameter(name, value=value) for name, value in changes.items()],
+                          configured=False)
     assert not answer.successful
     assert re.search(complaint, answer.reason), answer.reason
     assert "\n" not in answer.reason
@@ -177,21 +184,33 @@ def test_classes_and_background_may_change_together(make_node):
     declare_parameters(node)
     changes = [Parameter("classes", value=["grass", "path"]),
                Parameter("background", value="grass")]
-    assert check_change(node, changes).successful
-    assert not check_change(node, changes[:1]).successful
+    assert check_change(node, changes, configured=True).successful
+    assert not check_change(node, changes[:1], configured=True).successful
 
 
 def test_parameters_of_others_are_left_to_them(make_node):
     node = make_node()
     declare_parameters(node)
-    assert check_change(node, [Parameter("use_sim_time", value=True)]).successful
+    assert check_change(node, [Parameter("use_sim_time", value=True)],
+                        configured=True).successful
 
 
-def test_ranges_and_fixed_parameters_are_kept_by_ros_itself(make_node):
+def test_what_decides_on_the_model_is_fixed_while_it_is_loaded(make_node):
     node = make_node()
     declare_parameters(node)
-    for name, value in (("short_side", 3), ("probability_threshold", 1.5), ("model", "ViT-B/16"),
-                        ("precision", "fp16"), ("overlay_alpha", -0.1)):
+    for name, value in (("model", "ViT-B/16"), ("precision", "fp16"), ("image_topics", ["/a"]),
+                        ("quality_ladder", "jetson.yaml")):
+        change = [Parameter(name, value=value)]
+        assert check_change(node, change, configured=False).successful, name
+        refusal = check_change(node, change, configured=True)
+        assert not refusal.successful and "clean up the node" in refusal.reason
+
+
+def test_ranges_are_kept_by_ros_itself(make_node):
+    node = make_node()
+    declare_parameters(node)
+    for name, value in (("short_side", 3), ("probability_threshold", 1.5),
+                        ("overlay_alpha", -0.1)):
         assert not node.set_parameters([Parameter(name, value=value)])[0].successful, name
     assert node.get_parameter("classes").type_.value == ParameterType.PARAMETER_STRING_ARRAY
 
@@ -207,7 +226,8 @@ def test_a_vocabulary_file_fills_the_classes(make_node, tmp_path):
     file.write_text("# my robot\nfloor\nperson, pedestrian\n\ncup|mug   # drinks\n")
     node = make_node(vocabulary_file=str(file))
     expected = ["floor", "person|pedestrian", "cup|mug"]
-    assert list(declare_parameters(node).classes) == expected
+    declare_parameters(node)
+    take_vocabulary_file(node)
     assert node.get_parameter("classes").value == expected
 
 

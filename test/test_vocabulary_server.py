@@ -31,12 +31,12 @@ class Encoder:
         self.free = threading.Event()
         self.free.set()
 
-    def __call__(self, classes: tuple[str, ...], background: str) -> Words:
-        self.calls.append(classes)
+    def __call__(self, proposal: Proposal) -> Words:
+        self.calls.append(proposal.classes)
         assert self.free.wait(PATIENCE)
-        if "unreadable" in classes:
+        if "unreadable" in proposal.classes:
             raise ValueError("class 'unreadable' has too many tokens; use fewer words")
-        return Words(classes, background)
+        return Words(proposal.classes, proposal.background)
 
 
 @pytest.fixture

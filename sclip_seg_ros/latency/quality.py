@@ -188,7 +188,7 @@ class QualityControl:
         return Deadline(arrived + (self._budget_ms - tail_ms) * 1e-3, self._clock)
 
     def end(self, total_ms: float, results: Sequence[SegmentationResult],
-            deadline: Deadline | None) -> None:
+            deadline: Deadline | None, tail_ms: float) -> None:
         """Take the measurement of the batch begun last.
 
         Args:
@@ -197,7 +197,10 @@ class QualityControl:
             deadline: the refinements were stopped by. The governor judges a level by what its
                 frames would have taken in full, or a level that is always cut short would pass
                 for one that fits.
+            tail_ms: what decoding and publishing took behind the refinements; the next deadlines
+                leave room for it.
         """
+        self._tails_ms.append(tail_ms)
         stages = dict(results[0].stage_ms)
         queries = len(results[0].vocabulary.query_class)
         missing_ms = {"pamr": 0.0, "densecrf": 0.0}
@@ -210,10 +213,6 @@ class QualityControl:
             if stage in stages:
                 stages[stage] += value
         self._governor.record(self.level, total_ms + sum(missing_ms.values()), queries, stages)
-
-    def note_tail(self, milliseconds: float) -> None:
-        """Tell how long decoding and publishing took behind a frame's refinements."""
-        self._tails_ms.append(milliseconds)
 
     def _run(self, image: np.ndarray, vocabulary: Vocabulary) -> Measurement:
         begin = self._clock()

@@ -9,7 +9,6 @@ from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-IMAGE = "image_raw"
 _LOOK_SECONDS = 0.5  # between two looks at who publishes
 _POLICIES = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE,
              "auto": ReliabilityPolicy.BEST_EFFORT}
@@ -23,27 +22,30 @@ class CameraSubscription:
     reliability "auto" the subscription turns reliable while all publishers are.
     """
 
-    def __init__(self, node: Node, callback: Callable[[Image | CompressedImage], None],
-                 transport: str, reliability: str) -> None:
+    def __init__(self, node: Node, kind: type, topic: str,
+                 callback: Callable[[Image | CompressedImage], None], reliability: str) -> None:
         """Subscribe.
 
         Args:
             node: to subscribe with.
+            kind: sensor_msgs Image or CompressedImage.
+            topic: to subscribe to.
             callback: called with each message.
-            transport: "raw" or "compressed".
             reliability: "auto", "best_effort" or "reliable".
         """
         self._node = node
         self._callback = callback
-        self._kind, self._topic = Image, IMAGE
-        if transport == "compressed":
-            # As image_transport does: a remapping of the base topic holds for its transports.
-            self._kind = CompressedImage
-            self._topic = f"{node.resolve_topic_name(IMAGE)}/compressed"
+        self._kind, self._topic = kind, topic
         self._reliability = _POLICIES[reliability]
         self._subscription = self._subscribe()
-        if reliability == "auto":
-            self._timer = node.create_timer(_LOOK_SECONDS, self._follow_publishers)
+        self._timer = node.create_timer(_LOOK_SECONDS, self._follow_publishers) \
+            if reliability == "auto" else None
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+        self._node.destroy_subscription(self._subscription)
 
     @property
     def topic(self) -> str:

@@ -1,103 +1,55 @@
-"""The node's health on /diagnostics, once a second."""
+"""Publish the node's health on /diagnostics, once a second."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
-from sclip_seg_ros.ros.status import Counts, FrameLog
-
-STALE_SECONDS = 3.0    # without an image before that is worth a warning
-STUCK_SECONDS = 10.0   # in one frame before that is worth a warning
-RECENT_SECONDS = 10.0  # for which an error is worth a warning
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What the verdict rests on.
-
-    Attributes:
-        counts: of frames.
-        silent_seconds: since the newest image, infinite before the first.
-        error_seconds: since the newest error, infinite where there was none.
-        busy_seconds: in the current frame.
-        worker_alive: whether the frame thread runs.
-        wanted: whether anybody listens, or the node works without listeners.
-        topic: where images should come from.
-    """
-
-    counts: Counts
-    silent_seconds: float
-    error_seconds: float
-    busy_seconds: float
-    worker_alive: bool
-    wanted: bool
-    topic: str
-
-
-def judge(situation: Situation) -> tuple[bytes, str]:
-    """Return a diagnostic level and one sentence."""
-    error = situation.counts.last_error
-    if not situation.worker_alive:
-        return DiagnosticStatus.ERROR, f"the frame thread has ended: {error or 'restart the node'}"
-    if situation.counts.failing:
-        return DiagnosticStatus.ERROR, f"frames fail: {error}"
-    if situation.busy_seconds > STUCK_SECONDS:
-        return DiagnosticStatus.WARN, f"one frame has taken {situation.busy_seconds:.0f} s so far"
-    if situation.error_seconds < RECENT_SECONDS:
-        return DiagnosticStatus.WARN, error
-    if not situation.wanted:
-        return DiagnosticStatus.OK, "idle: nobody listens to the outputs"
-    if not situation.counts.received:
-        return DiagnosticStatus.WARN, f"no image has arrived on {situation.topic} yet"
-    if situation.silent_seconds > STALE_SECONDS:
-        return DiagnosticStatus.WARN, (f"no image on {situation.topic} for "
-                                       f"{situation.silent_seconds:.0f} s")
-    return DiagnosticStatus.OK, "labelling"
+PERIOD_SECONDS = 1.0
 
 
 class Diagnostics:
-    """Publish verdict, counts, rates and latencies at 1 Hz."""
+    """Publish from a thread of its own.
 
-    def __init__(self, node: Node, log: FrameLog, situation: Callable[[], Situation],
-                 facts: Callable[[], dict[str, str]]) -> None:
-        """Start the timer.
+    A timer would fall silent just when diagnostics matter: while the executor's thread loads
+    weights, and under simulated time while the clock stands still.
+    """
+
+    def __init__(self, node: Node,
+                 health: Callable[[], list[tuple[str, DiagnosticStatus]]]) -> None:
+        """Start the thread.
 
         Args:
             node: to publish with.
-            log: of counts and times.
-            situation: returns what the verdict rests on.
-            facts: returns further values by key, e.g. model and device.
+            health: returns the statuses to publish, each with the name of its camera.
         """
         self._node = node
-        self._log = log
-        self._situation = situation
-        self._facts = facts
+        self._health = health
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = node.create_timer(1.0, self._publish)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="diagnostics", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; to be called before the node is destroyed."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD_SECONDS):
+            try:
+                self._publish()
+            except Exception as error:  # e.g. the context is shut down under our feet
+                self._node.get_logger().debug(f"no diagnostics: {error}")
 
     def _publish(self) -> None:
-        level, message = judge(self._situation())
-        status = DiagnosticStatus(level=level, message=message,
-                                  name=f"{self._node.get_fully_qualified_name()[1:]}: segmentation",
-                                  hardware_id=self._facts().get("device", ""))
-        status.values = [KeyValue(key=key, value=value) for key, value in self._values().items()]
-        array = DiagnosticArray(status=[status])
+        array = DiagnosticArray()
         array.header.stamp = self._node.get_clock().now().to_msg()
+        for camera, status in self._health():
+            status.name = f"{self._node.get_fully_qualified_name()[1:]}: " \
+                          f"{camera or 'segmentation'}"
+            array.status.append(status)
         self._publisher.publish(array)
-
-    def _values(self) -> dict[str, str]:
-        counts = self._log.counts
-        arriving, labelled = self._log.rates()
-        values = {**self._facts(), "images per second": f"{arriving:.1f}",
-                  "labelled per second": f"{labelled:.1f}"}
-        for key in ("received", "labelled", "rejected", "failed", "skipped"):
-            values[f"frames {key}"] = str(getattr(counts, key))
-        values["budget missed"] = str(counts.missed)
-        values["last error"] = counts.last_error
-        for stage, (median, high, most) in self._log.percentiles().items():
-            values[f"{stage} ms p50/p95/max"] = f"{median:.1f} / {high:.1f} / {most:.1f}"
-        return values

@@ -13,16 +13,17 @@ Written by `python -m sclip_seg_ros.ros.document_parameters`; edit
 `sclip_seg_ros/ros/parameter_table.py`, not this page. `ros2 param describe /sclip_seg NAME` tells
 the same of a running node.
 
-A parameter marked *at start* is read once. Every other change takes effect between two frames, is
-checked together with the parameters set in the same atomic call, and is refused with a reason when
-it cannot work. A change that turns out not to work only when it is applied (weights out of reach, a
+A parameter marked *at configure* is read when the node is configured, and a change is refused while
+it is. Every other change takes effect between two frames, is checked together with the parameters
+set in the same atomic call, and is refused with a reason when it cannot work. A change that turns out not to work only when it is applied (weights out of reach, a
 phrase too long for the text tower) leaves what was there in force, is reported in the log and in
 `last_error` of `~/status`, and the parameters concerned go back to what is in force: of settings,
 those of the stage that cannot work, and no others. Where a parameter is a number with decimals, a
 whole number will do.
 
 Each per-frame output also has `qos_overrides.<topic>.publisher.{history,depth,reliability}`, and
-the camera subscription `qos_overrides.<topic>.subscription.{history,depth}`, read at start.
+each camera subscription `qos_overrides.<topic>.subscription.{history,depth}`, read at configure and
+at activate.
 """
 
 
@@ -33,7 +34,7 @@ def markdown() -> str:
 
 def _section(title: str, group: tuple[Declaration, ...]) -> str:
     rows = [f"| `{entry.name}` | {_value(entry.default)} | {_range(entry)} | "
-            f"{_cell(entry.description)}{' *At start.*' if entry.fixed else ''} |"
+            f"{_cell(entry.description)}{' *At configure.*' if entry.fixed else ''} |"
             for entry in group]
     return "\n".join([f"## {title}\n", "| name | default | values | |", "|---|---|---|---|",
                       *rows]) + "\n"

@@ -14,19 +14,20 @@ DEFAULT_THRESHOLD = 0.5  # least confidence for consumers, where the node itself
 class LabelInfoPublisher:
     """Publish ``~/label_info`` where vision_msgs is installed, or say once that it is not."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, topic: str = "~/label_info") -> None:
         """Create the latched publisher."""
+        self._node = node
         self._publisher = None
         try:
             from vision_msgs.msg import LabelInfo, VisionClass
         except ImportError as error:
-            node.get_logger().info(f"~/label_info is not published ({error}); install vision_msgs "
+            node.get_logger().info(f"{topic} is not published ({error}); install vision_msgs "
                                    "for consumers that need it")
             return
         self._info, self._class = LabelInfo, VisionClass
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                          durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._publisher = node.create_publisher(LabelInfo, "~/label_info", qos)
+        self._publisher = node.create_publisher(LabelInfo, topic, qos)
 
     def publish(self, vocabulary: Vocabulary, header: Header, threshold: float) -> None:
         """Announce a vocabulary.
@@ -43,3 +44,8 @@ class LabelInfoPublisher:
                    for index, name in enumerate(vocabulary.names)]
         self._publisher.publish(self._info(header=header, class_map=classes,
                                            threshold=threshold or DEFAULT_THRESHOLD))
+
+    def close(self) -> None:
+        """Destroy the publisher."""
+        if self._publisher is not None:
+            self._node.destroy_publisher(self._publisher)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -12,7 +11,7 @@ Item = TypeVar("Item")
 class Mailbox(Generic[Item]):
     """Hold the newest item of each slot until all are taken together.
 
-    A newer item replaces the one in its slot, and is counted. A queue would hand a slow reader
+    A newer item replaces the one in its slot. A queue would hand a slow reader
     ever older items, and dropping new ones when it is full would hand it an item as old as its own
     last run. Since all slots are emptied at once, none waits longer than another. Safe between
     threads.
@@ -23,7 +22,6 @@ class Mailbox(Generic[Item]):
         self._condition = threading.Condition()
         self._items: dict[str, Item] = {}
         self._closed = False
-        self._overwritten: Counter[str] = Counter()
 
     def put(self, item: Item, slot: str = "") -> bool:
         """Store an item; return whether it replaced one that nobody took.
@@ -34,7 +32,6 @@ class Mailbox(Generic[Item]):
             if self._closed:
                 return False
             replaced = slot in self._items
-            self._overwritten[slot] += replaced
             self._items[slot] = item  # in the place of the older one: arrival order by slot
             self._condition.notify()
             return replaced
@@ -62,8 +59,3 @@ class Mailbox(Generic[Item]):
         """Tell whether :meth:`close` was called."""
         with self._condition:
             return self._closed
-
-    def overwritten(self, slot: str = "") -> int:
-        """Return how many items of a slot were replaced before anybody took them."""
-        with self._condition:
-            return self._overwritten[slot]

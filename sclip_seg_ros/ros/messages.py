@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from sclip_seg_ros.msg import ClassConfidence, ClassConfidenceArray, VocabularyClass
+from sclip_seg_ros.msg import ClassConfidence, ClassConfidenceArray, StageTime, VocabularyClass
 from sclip_seg_ros.msg import Vocabulary as VocabularyMessage
 from sclip_seg_ros.ros.images import to_message
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
+
+
+@dataclass(frozen=True)
+class FrameQuality:
+    """At which quality a frame was computed, and how the budget fared so far.
+
+    Attributes:
+        level, level_name: rung of the quality ladder, 0 = best.
+        budget_ms: milliseconds, 0 = no budget.
+        misses: earlier frames over the budget.
+        changes: of the level, since the node started.
+        stage_ms: milliseconds of this frame's stages so far.
+    """
+
+    level: int = 0
+    level_name: str = "full"
+    budget_ms: float = 0.0
+    misses: int = 0
+    changes: int = 0
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 def vocabulary_message(vocabulary: Vocabulary, header: Header) -> VocabularyMessage:
@@ -24,17 +47,26 @@ def vocabulary_message(vocabulary: Vocabulary, header: Header) -> VocabularyMess
     return message
 
 
-def class_confidence_message(result: SegmentationResult, header: Header) -> ClassConfidenceArray:
+def class_confidence_message(result: SegmentationResult, header: Header,
+                             quality: FrameQuality) -> ClassConfidenceArray:
     """Summarise every class of the vocabulary in one frame."""
-    names = result.vocabulary.names
-    message = ClassConfidenceArray(header=header, vocabulary_version=result.vocabulary.version)
-    message.unlabelled_coverage = max(0.0, 1.0 - float(np.sum(result.coverage, dtype=np.float64)))
-    message.classes = [
-        ClassConfidence(class_id=index, class_name=name, mean_confidence=float(mean),
-                        coverage=float(coverage))
-        for index, (name, mean, coverage) in enumerate(
-            zip(names, result.mean_confidence, result.coverage, strict=True))]
-    return message
+    unlabelled = max(0.0, 1.0 - float(np.sum(result.coverage, dtype=np.float64)))
+    classes = [ClassConfidence(class_id=index, class_name=name, mean_confidence=float(mean),
+                               coverage=float(coverage))
+               for index, (name, mean, coverage) in enumerate(
+                   zip(result.vocabulary.names, result.mean_confidence, result.coverage,
+                       strict=True))]
+    return ClassConfidenceArray(
+        header=header, vocabulary_version=result.vocabulary.version,
+        unlabelled_coverage=unlabelled, classes=classes, quality_level=quality.level,
+        quality_level_name=quality.level_name, latency_budget_ms=quality.budget_ms,
+        budget_misses=quality.misses, level_changes=quality.changes,
+        stages=stage_times(quality.stage_ms))
+
+
+def stage_times(milliseconds: Mapping[str, float]) -> list[StageTime]:
+    """Return stage times as messages, in their order."""
+    return [StageTime(stage=name, ms=value) for name, value in milliseconds.items()]
 
 
 def probabilities_message(result: SegmentationResult, header: Header) -> Image:

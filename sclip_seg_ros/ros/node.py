@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout  # its own class in Python 3.10
 from typing import Any, NoReturn
 
 STOP_SECONDS = 1.5   # for the threads; with what follows the process ends within three
@@ -21,61 +22,73 @@ _POLL_SECONDS = 0.1  # between two looks at the stop signal
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the node until SIGINT or SIGTERM, then end the process: code 0, or 1 if it cannot start.
 
-    The main thread never does anything long, so that a signal is always answered: even libraries
-    and weights are loaded in another.
+    The main thread never does anything long, so that a signal is always answered: libraries are
+    imported, weights loaded and callbacks served in another.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    starting = _in_background(lambda: _start(args))
-    while not starting.done() and not stop.is_set():
+    node: Future = Future()
+    serving = _in_background(lambda: _serve(args, node, stop))
+    while not serving.done() and not stop.is_set():
         stop.wait(_POLL_SECONDS)
-    if not starting.done():
-        _leave(0)  # a download or an import cannot be interrupted
-    try:
-        node = starting.result()
-    except _Refused:
+    if serving.done() and isinstance(serving.exception(), _Refused):
         _leave(1)
-    _spin(node, stop)
-    _leave(0)
+    if node.done() and _ended(serving):
+        _end(node.result())
+    _leave(0)  # where a download, an import or a transition cannot be interrupted too
 
 
 class _Refused(Exception):
     """The node cannot start; the reason has been logged."""
 
 
-def _start(args: Sequence[str] | None) -> Any:
-    """Import everything, and create the node."""
+def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> None:
+    """Import everything, create the node, start it, and serve callbacks until told to stop."""
     import rclpy
     from rclpy.exceptions import ParameterException
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    from sclip_seg_ros.ros.segmentation_node import NAME, SegmentNode
+
     try:
-        from sclip_seg_ros.models import WeightsError
-        from sclip_seg_ros.ros.segmentation_node import NAME, SegmentNode
-
-        return SegmentNode()
-    except (WeightsError, ParameterException, ValueError, OSError) as error:
+        node = SegmentNode()
+    except (ParameterException, ValueError, OSError) as error:
         rclpy.logging.get_logger(NAME).fatal(" ".join(str(error).split()))
-        rclpy.try_shutdown()
         raise _Refused from error
-
-
-def _spin(node: Any, stop: threading.Event) -> None:
-    """Serve callbacks until a signal or a shutdown of the context, then take everything down."""
-    import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    if node.autostart and not node.start():
+        raise _Refused
+    ready.set_result(node)
     with contextlib.suppress(ExternalShutdownException):
         while not stop.is_set() and rclpy.ok():
             executor.spin_once(timeout_sec=_POLL_SECONDS)
+    executor.shutdown(timeout_sec=0.0)
+
+
+def _ended(serving: Future) -> bool:
+    """Wait for the executor's thread; return whether it has ended.
+
+    Raises:
+        Exception: whatever ended it.
+    """
+    try:
+        serving.result(_POLL_SECONDS * 5)
+    except FutureTimeout:
+        return False
+    return True
+
+
+def _end(node: Any) -> None:
+    """Take everything down, unless a thread cannot be ended and still uses it."""
+    import rclpy
+
     if not node.stop(STOP_SECONDS):
         node.get_logger().warning("a frame or a word is still being worked on; leaving it")
-        return  # what that thread uses must not be destroyed
-    executor.shutdown(timeout_sec=0.0)
+        return
     node.destroy_node()
     rclpy.try_shutdown()
 

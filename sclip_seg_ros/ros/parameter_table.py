@@ -14,6 +14,7 @@ from sclip_seg_ros.segmentation.settings import (
     RESCLIP_VARIANTS,
     SegmentorSettings,
 )
+from sclip_seg_ros.segmentation.templates import DEFAULT_TEMPLATES, TEMPLATE_SETS
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 IMAGE_RELIABILITIES = ("auto", "best_effort", "reliable")
@@ -33,7 +34,7 @@ class Declaration:
         description: for `ros2 param describe` and docs/parameters.md.
         low, high: range of a number, both inclusive.
         choices: allowed texts; empty where any will do.
-        fixed: read at start only.
+        fixed: read when the node is configured.
         setting: path in SegmentorSettings, e.g. ``"crf__iterations"``; empty for the node's own.
     """
 
@@ -70,7 +71,14 @@ VOCABULARY = (
     Declaration("vocabulary_file", "",
                 "Text file with one class a line, synonyms separated by ', ' or '|', comments "
                 "after '#'; a path, or a name in config/vocabularies such as 'cityscapes.txt'. "
-                "When set, it fills classes at start.", fixed=True),
+                "When set, it fills classes when the node is configured.", fixed=True),
+    Declaration("prompt_templates", list(DEFAULT_TEMPLATES),
+                "Sentences that words are put into before the text tower reads them, with {} for "
+                "the word, e.g. ['a photo of a {}.', 'a {} in a warehouse.']; or the name of a "
+                f"set: {', '.join(TEMPLATE_SETS)}. A word's embedding is the mean over them."),
+    Declaration("palette", "",
+                "Colours of classes, e.g. 'road=#804080, person=#dc143c'; the others have one of "
+                "their own, by their name."),
 )
 
 MODEL = (
@@ -163,9 +171,18 @@ STAGES = (
 )
 
 NODE = (
+    Declaration("autostart", True, "Configure and activate at once. Otherwise the node waits for "
+                "its lifecycle to be driven, e.g. by `ros2 lifecycle set /sclip_seg configure`.",
+                fixed=True),
+    Declaration("image_topics", ["image_raw"],
+                "Topics of one to eight cameras. The outputs of several are ~/<camera>/label and "
+                "so on, after what tells the topics apart: front and rear of "
+                "['/front/image_raw', '/rear/image_raw/compressed']. All cameras share one batch, "
+                "the newest frame of each.", fixed=True),
     Declaration("image_transport", "raw",
                 "'raw': sensor_msgs/Image on image_raw; 'compressed': sensor_msgs/CompressedImage "
-                "(JPEG, PNG) on image_raw/compressed.", choices=IMAGE_TRANSPORTS, fixed=True),
+                "(JPEG, PNG) on image_raw/compressed. A topic in image_topics that ends in "
+                "/compressed needs no mention here.", choices=IMAGE_TRANSPORTS, fixed=True),
     Declaration("image_reliability", "auto",
                 "Quality of service of the camera subscription; auto: reliable while all of the "
                 "camera's publishers are, else best effort. Of large images sent with best effort "
@@ -175,9 +192,12 @@ NODE = (
     Declaration("overlay_alpha", 0.5, "Share of the class colours in the overlay.", 0.0, 1.0),
     Declaration("overlay_legend", True, "Draw the names of the classes present into the overlay."),
     Declaration("latency_budget_ms", 0.0,
-                "Milliseconds from a frame's arrival to its last output; 0: none. In this version "
-                "the budget is measured and a miss is reported in the status and the diagnostics; "
-                "quality is not lowered to keep it.", 0.0, 60000.0),
+                "Milliseconds from a frame's arrival to its last output; 0: none. It is kept by "
+                "giving up quality in the order of quality_ladder, and quality comes back when "
+                "there is time.", 0.0, 60000.0),
+    Declaration("quality_ladder", "auto",
+                "File with the quality levels, the best first: a path, or a name in "
+                "config/ladders such as 'cpu.yaml'; auto: the one for the device.", fixed=True),
 )
 
 GROUPS = {"Vocabulary": VOCABULARY, "Model": MODEL, "Features": FEATURES, "Decision": DECISION,

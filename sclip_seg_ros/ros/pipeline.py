@@ -1,179 +1,272 @@
-"""One frame from message to messages, with every way it can go wrong accounted for."""
+"""The newest frames of all cameras from messages to messages, every way to fail accounted for."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from rclpy.clock import Clock
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from sclip_seg_ros.msg import SegmentationStatus, StageTime
+from sclip_seg_ros.latency.quality import QualityControl
+from sclip_seg_ros.msg import SegmentationStatus
+from sclip_seg_ros.ros.cameras import Camera
 from sclip_seg_ros.ros.images import ImageError, to_rgb
+from sclip_seg_ros.ros.messages import FrameQuality, stage_times
 from sclip_seg_ros.ros.parameters import NodeOptions
-from sclip_seg_ros.ros.publishers import Outputs
-from sclip_seg_ros.ros.stages import apply_by_stage, parameter_value
-from sclip_seg_ros.ros.status import FrameLog
+from sclip_seg_ros.ros.settings_change import SettingsChange
+from sclip_seg_ros.ros.status import describe
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
-from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
 
 MAX_AGE_SECONDS = 600.0   # an older stamp means another clock, e.g. a bag without --clock
 THROTTLE_SECONDS = 5.0    # of log lines that every frame could cause
+HOPELESS_SECONDS = 60.0   # between two complaints about a budget that cannot be kept
 
 
 @dataclass(frozen=True)
 class Frame:
-    """An image message and when it arrived, in seconds of the monotonic clock."""
+    """An image message, its camera, and when it arrived, in seconds of the monotonic clock."""
 
+    camera: Camera
     message: Image | CompressedImage
     arrived: float
 
 
+@dataclass
+class _Job:
+    """A frame in work: its pixels, and milliseconds by stage."""
+
+    frame: Frame
+    image: np.ndarray
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def header(self) -> Header:
+        return self.frame.message.header
+
+    @property
+    def age_seconds(self) -> float:
+        return time.monotonic() - self.frame.arrived
+
+
 class FramePipeline:
-    """Work on one frame at a time with one vocabulary and one set of options.
+    """Work on one batch of frames at a time, with one vocabulary and one set of options.
 
     Every method but :attr:`options` is to be called by the worker's thread alone.
     """
 
-    def __init__(self, segmentor: SCLIPSegmentor, vocabularies: VocabularyServer, outputs: Outputs,
-                 log: FrameLog, options: NodeOptions, clock: Clock, logger,
-                 dropped: Callable[[], int],
+    def __init__(self, segmentor: SCLIPSegmentor, quality: QualityControl,
+                 vocabularies: VocabularyServer, cameras: Sequence[Camera], options: NodeOptions,
+                 clock: Clock, logger,
                  on_refused: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
         """Join the parts.
 
         Args:
             segmentor: already set to ``options.settings``.
+            quality: of the same segmentor.
             vocabularies: where the vocabulary of the next frame comes from.
-            outputs: where results go.
-            log: of counts and times.
+            cameras: frames may come from.
             options: to begin with.
             clock: the node's, for the age of a frame.
             logger: the node's.
-            dropped: returns the number of frames that were overwritten.
             on_refused: called when changed parameters turn out not to work, with their refused
                 values and with those that stay in force.
         """
         self.options = options
         self._segmentor = segmentor
+        self._quality = quality
         self._vocabularies = vocabularies
-        self._outputs = outputs
-        self._log = log
+        self._cameras = cameras
         self._clock = clock
         self._logger = logger
-        self._dropped = dropped
-        self._on_refused = on_refused
-        self._tried = options.settings
+        self._change = SettingsChange(segmentor, quality, options, self._note, on_refused)
         self._warn_of_fallbacks()
 
-    def process(self, frame: Frame) -> None:
-        """Label a frame and publish what somebody wants to have of it."""
+    def warm_up(self) -> None:
+        """Run every quality level before the first frame comes; without a budget, the only one."""
+        self._take_over()
+        self._measure_levels()
+
+    def process(self, frames: Sequence[Frame]) -> None:
+        """Label frames of different cameras, and publish what somebody wants to have of them."""
         options, vocabulary = self._take_over()
-        if options.lazy and not self._outputs.wanted:
-            self._log.skipped()
-            self._outputs.announce(vocabulary, options.settings.probability_threshold)
-            return
-        waited = {"wait": (time.monotonic() - frame.arrived) * 1e3}  # for the frame before
-        watch = Stopwatch()
-        try:
-            milliseconds = self._label(frame, options, vocabulary, watch)
-        except ImageError as error:
-            self._log.rejected(str(error))
-            self._logger.warning(f"frame rejected: {error}", throttle_duration_sec=THROTTLE_SECONDS)
-            milliseconds = watch.milliseconds()
-        except Exception as error:  # the next frame may fare better
-            self.fail(error)
-            milliseconds = watch.milliseconds()
-        self._report(frame, options, vocabulary, {**waited, **milliseconds})
+        if self._quality.needs_warm_up:
+            self._measure_levels()
+        jobs = []
+        for frame in frames:
+            if options.lazy and not frame.camera.outputs.wanted:
+                frame.camera.log.skipped()
+                self._announce(frame.camera, options, vocabulary)
+                continue
+            job = self._read(frame, options, vocabulary)
+            if job is not None:
+                jobs.append(job)
+        if jobs:
+            self._label(jobs, options, vocabulary)
 
     def idle(self) -> None:
         """Take over changes while no frame comes, so that they are answered for all the same."""
         options, vocabulary = self._take_over()
-        self._outputs.announce(vocabulary, options.settings.probability_threshold)
+        for camera in self._cameras:
+            self._announce(camera, options, vocabulary)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: Exception, cameras: Sequence[Camera] | None = None) -> None:
         """Account for an exception that no frame should have caused."""
         if isinstance(error, torch.cuda.OutOfMemoryError):
             torch.cuda.empty_cache()
         text = describe(error)
-        self._log.failed(text)
+        for camera in self._cameras if cameras is None else cameras:
+            camera.log.failed(text)
         self._logger.error(f"frame failed: {text}", throttle_duration_sec=THROTTLE_SECONDS)
 
     def _take_over(self) -> tuple[NodeOptions, Vocabulary]:
-        """Adopt pending settings and vocabulary; return what holds for this frame."""
+        """Adopt pending settings and vocabulary; return what holds for these frames."""
         wanted = self.options
-        if wanted.settings != self._tried:
-            apply_by_stage(self._segmentor, wanted.settings, self._tried, self._refuse)
-            self._tried = wanted.settings
+        if self._change.adopt(wanted):
             self._warn_of_fallbacks()
-        return (replace(wanted, settings=self._segmentor.settings),
-                self._vocabularies.adopt())
+        in_force = replace(wanted, settings=self._quality.base,
+                           latency_budget_ms=self._quality.budget_ms)
+        return in_force, self._vocabularies.adopt()
 
-    def _refuse(self, refused: dict[str, Any], error: Exception) -> None:
-        """Tell of parameters that cannot work, and what they go back to."""
-        valid = {name: parameter_value(self._segmentor.settings, name) for name in refused}
-        back = ", ".join(f"{name}={value}" for name, value in valid.items())
-        text = f"settings refused, back to {back}: {describe(error)}"
-        self._log.note(text)
-        self._logger.error(text)
-        self._on_refused(refused, valid)
+    def _measure_levels(self) -> None:
+        begin = time.monotonic()
+        count = self._quality.warm_up(warm_up_image(), self._vocabularies.current)
+        if count:
+            self._logger.info(f"{count} of {len(self._quality.level_names)} quality levels "
+                              f"measured in {time.monotonic() - begin:.1f} s")
 
-    def _label(self, frame: Frame, options: NodeOptions, vocabulary: Vocabulary,
-               watch: Stopwatch) -> dict[str, float]:
-        with watch.stage("convert"):
-            image = to_rgb(frame.message)
-            patch = self._segmentor.backbone.patch_size
-            if min(image.shape[:2]) < patch:
-                raise ImageError(f"image of {image.shape[1]}x{image.shape[0]} pixels is smaller "
-                                 f"than one patch of {patch}; publish a larger image")
-        before = watch.milliseconds()
-        result = self._segmentor.predict_dense(image, vocabulary)
-        self._log.labelled()
-        self._outputs.publish(image, result, frame.message.header, options, watch)
-        return {**before, **result.stage_ms, **watch.milliseconds()}
+    def _read(self, frame: Frame, options: NodeOptions, vocabulary: Vocabulary) -> _Job | None:
+        """Return a frame with its pixels; of one that cannot be read, report that."""
+        waited = {"wait": (time.monotonic() - frame.arrived) * 1e3}  # for the frames before
+        watch = Stopwatch()
+        try:
+            with watch.stage("convert"):
+                image = to_rgb(frame.message)
+                patch = self._segmentor.backbone.patch_size
+                if min(image.shape[:2]) < patch:
+                    raise ImageError(f"image of {image.shape[1]}x{image.shape[0]} pixels is "
+                                     f"smaller than one patch of {patch}; publish a larger image")
+        except Exception as error:
+            job = _Job(frame, np.empty((0, 0, 3), np.uint8), waited)
+            if isinstance(error, ImageError):
+                frame.camera.log.rejected(str(error))
+                self._logger.warning(f"frame rejected: {error}",
+                                     throttle_duration_sec=THROTTLE_SECONDS)
+            else:
+                self.fail(error, [frame.camera])
+            self._report(job, options, vocabulary)
+            return None
+        return _Job(frame, image, {**waited, **watch.milliseconds()})
 
-    def _report(self, frame: Frame, options: NodeOptions, vocabulary: Vocabulary,
-                milliseconds: dict[str, float]) -> None:
-        total = (time.monotonic() - frame.arrived) * 1e3
-        missed = 0 < options.latency_budget_ms < total
-        labelled = "publish" in milliseconds
-        if labelled:
-            self._log.timed({**milliseconds, "total": total}, missed)
-        counts = self._log.counts
-        self._outputs.publish_status(SegmentationStatus(
-            header=frame.message.header, vocabulary_version=vocabulary.version,
+    def _label(self, jobs: Sequence[_Job], options: NodeOptions, vocabulary: Vocabulary) -> None:
+        """Label and publish a batch; where that fails, its frames one by one."""
+        former = self._quality.level
+        self._quality.begin([job.image.shape[:2] for job in jobs], vocabulary)
+        self._tell_of_level(former)
+        deadline = self._quality.deadline(min(job.frame.arrived for job in jobs))
+        try:
+            results = self._segmentor.predict_batch([job.image for job in jobs], vocabulary,
+                                                    deadline)
+        except Exception as error:
+            if len(jobs) > 1:  # one image must not cost the other cameras theirs
+                for job in jobs:
+                    self._label([job], options, vocabulary)
+                return
+            self.fail(error, [jobs[0].frame.camera])
+            self._report(jobs[0], options, vocabulary)
+            return
+        labelled = time.monotonic()
+        for job, result in zip(jobs, results, strict=True):
+            self._publish(job, result, options, vocabulary)
+        tail_ms = (time.monotonic() - labelled) * 1e3 + results[0].stage_ms.get("decode", 0.0)
+        self._quality.end(max(job.age_seconds for job in jobs) * 1e3, results, deadline, tail_ms)
+
+    def _publish(self, job: _Job, result: SegmentationResult, options: NodeOptions,
+                 vocabulary: Vocabulary) -> None:
+        camera, watch = job.frame.camera, Stopwatch()
+        job.milliseconds.update(result.stage_ms)
+        try:
+            camera.log.labelled()
+            camera.outputs.publish(job.image, result, job.header, options,
+                                   self._frame_quality(job, options), watch)
+            job.milliseconds.update(watch.milliseconds())
+        except Exception as error:  # the next frame may fare better
+            self.fail(error, [camera])
+        self._report(job, options, vocabulary)
+
+    def _report(self, job: _Job, options: NodeOptions, vocabulary: Vocabulary) -> None:
+        """Count a frame's times, and publish its status."""
+        log, total_ms, age_ms = job.frame.camera.log, job.age_seconds * 1e3, self._age_ms(job)
+        missed = 0 < options.latency_budget_ms < total_ms
+        if "publish" in job.milliseconds:
+            known = {} if math.isnan(age_ms) else {"age": age_ms}
+            log.timed({**job.milliseconds, "total": total_ms, **known}, missed)
+        counts, quality = log.counts, self._frame_quality(job, options)
+        job.frame.camera.outputs.publish_status(SegmentationStatus(
+            header=job.header, vocabulary_version=vocabulary.version,
             model=self._segmentor.name, device=str(self._segmentor.device),
-            precision=self._segmentor.precision,
-            stages=[StageTime(stage=name, ms=value) for name, value in milliseconds.items()],
-            total_ms=total, age_ms=self._age_ms(frame.message.header),
-            latency_budget_ms=options.latency_budget_ms, budget_missed=missed,
-            quality_level=0, quality_level_name="full",
+            precision=self._segmentor.precision, stages=stage_times(job.milliseconds),
+            total_ms=total_ms, age_ms=age_ms,
+            latency_budget_ms=quality.budget_ms, budget_missed=missed,
+            quality_level=quality.level, quality_level_name=quality.level_name,
+            budget_misses=quality.misses, level_changes=quality.changes,
             frames_received=counts.received, frames_labelled=counts.labelled,
-            frames_dropped=self._dropped(), frames_rejected=counts.rejected,
+            frames_dropped=counts.dropped, frames_rejected=counts.rejected,
             frames_failed=counts.failed, frames_skipped=counts.skipped,
             fallbacks=list(self._segmentor.fallbacks),
             last_error=counts.last_error))
 
-    def _age_ms(self, header: Header) -> float:
+    def _frame_quality(self, job: _Job, options: NodeOptions) -> FrameQuality:
+        quality = self._quality
+        return FrameQuality(quality.level, quality.level_name, options.latency_budget_ms,
+                            job.frame.camera.log.counts.missed, quality.changes, job.milliseconds)
+
+    def _tell_of_level(self, former: int) -> None:
+        quality = self._quality
+        if quality.level != former:
+            self._logger.info(f"quality level {quality.level} '{quality.level_name}'",
+                              throttle_duration_sec=THROTTLE_SECONDS)
+        if quality.hopeless:
+            self._logger.error(
+                f"no quality level keeps the latency budget of {quality.budget_ms:g} ms; raise "
+                "latency_budget_ms, shorten the classes, or add a cheaper level to the ladder",
+                throttle_duration_sec=HOPELESS_SECONDS)
+
+    def _age_ms(self, job: _Job) -> float:
         """Return how old the image is by the node's clock; NaN when the clocks do not fit."""
         try:
-            stamp = Time.from_msg(header.stamp, clock_type=self._clock.clock_type)
+            stamp = Time.from_msg(job.header.stamp, clock_type=self._clock.clock_type)
         except ValueError:  # rclpy has no times before 1970
             return math.nan
         seconds = (self._clock.now() - stamp).nanoseconds * 1e-9
         return seconds * 1e3 if 0 <= seconds <= MAX_AGE_SECONDS else math.nan
+
+    def _announce(self, camera: Camera, options: NodeOptions, vocabulary: Vocabulary) -> None:
+        camera.outputs.announce(vocabulary, options.settings.probability_threshold)
+
+    def _note(self, text: str) -> None:
+        """Log an error that is no frame's, and remember it."""
+        self._logger.error(text)
+        for camera in self._cameras:
+            camera.log.note(text)
 
     def _warn_of_fallbacks(self) -> None:
         for fallback in self._segmentor.fallbacks:
             self._logger.warning(f"a simpler stage stands in: {fallback}")
 
 
-def describe(error: Exception) -> str:
-    """Return an exception in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def warm_up_image(height: int = 480, width: int = 640) -> np.ndarray:
+    """Return an (H, W, 3) uint8 image with areas, edges and some noise, as a camera's has."""
+    generator = np.random.default_rng(0)
+    areas = generator.integers(0, 256, (6, 8, 3))
+    image = areas.repeat(-(-height // 6), axis=0).repeat(-(-width // 8), axis=1)[:height, :width]
+    return np.clip(image + generator.normal(0, 6, image.shape), 0, 255).astype(np.uint8)

@@ -17,6 +17,7 @@ from sclip_seg_ros.msg import Vocabulary as VocabularyMessage
 from sclip_seg_ros.ros.images import to_message
 from sclip_seg_ros.ros.label_info import LabelInfoPublisher
 from sclip_seg_ros.ros.messages import (
+    FrameQuality,
     class_confidence_message,
     probabilities_message,
     vocabulary_message,
@@ -30,23 +31,32 @@ from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
 class Outputs:
     """Publish a frame's results, every message with the frame's own header."""
 
-    def __init__(self, node: Node) -> None:
-        """Create the publishers.
+    def __init__(self, node: Node, camera: str = "") -> None:
+        """Create the publishers, below ``~/<camera>/`` if a camera is named.
 
         Per-frame outputs are reliable with depth 1, which reaches best-effort and reliable
         subscribers alike; ``qos_overrides`` parameters change that. The vocabulary is latched.
         """
-        self._label = _frame_publisher(node, Image, "~/label")
-        self._confidence = _frame_publisher(node, Image, "~/confidence")
-        self._overlay = _frame_publisher(node, Image, "~/overlay")
-        self._classes = _frame_publisher(node, ClassConfidenceArray, "~/class_confidence")
-        self._probabilities = _frame_publisher(node, Image, "~/probabilities")
-        self._status = _frame_publisher(node, SegmentationStatus, "~/status")
+        self._node = node
+        self._prefix = f"~/{camera}/" if camera else "~/"
+        self._label = self._per_frame_publisher(Image, "label")
+        self._confidence = self._per_frame_publisher(Image, "confidence")
+        self._overlay = self._per_frame_publisher(Image, "overlay")
+        self._classes = self._per_frame_publisher(ClassConfidenceArray, "class_confidence")
+        self._probabilities = self._per_frame_publisher(Image, "probabilities")
+        self._status = self._per_frame_publisher(SegmentationStatus, "status")
         latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                              durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._vocabulary = node.create_publisher(VocabularyMessage, "~/vocabulary", latched)
-        self._label_info = LabelInfoPublisher(node)
+        self._vocabulary = node.create_publisher(VocabularyMessage, f"{self._prefix}vocabulary",
+                                                 latched)
+        self._label_info = LabelInfoPublisher(node, f"{self._prefix}label_info")
         self._announced: dict[str, tuple[object, bool]] = {}  # content, with a frame's header
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for publisher in (*self._per_frame, self._vocabulary):
+            self._node.destroy_publisher(publisher)
+        self._label_info.close()
 
     @property
     def topics(self) -> list[str]:
@@ -75,13 +85,13 @@ class Outputs:
             self._label_info.publish(vocabulary, header or Header(), threshold)
 
     def publish(self, image: np.ndarray, result: SegmentationResult, header: Header,
-                options: NodeOptions, watch: Stopwatch) -> None:
+                options: NodeOptions, quality: FrameQuality, watch: Stopwatch) -> None:
         """Announce the vocabulary if it is new, then publish what somebody listens to."""
         with watch.stage("publish"):
             self.announce(result.vocabulary, options.settings.probability_threshold, header)
             _offer(self._label, lambda: to_message(result.labels, "mono8", header))
             _offer(self._confidence, lambda: to_message(result.confidence, "mono8", header))
-            _offer(self._classes, lambda: class_confidence_message(result, header))
+            _offer(self._classes, lambda: class_confidence_message(result, header, quality))
         if self._overlay.get_subscription_count():
             with watch.stage("overlay"):
                 self._overlay.publish(_overlay_message(image, result, header, options))
@@ -92,6 +102,12 @@ class Outputs:
     def publish_status(self, status: SegmentationStatus) -> None:
         """Publish what the node did with a frame."""
         self._status.publish(status)
+
+    def _per_frame_publisher(self, kind: type, topic: str) -> Publisher:
+        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+        return self._node.create_publisher(
+            kind, self._prefix + topic, qos,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
     def _is_news(self, topic: str, content: object, with_frame: bool) -> bool:
         if self._announced.get(topic) in ((content, True), (content, with_frame)):
@@ -112,12 +128,6 @@ def _overlay_message(image: np.ndarray, result: SegmentationResult, header: Head
     picture = draw_overlay(image, result.labels, result.vocabulary.colours, options.overlay_alpha,
                            legend)
     return to_message(picture, "rgb8", header)
-
-
-def _frame_publisher(node: Node, kind: type, topic: str) -> Publisher:
-    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-    return node.create_publisher(kind, topic, qos, qos_overriding_options=QoSOverridingOptions
-                                 .with_default_policies())
 
 
 def _offer(publisher: Publisher, make: Callable[[], object]) -> None:

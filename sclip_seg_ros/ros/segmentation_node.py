@@ -1,54 +1,46 @@
-"""The node: parameters, camera, worker and outputs, joined."""
+"""The node: a lifecycle, parameters and diagnostics around an engine."""
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CompressedImage, Image
 
-from sclip_seg_ros.models import resolve_device
-from sclip_seg_ros.ros.camera import CameraSubscription
-from sclip_seg_ros.ros.diagnostics import Diagnostics, Situation
+from sclip_seg_ros.models import WeightsError
+from sclip_seg_ros.ros.diagnostics import Diagnostics
+from sclip_seg_ros.ros.engine import Engine
+from sclip_seg_ros.ros.health import health_of
 from sclip_seg_ros.ros.log_bridge import forward_logs
 from sclip_seg_ros.ros.parameters import (
     NodeOptions,
     check_change,
     declare_parameters,
     read_values,
+    take_vocabulary_file,
     warn_of_unknown,
 )
-from sclip_seg_ros.ros.pipeline import Frame, FramePipeline, describe
-from sclip_seg_ros.ros.publishers import Outputs
-from sclip_seg_ros.ros.status import FrameLog
-from sclip_seg_ros.ros.vocabulary_server import Proposal, VocabularyServer
-from sclip_seg_ros.ros.worker import Worker
-from sclip_seg_ros.segmentation import SCLIPSegmentor
 
 NAME = "sclip_seg"
+DEACTIVATE_SECONDS = 10.0  # for the frames in work
 
 
-class SegmentNode(Node):
+class SegmentNode(LifecycleNode):
     """Label camera images with any words.
 
-    Callbacks only store: the newest frame, and parameter changes. A worker thread labels frames,
-    another encodes new words, so that a single-threaded executor always has time.
+    ``configure`` loads the weights and creates the outputs, ``activate`` warms up and subscribes,
+    ``deactivate`` gives the device's memory back, ``cleanup`` forgets the weights.
     """
 
     def __init__(self, **arguments: Any) -> None:
-        """Declare parameters, load the model and begin.
+        """Declare the parameters; nothing is loaded before ``configure``.
 
         Args:
-            arguments: of :class:`rclpy.node.Node`.
+            arguments: of :class:`rclpy.lifecycle.LifecycleNode`.
 
         Raises:
-            WeightsError: weights out of reach, or not fitting.
             ValueError, OSError, rclpy.exceptions.ParameterException: a parameter that cannot be
                 used.
         """
@@ -56,114 +48,104 @@ class SegmentNode(Node):
         forward_logs(self.get_logger())
         options = declare_parameters(self)
         warn_of_unknown(self)
-        self._segmentor = self._load(options)
-        self._log = FrameLog()
-        self._outputs = Outputs(self)
-        self._vocabularies = VocabularyServer(self._segmentor.vocabulary, _proposal(options),
-                                              self._on_vocabulary_failure)
-        self._worker: Worker[Frame] = Worker("frames", lambda frame: self._pipeline.process(frame),
-                                             lambda error: self._pipeline.fail(error),
-                                             lambda: self._pipeline.idle())
-        self._pipeline = FramePipeline(
-            self._segmentor, self._vocabularies, self._outputs, self._log, options,
-            self.get_clock(), self.get_logger(), lambda: self._worker.mailbox.overwritten,
-            self._on_settings_refused)
+        self.autostart: bool = options.values["autostart"]
+        self._engine: Engine | None = None
+        self._active = False
         self.add_on_set_parameters_callback(self._on_change)
-        self._camera = CameraSubscription(self, self._on_image, options.values["image_transport"],
-                                          options.values["image_reliability"])
-        self._diagnostics = Diagnostics(self, self._log, self._situation, self._facts)
-        self._worker.start()
-        self._announce_start()
+        self._diagnostics = Diagnostics(self, lambda: health_of(self._engine, self._active))
+
+    def start(self) -> bool:
+        """Configure and activate, as ``autostart`` asks for; return whether both succeeded."""
+        success = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == success and self.trigger_activate() == success
 
     def stop(self, seconds: float) -> bool:
-        """End the threads; return whether both ended within so many seconds."""
-        deadline = time.monotonic() + seconds
-        worker_ended = self._worker.stop(seconds)
-        return self._vocabularies.stop(max(0.0, deadline - time.monotonic())) and worker_ended
+        """End the threads; return whether all ended within so many seconds."""
+        self._diagnostics.stop()
+        return self._engine is None or self._engine.close(seconds)
 
-    def _load(self, options: NodeOptions) -> SCLIPSegmentor:
-        values = options.values
-        device = resolve_device(values["device"])
-        # Before the worker threads begin: each takes the number over when it first computes.
-        torch.set_num_threads(values["threads"] or default_threads(len(os.sched_getaffinity(0))))
-        self.get_logger().info(f"loading '{values['model']}' on {device}, CPU threads: "
-                               f"{torch.get_num_threads()} ...")
-        return SCLIPSegmentor(values["model"], values["pretrained"], device, options.settings,
-                              values["cache_dir"] or None)
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the weights, encode the words and create the outputs."""
+        try:
+            take_vocabulary_file(self)
+            self._engine = Engine(self, NodeOptions.from_values(read_values(self)),
+                                  self._on_refused)
+        except (WeightsError, ValueError, OSError) as error:
+            return self._failed(error)
+        return TransitionCallbackReturn.SUCCESS
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
-        self._log.received()
-        self._worker.mailbox.put(Frame(message, time.monotonic()))
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Bring the model to its device, warm up, and subscribe to the cameras."""
+        try:
+            self._engine.activate()
+        except (RuntimeError, ValueError) as error:  # e.g. out of the device's memory
+            self._engine.deactivate(DEACTIVATE_SECONDS)
+            return self._failed(error)
+        self._active = True
+        self._announce_start()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Label no more frames and give the device's memory back."""
+        self._active = False
+        if not self._engine.deactivate(DEACTIVATE_SECONDS):
+            return self._failed(TimeoutError("a frame is still being worked on after "
+                                             f"{DEACTIVATE_SECONDS:g} s; try again"))
+        self.get_logger().info("inactive; the device's memory is free")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget the weights and take the outputs down."""
+        self._engine.close(DEACTIVATE_SECONDS)
+        self._engine = None
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop working; the process stays until it is told to end."""
+        self._active = False
+        if self._engine is not None:
+            self._engine.close(DEACTIVATE_SECONDS)
+            self._engine = None
+        return TransitionCallbackReturn.SUCCESS
+
+    def _failed(self, error: Exception) -> TransitionCallbackReturn:
+        # One line, and the last word of a start that fails.
+        self.get_logger().fatal(" ".join(str(error).split()) or type(error).__name__)
+        return TransitionCallbackReturn.FAILURE
 
     def _on_change(self, changes: list[Parameter]) -> SetParametersResult:
         """Check a change; what it becomes is read once it is made, after this callback."""
-        result = check_change(self, changes)
+        result = check_change(self, changes, configured=self._engine is not None)
         if result.successful:
             self._later(self._take_parameters)
         return result
 
     def _take_parameters(self) -> None:
-        options = NodeOptions.from_values(read_values(self))
-        self._pipeline.options = options
-        if self._vocabularies.propose(_proposal(options)):
-            self.get_logger().info(f"encoding a vocabulary of {len(options.classes)} classes")
+        if self._engine is not None:
+            self._engine.options = NodeOptions.from_values(read_values(self))
 
-    def _on_vocabulary_failure(self, proposal: Proposal, error: Exception) -> None:
-        text = f"vocabulary refused, the former stays in force: {describe(error)}"
-        self._log.note(text)
-        self.get_logger().error(text)
-        valid = self._vocabularies.in_force
-        self._later(lambda: self._restore({"classes": list(valid.classes),
-                                           "background": valid.background}))
-
-    def _on_settings_refused(self, refused: dict[str, Any], valid: dict[str, Any]) -> None:
+    def _on_refused(self, refused: Mapping[str, Any], valid: Mapping[str, Any]) -> None:
         """Take refused values back, except where they have been changed in the meantime."""
         def restore() -> None:
             now = NodeOptions.from_values(read_values(self)).values
-            self._restore({name: value for name, value in valid.items()
-                           if now[name] == refused[name]})
+            self.set_parameters_atomically([
+                Parameter(name, value=value) for name, value in valid.items()
+                if now[name] == refused[name]])
 
         self._later(restore)
-
-    def _restore(self, values: Mapping[str, Any]) -> None:
-        """Let parameters say again what is in force."""
-        self.set_parameters_atomically([Parameter(name, value=value)
-                                        for name, value in values.items()])
 
     def _later(self, task: Callable[[], None]) -> None:
         """Run something in the executor's thread, where parameters belong."""
         if self.executor is not None:
             self.executor.create_task(task)
 
-    def _situation(self) -> Situation:
-        counts = self._log.counts
-        return Situation(counts, self._log.seconds_since_arrival(),
-                         time.monotonic() - counts.last_error_at, self._worker.busy_seconds,
-                         self._worker.alive,
-                         self._outputs.wanted or not self._pipeline.options.lazy,
-                         self._camera.topic)
-
-    def _facts(self) -> dict[str, str]:
-        vocabulary = self._vocabularies.current
-        return {"model": self._segmentor.name, "device": str(self._segmentor.device),
-                "precision": self._segmentor.precision,
-                "vocabulary version": str(vocabulary.version), "classes": str(len(vocabulary)),
-                "fallbacks": ", ".join(self._segmentor.fallbacks),
-                "frames dropped": str(self._worker.mailbox.overwritten),
-                "budget ms": f"{self._pipeline.options.latency_budget_ms:g}"}
-
     def _announce_start(self) -> None:
-        segmentor, vocabulary = self._segmentor, self._vocabularies.current
+        engine = self._engine
+        segmentor, vocabulary = engine.segmentor, engine.vocabularies.current
         self.get_logger().info(
-            f"ready: '{segmentor.name}' on {segmentor.device} in {segmentor.precision}, "
-            f"{len(vocabulary)} classes; {self._camera.topic} -> "
-            f"{', '.join(self._outputs.topics)}")
-
-
-def default_threads(cores: int) -> int:
-    """Leave one core to the camera and the middleware, where that does not halve the speed."""
-    return cores - 1 if cores > 2 else cores
-
-
-def _proposal(options: NodeOptions) -> Proposal:
-    return Proposal(options.classes, options.background)
+            f"'{segmentor.name}' on {segmentor.device} in {segmentor.precision}, "
+            f"{len(vocabulary)} classes; quality levels: "
+            f"{', '.join(engine.quality.level_names)}")
+        for camera in engine.cameras:
+            self.get_logger().info(f"{camera.topic} -> {', '.join(camera.outputs.topics)}")
+        self.get_logger().info("ready")

@@ -20,6 +20,7 @@ class Counts:
 
     Attributes:
         received: arrived in the node.
+        dropped: replaced by a newer frame before they were worked on.
         labelled: came out as labels.
         rejected: could not be read.
         failed: the pipeline raised an exception.
@@ -28,9 +29,11 @@ class Counts:
         last_error: newest error, empty when none.
         last_error_at: its time on the monotonic clock, seconds.
         failing: whether the newest frame worked on failed.
+        last_miss_at: time of the newest frame over the budget on the monotonic clock, seconds.
     """
 
     received: int = 0
+    dropped: int = 0
     labelled: int = 0
     rejected: int = 0
     failed: int = 0
@@ -39,6 +42,7 @@ class Counts:
     last_error: str = ""
     last_error_at: float = float("-inf")
     failing: bool = False
+    last_miss_at: float = float("-inf")
 
 
 class FrameLog:
@@ -63,6 +67,11 @@ class FrameLog:
             self._arrivals.append(time.monotonic())
             self._add(received=1)
 
+    def dropped(self) -> None:
+        """Count a frame that a newer one replaced."""
+        with self._lock:
+            self._add(dropped=1)
+
     def labelled(self) -> None:
         """Count a frame that came out as labels."""
         with self._lock:
@@ -73,7 +82,9 @@ class FrameLog:
         """Note the times of a labelled frame, and whether it missed its budget."""
         with self._lock:
             self._latencies.append((time.monotonic(), dict(milliseconds)))
-            self._add(missed=int(missed))
+            if missed:
+                self._add(missed=1)
+                self._counts = replace(self._counts, last_miss_at=time.monotonic())
 
     def skipped(self) -> None:
         """Count a frame that nobody wanted."""
@@ -132,3 +143,8 @@ def _rate(times) -> float:
     """Return events a second among times of the monotonic clock, oldest first."""
     recent = [at for at in times if time.monotonic() - at <= WINDOW_SECONDS]
     return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
+
+
+def describe(error: Exception) -> str:
+    """Return an exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -51,6 +51,11 @@ class PamrSettings:
     steps: int = 10
     dilations: tuple[int, ...] = (8, 16)
 
+    def __post_init__(self) -> None:
+        """Take a list for a tuple, so that settings can be compared and used as keys."""
+        if isinstance(self.dilations, list):
+            object.__setattr__(self, "dilations", tuple(self.dilations))
+
 
 @dataclass(frozen=True)
 class CrfSettings:

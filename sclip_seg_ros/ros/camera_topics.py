@@ -1,0 +1,70 @@
+"""Camera names from the topics the images come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+MAX_CAMERAS = 8
+COMPRESSED = "/compressed"
+
+
+@dataclass(frozen=True)
+class CameraTopic:
+    """Where a camera's images come from.
+
+    Attributes:
+        name: of the camera; its outputs are ``~/<name>/label`` and so on. Empty for the only one.
+        topic: to subscribe to, before any remapping.
+        compressed: whether sensor_msgs/CompressedImage is published there.
+    """
+
+    name: str
+    topic: str
+    compressed: bool
+
+
+def camera_topics(topics: Sequence[str], transport: str) -> tuple[CameraTopic, ...]:
+    """Name the cameras of some topics by what tells the topics apart.
+
+    ``/front/image_raw`` and ``/rear/image_raw`` are the cameras ``front`` and ``rear``. A topic
+    that ends in ``/compressed`` carries compressed images whatever the transport.
+
+    Args:
+        topics: of the cameras.
+        transport: "raw" or "compressed", of topics that do not say so themselves.
+
+    Raises:
+        ValueError: no topic, more than eight, or one given twice.
+    """
+    bases = [topic.removesuffix(COMPRESSED).rstrip("/") for topic in topics]
+    if not bases or not all(bases):
+        raise ValueError(f"image_topics={list(topics)} names no camera, or one without a name; "
+                         "give e.g. ['/front/image_raw', '/rear/image_raw']")
+    if len(bases) > MAX_CAMERAS:
+        raise ValueError(f"image_topics names {len(bases)} cameras; give at most {MAX_CAMERAS}")
+    for base in bases:
+        if bases.count(base) > 1:
+            raise ValueError(f"image topic '{base}' is named twice in image_topics; keep one")
+    return tuple(
+        CameraTopic(name, base, transport == "compressed" or topic.endswith(COMPRESSED))
+        for name, base, topic in zip(_names(bases), bases, topics, strict=True))
+
+
+def _names(bases: Sequence[str]) -> list[str]:
+    """Leave out of each topic the parts that all share at its beginning and at its end."""
+    if len(bases) == 1:
+        return [""]
+    paths = [base.strip("/").split("/") for base in bases]
+    head = _common(paths)
+    tail = _common([path[head:][::-1] for path in paths])
+    names = ["_".join(path[head:len(path) - tail]) for path in paths]
+    if all(names) and len(set(names)) == len(names):
+        return names
+    return ["_".join(path) for path in paths]
+
+
+def _common(paths: Sequence[Sequence[str]]) -> int:
+    """Return how many leading parts all paths share."""
+    return len(list(takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))))

@@ -1,0 +1,167 @@
+"""What a configured node holds: the model, its words, its cameras and the thread that works."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from rclpy.node import Node
+
+from sclip_seg_ros.latency.quality import QualityControl
+from sclip_seg_ros.models import resolve_device
+from sclip_seg_ros.ros.cameras import Camera
+from sclip_seg_ros.ros.parameters import NodeOptions
+from sclip_seg_ros.ros.pipeline import Frame, FramePipeline
+from sclip_seg_ros.ros.status import describe
+from sclip_seg_ros.ros.vocabulary_server import Proposal, VocabularyServer
+from sclip_seg_ros.ros.worker import Worker
+from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+
+Restore = Callable[[dict[str, Any], dict[str, Any]], None]
+
+
+class Engine:
+    """Load a model for a node, and label its cameras' frames while it is active.
+
+    Callbacks only store: the newest frame of each camera, and parameter changes. A worker thread
+    labels frames, another encodes new words, so that a single-threaded executor always has time.
+    """
+
+    def __init__(self, node: Node, options: NodeOptions, on_refused: Restore) -> None:
+        """Load the model, encode the first words and create the outputs.
+
+        Args:
+            node: to publish and subscribe with.
+            options: of the node.
+            on_refused: called, in one of the threads, with parameter values that turned out not
+                to work and with those that stay in force.
+
+        Raises:
+            WeightsError: weights out of reach, or not fitting.
+            ValueError, OSError: options that cannot be used.
+        """
+        self._node = node
+        self._on_refused = on_refused
+        self.segmentor = _load(options, node.get_logger())
+        self.quality = QualityControl(self.segmentor, options.ladder_for(self.segmentor.device))
+        self.vocabularies = VocabularyServer(partial(_encode, self.segmentor), _proposal(options),
+                                             self._on_vocabulary_failure)
+        self.cameras = tuple(Camera(node, source) for source in options.cameras)
+        self._pipeline = FramePipeline(
+            self.segmentor, self.quality, self.vocabularies, self.cameras, options,
+            node.get_clock(), node.get_logger(), on_refused)
+        self._worker: Worker[Frame] | None = None
+
+    @property
+    def options(self) -> NodeOptions:
+        """What the parameters say; a change takes effect between two frames."""
+        return self._pipeline.options
+
+    @options.setter
+    def options(self, options: NodeOptions) -> None:
+        self._pipeline.options = options
+        if self.vocabularies.propose(_proposal(options)):
+            self._node.get_logger().info(
+                f"encoding a vocabulary of {len(options.classes)} classes")
+
+    @property
+    def worker_alive(self) -> bool:
+        """Tell whether the thread that labels frames runs."""
+        return self._worker is not None and self._worker.alive
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the frames in work have been so, 0 when there are none."""
+        return self._worker.busy_seconds if self._worker is not None else 0.0
+
+    def activate(self) -> None:
+        """Bring the model to its device, warm up, and subscribe to the cameras."""
+        self.segmentor.restore()
+        self.vocabularies.move(self.segmentor.device)
+        self._pipeline.warm_up()
+        pipeline = self._pipeline
+        self._worker = Worker("frames", pipeline.process, pipeline.fail, pipeline.idle)
+        self._worker.start()
+        for camera in self.cameras:
+            camera.subscribe(partial(self._on_image, camera),
+                             self.options.values["image_reliability"])
+
+    def deactivate(self, seconds: float) -> bool:
+        """Label no more frames, and give the device's memory back.
+
+        Returns:
+            Whether the frames in work were done within so many seconds; where not, the model
+            stays where it is.
+        """
+        for camera in self.cameras:
+            camera.unsubscribe()
+        if self._worker is not None and not self._worker.stop(seconds):
+            return False
+        self._worker = None
+        self.vocabularies.move(torch.device("cpu"))
+        self.segmentor.release()
+        return True
+
+    def close(self, seconds: float) -> bool:
+        """End the threads; once they have ended, take the outputs down.
+
+        Returns:
+            Whether the threads ended within so many seconds.
+        """
+        deadline = time.monotonic() + seconds
+        ended = self._worker is None or self._worker.stop(seconds)
+        ended = self.vocabularies.stop(max(0.0, deadline - time.monotonic())) and ended
+        if ended:
+            for camera in self.cameras:
+                camera.close()
+        return ended
+
+    def _on_image(self, camera: Camera, message: Any) -> None:
+        camera.log.received()
+        if self._worker.mailbox.put(Frame(camera, message, time.monotonic()), camera.name):
+            camera.log.dropped()
+
+    def _on_vocabulary_failure(self, proposal: Proposal, error: Exception) -> None:
+        text = f"vocabulary refused, the former stays in force: {describe(error)}"
+        for camera in self.cameras:
+            camera.log.note(text)
+        self._node.get_logger().error(text)
+        valid = self.vocabularies.in_force
+        self._on_refused(_parameters(proposal), _parameters(valid))
+
+
+def default_threads(cores: int) -> int:
+    """Leave one core to the camera and the middleware, where that does not halve the speed."""
+    return cores - 1 if cores > 2 else cores
+
+
+def _load(options: NodeOptions, logger) -> SCLIPSegmentor:
+    values = options.values
+    device = resolve_device(values["device"])
+    # Before the worker threads begin: each takes the number over when it first computes.
+    torch.set_num_threads(values["threads"] or default_threads(len(os.sched_getaffinity(0))))
+    logger.info(f"loading '{values['model']}' on {device}, CPU threads: "
+                f"{torch.get_num_threads()} ...")
+    return SCLIPSegmentor(values["model"], values["pretrained"], device, options.settings,
+                          values["cache_dir"] or None)
+
+
+def _encode(segmentor: SCLIPSegmentor, proposal: Proposal) -> Vocabulary:
+    return segmentor.vocabulary(proposal.classes, proposal.background,
+                                templates=proposal.templates, palette=dict(proposal.palette))
+
+
+def _proposal(options: NodeOptions) -> Proposal:
+    return Proposal(options.classes, options.background, options.templates, options.palette)
+
+
+def _parameters(proposal: Proposal) -> dict[str, Any]:
+    """Return a proposal as the values of the parameters it was made of."""
+    return {"classes": list(proposal.classes), "background": proposal.background,
+            "prompt_templates": list(proposal.templates),
+            "palette": ", ".join(f"{name}=#{bytes(colour).hex()}"
+                                 for name, colour in proposal.palette)}

@@ -1,0 +1,132 @@
+"""How the node fares, as diagnostics: one verdict a camera, with what it rests on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from sclip_seg_ros.ros.cameras import Camera
+from sclip_seg_ros.ros.engine import Engine
+from sclip_seg_ros.ros.status import Counts
+
+STALE_SECONDS = 3.0    # without an image before that is worth a warning
+STUCK_SECONDS = 10.0   # in one frame before that is worth a warning
+RECENT_SECONDS = 10.0  # for which an error or a missed budget is worth a warning
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the verdict rests on.
+
+    Attributes:
+        counts: of frames.
+        silent_seconds: since the newest image, infinite before the first.
+        error_seconds: since the newest error, infinite where there was none.
+        miss_seconds: since the newest frame over the budget, infinite where there was none.
+        busy_seconds: in the current frame.
+        worker_alive: whether the frame thread runs.
+        wanted: whether anybody listens, or the node works without listeners.
+        hopeless: whether no quality level keeps the budget.
+        topic: where images should come from.
+    """
+
+    counts: Counts
+    silent_seconds: float
+    error_seconds: float
+    miss_seconds: float
+    busy_seconds: float
+    worker_alive: bool
+    wanted: bool
+    hopeless: bool
+    topic: str
+
+
+def judge(situation: Situation) -> tuple[bytes, str]:
+    """Return a diagnostic level and one sentence."""
+    error = situation.counts.last_error
+    if not situation.worker_alive:
+        return DiagnosticStatus.ERROR, f"the frame thread has ended: {error or 'restart the node'}"
+    if situation.counts.failing:
+        return DiagnosticStatus.ERROR, f"frames fail: {error}"
+    if situation.busy_seconds > STUCK_SECONDS:
+        return DiagnosticStatus.WARN, f"one frame has taken {situation.busy_seconds:.0f} s so far"
+    if situation.error_seconds < RECENT_SECONDS:
+        return DiagnosticStatus.WARN, error
+    if not situation.wanted:
+        return DiagnosticStatus.OK, "idle: nobody listens to the outputs"
+    if not situation.counts.received:
+        return DiagnosticStatus.WARN, f"no image has arrived on {situation.topic} yet"
+    if situation.silent_seconds > STALE_SECONDS:
+        return DiagnosticStatus.WARN, (f"no image on {situation.topic} for "
+                                       f"{situation.silent_seconds:.0f} s")
+    if situation.hopeless:
+        return DiagnosticStatus.WARN, "no quality level keeps the latency budget"
+    if situation.miss_seconds < RECENT_SECONDS:
+        return DiagnosticStatus.WARN, "frames miss the latency budget"
+    return DiagnosticStatus.OK, "labelling"
+
+
+def health_of(engine: Engine | None, active: bool) -> list[tuple[str, DiagnosticStatus]]:
+    """Return a status for each camera, with the camera's name; one for a node without any."""
+    if engine is None:
+        return [("", DiagnosticStatus(level=DiagnosticStatus.OK, message="not configured"))]
+    facts = _facts(engine)
+    statuses = []
+    for camera in engine.cameras:
+        level, message = judge(_situation(engine, camera)) if active \
+            else (DiagnosticStatus.OK, "inactive")
+        values = {**facts, **_values(camera)}
+        statuses.append((camera.name, DiagnosticStatus(
+            level=level, message=message, hardware_id=facts["device"],
+            values=[KeyValue(key=key, value=value) for key, value in values.items()])))
+    return statuses
+
+
+def _situation(engine: Engine, camera: Camera) -> Situation:
+    counts, now = camera.log.counts, time.monotonic()
+    return Situation(
+        counts, camera.log.seconds_since_arrival(), now - counts.last_error_at,
+        now - counts.last_miss_at, engine.busy_seconds, engine.worker_alive,
+        camera.outputs.wanted or not engine.options.lazy, engine.quality.hopeless, camera.topic)
+
+
+def _facts(engine: Engine) -> dict[str, str]:
+    """Return what is the same for all cameras."""
+    segmentor, vocabulary, quality = engine.segmentor, engine.vocabularies.current, engine.quality
+    return {"model": segmentor.name, "device": str(segmentor.device),
+            "precision": segmentor.precision,
+            "vocabulary version": str(vocabulary.version), "classes": str(len(vocabulary)),
+            "fallbacks": ", ".join(segmentor.fallbacks),
+            "budget ms": f"{quality.budget_ms:g}",
+            "quality level": f"{quality.level} '{quality.level_name}'",
+            "quality level changes": str(quality.changes),
+            "memory MB": f"{_resident_bytes() / 1e6:.0f}",
+            **({"device memory MB": f"{torch.cuda.memory_reserved(segmentor.device) / 1e6:.0f}"}
+               if segmentor.device.type == "cuda" else {})}
+
+
+def _values(camera: Camera) -> dict[str, str]:
+    """Return a camera's counts, rates and latencies."""
+    counts = camera.log.counts
+    arriving, labelled = camera.log.rates()
+    values = {"topic": camera.topic, "images per second": f"{arriving:.1f}",
+              "labelled per second": f"{labelled:.1f}"}
+    for key in ("received", "labelled", "dropped", "rejected", "failed", "skipped"):
+        values[f"frames {key}"] = str(getattr(counts, key))
+    values["budget missed"] = str(counts.missed)
+    values["last error"] = counts.last_error
+    for stage, (median, high, most) in camera.log.percentiles().items():
+        values[f"{stage} ms p50/p95/max"] = f"{median:.1f} / {high:.1f} / {most:.1f}"
+    return values
+
+
+def _resident_bytes() -> int:
+    """Return the process's resident memory."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,128 @@
+"""A segmentor is moved along the ladder, at the best level that its budget allows."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from sclip_seg_ros.latency.ladder import parse_ladder
+from sclip_seg_ros.latency.quality import Measurement, QualityControl
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+
+LADDER = parse_ladder({"levels": [
+    {"name": "full"}, {"name": "pamr-2", "pamr.steps": 2}, {"name": "plain", "use_pamr": False},
+    {"name": "small", "use_pamr": False, "inference": "whole", "short_side": 48}]})
+IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+AMPLE, NOT_ENOUGH = 1e5, 1e-3  # milliseconds
+
+
+@pytest.fixture
+def segmentor():
+    return SCLIPSegmentor("embedded", short_side=96, crop=64, stride=32, use_pamr=True,
+                          pamr__steps=6)
+
+
+@pytest.fixture
+def vocabulary(segmentor):
+    return segmentor.vocabulary(["floor", "wall"])
+
+
+@pytest.fixture
+def quality(segmentor, vocabulary):
+    quality = QualityControl(segmentor, LADDER)
+    quality.configure(segmentor.settings, AMPLE)
+    assert quality.needs_warm_up
+    assert quality.warm_up(IMAGE, vocabulary) == 4
+    return quality
+
+
+def frame(quality, segmentor, vocabulary, arrived=None):
+    """Label one frame as the node does; return its result."""
+    arrived = time.monotonic() if arrived is None else arrived
+    quality.begin([IMAGE.shape[:2]], vocabulary)
+    deadline = quality.deadline(arrived)
+    results = segmentor.predict_batch([IMAGE], vocabulary, deadline)
+    quality.end((time.monotonic() - arrived) * 1e3, results, deadline, tail_ms=1.0)
+    return results[0]
+
+
+def test_without_a_budget_the_settings_hold_as_they_are(segmentor, vocabulary):
+    quality = QualityControl(segmentor, LADDER)
+    base = segmentor.settings
+    result = frame(quality, segmentor, vocabulary)
+    assert segmentor.settings == base and quality.level_names == ("full",)
+    assert result.iterations == {"pamr": 6}
+    assert quality.deadline(0.0) is None and not quality.needs_warm_up
+
+
+def test_an_ample_budget_leaves_the_best_level(quality, segmentor, vocabulary):
+    base = segmentor.settings
+    for _ in range(3):
+        frame(quality, segmentor, vocabulary)
+    assert (quality.level, quality.level_name, quality.changes) == (0, "full", 0)
+    assert segmentor.settings == base and not quality.hopeless
+
+
+def test_a_budget_out_of_reach_leads_to_the_cheapest_level_at_once(quality, segmentor, vocabulary):
+    quality.configure(quality.base, NOT_ENOUGH)
+    frame(quality, segmentor, vocabulary)
+    assert quality.level_name in ("plain", "small")  # on so small an image they cost the same
+    assert quality.hopeless
+    assert not segmentor.settings.use_pamr
+
+
+def test_quality_comes_back_with_the_budget(quality, segmentor, vocabulary):
+    quality.configure(quality.base, NOT_ENOUGH)
+    frame(quality, segmentor, vocabulary)
+    quality.configure(quality.base, AMPLE)
+    frame(quality, segmentor, vocabulary)
+    assert quality.level == 0 and segmentor.settings == quality.base
+
+
+def test_only_what_changes_the_cost_is_measured_again(quality, vocabulary):
+    quality.configure(quality.base.with_changes(probability_threshold=0.5, logit_scale=30.0), AMPLE)
+    assert not quality.needs_warm_up
+    quality.configure(quality.base.with_changes(pamr__steps=9), AMPLE)
+    assert quality.needs_warm_up
+    assert quality.warm_up(IMAGE, vocabulary) == 1  # the other levels have their own steps, or none
+    quality.configure(quality.base.with_changes(short_side=80), AMPLE)
+    assert quality.warm_up(IMAGE, vocabulary) == 3
+
+
+def test_refinement_stops_when_the_time_is_up(quality, segmentor, vocabulary):
+    late = frame(quality, segmentor, vocabulary, arrived=time.monotonic() - AMPLE)
+    assert late.iterations == {"pamr": 0}
+    assert frame(quality, segmentor, vocabulary).iterations.get("pamr", 0) in (0, 2)  # lower level
+    assert quality.level > 0
+
+
+def test_a_level_that_cannot_work_is_refused_and_all_stays_as_it_was(segmentor):
+    ladder = parse_ladder({"levels": [{"name": "full"}, {"name": "no-overlap", "stride": 224}]})
+    quality = QualityControl(segmentor, ladder)
+    base = segmentor.settings
+    with pytest.raises(ValueError, match="'no-overlap' does not fit"):
+        quality.configure(base.with_changes(short_side=80), 50.0)
+    assert segmentor.settings == base == quality.base and quality.budget_ms == 0.0
+
+
+def test_dilations_may_come_as_a_list(segmentor, vocabulary):
+    quality = QualityControl(segmentor, LADDER)
+    quality.configure(segmentor.settings.with_changes(pamr__dilations=[4, 8]), AMPLE)
+    assert quality.warm_up(IMAGE, vocabulary) == 4
+
+
+def test_levels_share_one_network(quality, segmentor, vocabulary):
+    tower = segmentor.backbone.visual.conv1.weight.data_ptr()
+    for budget in (NOT_ENOUGH, AMPLE):
+        quality.configure(quality.base, budget)
+        frame(quality, segmentor, vocabulary)
+        assert segmentor.backbone.visual.conv1.weight.data_ptr() == tower
+
+
+def test_a_measurement_grows_with_the_images_area_stage_by_stage():
+    measured = Measurement(100.0, {"encode": 50.0, "decode": 20.0}, 2, (1000, 500))
+    larger = measured.scaled((4000, 1000))
+    assert larger.stage_ms == {"encode": 100.0, "decode": 80.0}
+    assert larger.total_ms == 180.0 + 30.0  # what no stage accounts for does not depend on it
