@@ -17,6 +17,7 @@ PACKAGE = "sclip_seg_ros"
 CONSOLE_SCRIPTS: list[str] = [
     "sclip-benchmark = sclip_seg_ros.tools.benchmark.command:main",
     "sclip-segment = sclip_seg_ros.tools.segment.command:main",
+    "sclip-bag = sclip_seg_ros.tools.bag.command:main",
     "sclip-check-upsampler = sclip_seg_ros.tools.check_upsampler:main",
 ]
 
@@ -46,12 +47,14 @@ setup(
     author_email="maintainers@sclip-seg-ros.org",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=[*find_packages(include=[PACKAGE, f"{PACKAGE}.*"]), f"{PACKAGE}.config"],
-    # The profiles and vocabularies of config/ travel as sclip_seg_ros/config;
-    # models/resources.py finds them there.
-    package_dir={f"{PACKAGE}.config": "config"},
+    packages=[*find_packages(include=[PACKAGE, f"{PACKAGE}.*"]), f"{PACKAGE}.config",
+              f"{PACKAGE}.interfaces"],
+    # The profiles and vocabularies of config/ travel as sclip_seg_ros/config, the message
+    # definitions of msg/ as sclip_seg_ros/interfaces; models/resources.py finds them there.
+    package_dir={f"{PACKAGE}.config": "config", f"{PACKAGE}.interfaces": "msg"},
     package_data={
         f"{PACKAGE}.config": ["*.yaml", "*.rviz", "*/*.yaml", "*/*.txt"],
+        f"{PACKAGE}.interfaces": ["*.msg"],
         f"{PACKAGE}.tools.benchmark.page": ["*.html", "*.css"],
         f"{PACKAGE}.models": ["embedded/*.safetensors", "embedded/*.json", "embedded/*.md"],
     },

@@ -169,8 +169,9 @@ def test_overlay_holds_every_module_and_data_file() -> None:
         assert (installed / relative).read_bytes() == (source / relative).read_bytes()
 
 
-def test_node_executable_runs_under_the_first_python_of_the_path() -> None:
-    executable = Path(get_package_prefix("sclip_seg_ros"), "lib", "sclip_seg_ros", "segment_node")
+@pytest.mark.parametrize("name", ["segment_node", "sclip-segment", "sclip-bag"])
+def test_executables_run_under_the_first_python_of_the_path(name: str) -> None:
+    executable = Path(get_package_prefix("sclip_seg_ros"), "lib", "sclip_seg_ros", name)
     assert os.access(executable, os.X_OK)
     # A fixed interpreter would miss the packages of an activated virtual environment.
     assert executable.read_text().startswith("#!/usr/bin/env python3\n")
@@ -206,6 +207,20 @@ def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_every_module_and_data_file(unpacked_wheel: Path) -> None:
     missing = files_below(ROOT / "sclip_seg_ros") - files_below(unpacked_wheel / "sclip_seg_ros")
     assert missing == set()
+
+
+def test_message_definitions_are_found_in_a_pip_installation(unpacked_wheel: Path) -> None:
+    program = "from sclip_seg_ros.models.resources import message_files as files; "
+    run = subprocess.run(
+        [sys.executable, "-c", program + "print(*[path.stem for path in files()])"],
+        cwd=unpacked_wheel,
+        env={**os.environ, "PYTHONPATH": str(unpacked_wheel), "AMENT_PREFIX_PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == MESSAGES
+    assert not (unpacked_wheel / "sclip_seg_ros" / "msg").exists(), "ROS generates that module"
 
 
 def test_config_is_found_in_a_pip_installation_without_ros(unpacked_wheel: Path) -> None:

@@ -1,4 +1,4 @@
-"""Find the files of config/ (profiles, vocabularies) wherever the package is installed."""
+"""Find the files of config/ and msg/ wherever the package is installed."""
 
 from __future__ import annotations
 
@@ -38,23 +38,43 @@ def config_path(relative: str) -> Path:
 
 def config_folders() -> Iterator[Path]:
     """Yield the existing config folders, the most specific installation first."""
-    for folder in (_ament_config(), PACKAGE_FOLDER / "config", _source_config()):
-        if folder is not None and folder.is_dir():
-            yield folder
+    return _folders("config", "config")
 
 
-def _ament_config() -> Path | None:
-    """Return the config folder in the ament share folder; None without ROS or without a build."""
+def message_files() -> list[Path]:
+    """Return the definitions of this package's messages, sorted by name.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    # Not "msg" in a pip installation: that would pass for the Python module that ROS generates.
+    for folder in _folders("msg", "interfaces"):
+        if found := sorted(folder.glob("*.msg")):
+            return found
+    raise FileNotFoundError("the message definitions (*.msg) are not installed; build or install "
+                            "the package again")
+
+
+def _folders(name: str, pip_name: str) -> Iterator[Path]:
+    """Yield the existing folders of a name: in the ROS share, of pip, in the source tree."""
+    for root, folder in ((_ament_share(), name), (PACKAGE_FOLDER, pip_name),
+                         (_source_root(), name)):
+        if root is not None and (root / folder).is_dir():
+            yield root / folder
+
+
+def _ament_share() -> Path | None:
+    """Return the ament share folder; None without ROS or without a build."""
     try:
         from ament_index_python.packages import get_package_share_directory
 
-        return Path(get_package_share_directory(PACKAGE)) / "config"
+        return Path(get_package_share_directory(PACKAGE))
     except (ImportError, LookupError, OSError):
         # No ROS, package not in the ament index, and AMENT_PREFIX_PATH not set, in this order.
         return None
 
 
-def _source_config() -> Path | None:
-    """Return config/ beside this package's source; links of --symlink-install are followed."""
+def _source_root() -> Path | None:
+    """Return the folder around this package's source; links of --symlink-install are followed."""
     root = Path(__file__).resolve().parents[2]
-    return root / "config" if (root / "package.xml").is_file() else None
+    return root if (root / "package.xml").is_file() else None

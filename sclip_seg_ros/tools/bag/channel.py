@@ -1,0 +1,41 @@
+"""What is known of a topic in a recording, and one of its messages, whatever the file's format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rosbags.interfaces import Qos
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A topic as it was offered.
+
+    Attributes:
+        topic: its name.
+        kind: message type, e.g. ``sensor_msgs/msg/Image``.
+        definition: of the message type; empty where the recording has none.
+        digest: RIHS01 hash of the message type; empty where the recording has none.
+        qos: profiles that were offered.
+    """
+
+    topic: str
+    kind: str
+    definition: str
+    digest: str
+    qos: tuple[Qos, ...]
+
+
+class Message(NamedTuple):
+    """One message as it was recorded.
+
+    Attributes:
+        channel: it was recorded on.
+        stamp: when, in nanoseconds.
+        data: in CDR.
+    """
+
+    channel: Channel
+    stamp: int
+    data: bytes

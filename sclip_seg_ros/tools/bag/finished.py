@@ -1,0 +1,112 @@
+"""The frames that are segmented already, on disk, so that an interrupted run can go on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .recording import RecordingError
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What came of one image message.
+
+    Attributes:
+        topic: of the image.
+        stamp: when it was recorded, in nanoseconds.
+        problem: why it could not be segmented; empty if it could.
+        labels: (H, W) uint8; None with a problem.
+        coverage, mean_confidence: (C,) float32; None with a problem.
+    """
+
+    topic: str
+    stamp: int
+    problem: str = ""
+    labels: np.ndarray | None = None
+    coverage: np.ndarray | None = None
+    mean_confidence: np.ndarray | None = None
+
+
+class FinishedFrames:
+    """Frames in the order of their images; each is safe on disk once it was appended."""
+
+    def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
+        """Open the file, or begin one; its folder is made.
+
+        Args:
+            path: of the file.
+            run: all that the frames depend on.
+
+        Raises:
+            RecordingError: it belongs to another run, or is no such file.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._database = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._database.execute("CREATE TABLE IF NOT EXISTS run (description TEXT NOT NULL)")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS frames (number INTEGER PRIMARY KEY, topic TEXT, "
+                "stamp INTEGER, problem TEXT, height INTEGER, width INTEGER, labels BLOB, "
+                "coverage BLOB, mean_confidence BLOB)")
+            self._claim(run)
+            self.count = self._database.execute("SELECT count(*) FROM frames").fetchone()[0]
+        except sqlite3.Error as error:
+            self.close()
+            raise RecordingError(f"'{path}' cannot be continued ({error}); add --restart") \
+                from error
+        except RecordingError:
+            self.close()
+            raise
+
+    def append(self, frame: Frame) -> None:
+        """Write one more frame."""
+        shape, packed, coverage, mean = (None, None), None, None, None
+        if frame.labels is not None:
+            shape, packed = frame.labels.shape, zlib.compress(frame.labels.tobytes(), 1)
+            coverage, mean = frame.coverage.tobytes(), frame.mean_confidence.tobytes()
+        self._database.execute(
+            "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self.count, frame.topic, frame.stamp, frame.problem, *shape, packed, coverage, mean))
+        self.count += 1
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in their order."""
+        for row in self._database.execute(
+                "SELECT topic, stamp, problem, height, width, labels, coverage, mean_confidence "
+                "FROM frames ORDER BY number"):
+            topic, stamp, problem, height, width, labels, coverage, mean = row
+            if labels is None:
+                yield Frame(topic, stamp, problem)
+                continue
+            pixels = np.frombuffer(zlib.decompress(labels), np.uint8).reshape(height, width)
+            yield Frame(topic, stamp, problem, pixels, np.frombuffer(coverage, np.float32),
+                        np.frombuffer(mean, np.float32))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _claim(self, run: Mapping[str, Any]) -> None:
+        """Write the description of a new run, or compare it with that of an earlier one."""
+        found = self._database.execute("SELECT description FROM run").fetchone()
+        if found is None:
+            self._database.execute("INSERT INTO run VALUES (?)", (json.dumps(run),))
+            return
+        if different := differences(json.loads(found[0]), run):
+            raise RecordingError(f"'{self._path.parent}' was begun with another "
+                                 f"{different}; repeat those flags, or add --restart")
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Name what two descriptions of runs differ in; empty if in nothing."""
+    new = json.loads(json.dumps(new))
+    return ", ".join(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))

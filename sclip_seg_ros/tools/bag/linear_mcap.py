@@ -1,0 +1,133 @@
+"""Read an MCAP file from front to back, without index and footer, up to where it breaks off.
+
+Layout of the format: https://mcap.dev/spec. A recorder that is killed leaves files without an end
+behind, one that is tuned for speed such without an index.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from rosbags.rosbag2 import ReaderError
+from rosbags.rosbag2.metadata import parse_qos
+from rosbags.rosbag2.storage_mcap import decompress
+
+from .channel import Channel, Message
+
+MAGIC = b"\x89MCAP0\r\n"
+_HEADER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x01, 0x03, 0x04, 0x05, 0x06
+_MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence number, log time, publish time
+_CHUNK_HEAD = struct.Struct("<QQQI")    # first and last time, size, checksum
+
+
+class LinearMcap:
+    """The records of a file up to where it breaks off, in the order they were written."""
+
+    def __init__(self, path: Path) -> None:
+        """Look through the file once, for its channels and the number of messages.
+
+        Raises:
+            ReaderError: it is no MCAP file, or breaks off before the first message.
+        """
+        self._path = path
+        self._schemas: dict[int, tuple[str, str]] = {}
+        self._channels: dict[int, Channel] = {}
+        counts: Counter[int] = Counter()
+        for code, body in self._records():
+            if code == _MESSAGE:
+                counts[_MESSAGE_HEAD.unpack_from(body)[0]] += 1
+            else:
+                self._learn(code, body)
+        if not counts:
+            raise ReaderError(f"'{path}' breaks off before its first message")
+        self.channels = list(dict.fromkeys(self._channels.values()))
+        self.counts: Counter[Channel] = Counter()
+        for number, count in counts.items():
+            self.counts[self._channels[number]] += count
+
+    def messages(self) -> Iterator[Message]:
+        """Yield the messages."""
+        for code, body in self._records():
+            if code == _MESSAGE:
+                number, _, stamp, _ = _MESSAGE_HEAD.unpack_from(body)
+                yield Message(self._channels[number], stamp, body[_MESSAGE_HEAD.size:])
+
+    def _records(self) -> Iterator[tuple[int, bytes]]:
+        """Yield code and body of schemas, channels and messages, those in chunks included."""
+        with open(self._path, "rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise ReaderError(f"'{self._path}' is no MCAP file")
+            for code, body in _walk(file, os.fstat(file.fileno()).st_size):
+                if code != _CHUNK:
+                    yield code, body
+                    continue
+                content = _content(body)
+                if content is None:
+                    return
+                yield from _walk(io.BytesIO(content), len(content))
+
+    def _learn(self, code: int, body: bytes) -> None:
+        """Remember a schema or a channel."""
+        fields = io.BytesIO(body)
+        if code == _SCHEMA:
+            number, = struct.unpack("<H", fields.read(2))
+            name, _, definition = (_text(fields) for _ in range(3))
+            self._schemas[number] = (name, definition)
+        elif code == _CHANNEL:
+            number, schema = struct.unpack("<HH", fields.read(4))
+            topic, _ = _text(fields), _text(fields)
+            name, definition = self._schemas[schema]
+            metadata = io.BytesIO(_sized(fields))
+            entries = {}
+            while metadata.tell() < len(metadata.getbuffer()):
+                key = _text(metadata)
+                entries[key] = _text(metadata)
+            qos = parse_qos(entries.get("offered_qos_profiles", ""))
+            self._channels[number] = Channel(topic, name, definition,
+                                             entries.get("topic_type_hash", ""), tuple(qos))
+
+
+def _walk(stream: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the records of a stream; of one that is cut short, only an unpacked chunk's part."""
+    while len(head := stream.read(9)) == 9:
+        code, length = head[0], struct.unpack_from("<Q", head, 1)[0]
+        whole = stream.tell() + length <= size
+        if code in (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK) and (whole or code == _CHUNK):
+            yield code, stream.read(length if whole else size - stream.tell())
+        elif whole:
+            stream.seek(length, os.SEEK_CUR)
+        if not whole:
+            return
+
+
+def _content(chunk: bytes) -> bytes | None:
+    """Return the records of a chunk, those that are there of a cut one; None if unreadable."""
+    fields = io.BytesIO(chunk)
+    head = fields.read(_CHUNK_HEAD.size)
+    if len(head) < _CHUNK_HEAD.size:
+        return None
+    _, _, size, checksum = _CHUNK_HEAD.unpack(head)
+    try:
+        compression = _text(fields)
+        packed_size, = struct.unpack("<Q", fields.read(8))
+        packed = fields.read(packed_size)
+        if not compression and len(packed) < packed_size:
+            return packed
+        return decompress(packed, compression, size, checksum)
+    except Exception:  # each compressor has an error class of its own
+        return None
+
+
+def _sized(stream: BinaryIO) -> bytes:
+    size, = struct.unpack("<I", stream.read(4))
+    return stream.read(size)
+
+
+def _text(stream: BinaryIO) -> str:
+    return _sized(stream).decode()

@@ -1,0 +1,134 @@
+"""Serialised messages to images, and results to serialised messages; without ROS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rosbags.interfaces import Nodetype, Qos, QosTime
+from rosbags.interfaces import QosDurability as Durability
+from rosbags.interfaces import QosHistory as History
+from rosbags.interfaces import QosLiveliness as Liveliness
+from rosbags.interfaces import QosReliability as Reliability
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
+
+from sclip_seg_ros.models.resources import PACKAGE, message_files
+from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.tools.encodings import ENCODINGS, ImageError, decode, is_jpeg_or_png, unpack
+
+from .channel import Channel, Message
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+SUMMARY = f"{PACKAGE}/msg/ClassConfidenceArray"
+VOCABULARY = f"{PACKAGE}/msg/Vocabulary"
+_NO_DIGEST = "RIHS01_" + 64 * "0"
+_FOREVER = QosTime(9223372036, 854775807)  # the longest that fits, as recorders write it
+
+
+class Codec:
+    """The message types of the standard and of this package's own definitions."""
+
+    def __init__(self) -> None:
+        """Read the definitions."""
+        self.types = get_typestore(Stores.LATEST)
+        own: dict[str, Any] = {}
+        for path in message_files():
+            text = path.read_text(encoding="utf-8")
+            own |= get_types_from_msg(text, f"{PACKAGE}/msg/{path.stem}")
+        self.types.register(own)
+
+    def read_image(self, message: Message) -> tuple[np.ndarray, Any]:
+        """Return the (H, W, 3) uint8 RGB pixels of an image message, and its header.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        kind = message.channel.kind
+        try:
+            content = self.types.deserialize_cdr(message.data, kind)
+        except SerdeError as error:
+            raise ImageError(f"message cannot be read as {kind} ({error})") from error
+        return (decode if kind == COMPRESSED else unpack)(content), content.header
+
+    def refusal(self, message: Message) -> str:
+        """Say why images like this one cannot be segmented; empty if they can."""
+        try:
+            content = self.types.deserialize_cdr(message.data, message.channel.kind)
+        except SerdeError as error:
+            return str(error)
+        if message.channel.kind == COMPRESSED:
+            return "" if is_jpeg_or_png(bytes(content.data[:8])) else f"format '{content.format}'"
+        return "" if content.encoding in ENCODINGS else f"encoding '{content.encoding}'"
+
+    def image(self, pixels: np.ndarray, encoding: str, header: Any) -> bytes:
+        """Return (H, W) or (H, W, 3) uint8 pixels as a message."""
+        height, width = pixels.shape[:2]
+        return self._pack(IMAGE, header=header, height=height, width=width, encoding=encoding,
+                          step=width * (pixels.size // (height * width)),
+                          data=np.ascontiguousarray(pixels).reshape(-1))
+
+    def summary(self, vocabulary: Vocabulary, coverage: np.ndarray, mean_confidence: np.ndarray,
+                header: Any) -> bytes:
+        """Summarise every class in one image; fields of the running node alone stay empty."""
+        classes = [
+            self._make(f"{PACKAGE}/msg/ClassConfidence", class_id=index, class_name=name,
+                       mean_confidence=float(mean), coverage=float(share))
+            for index, (name, mean, share) in enumerate(
+                zip(vocabulary.names, mean_confidence, coverage, strict=True))]
+        unlabelled = max(0.0, 1.0 - float(np.sum(coverage, dtype=np.float64)))
+        return self._pack(SUMMARY, header=header, vocabulary_version=vocabulary.version,
+                          unlabelled_coverage=unlabelled, classes=classes)
+
+    def vocabulary(self, vocabulary: Vocabulary) -> bytes:
+        """Describe a vocabulary, with the empty header of one before its first image."""
+        classes = [
+            self._make(f"{PACKAGE}/msg/VocabularyClass", id=index, name=entry.name,
+                       synonyms=list(entry.synonyms), colour=vocabulary.colours[index])
+            for index, entry in enumerate(vocabulary.classes)]
+        background = -1 if vocabulary.background is None else vocabulary.background
+        return self._pack(VOCABULARY, version=vocabulary.version, background_id=background,
+                          classes=classes)
+
+    def definition(self, kind: str) -> str:
+        """Return the definition of a message type; empty if it is none of the standard's."""
+        if kind not in self.types.fielddefs:
+            return ""
+        return self.types.generate_msgdef(kind, ros_version=2)[0]
+
+    def digest(self, kind: str, definition: str) -> str:
+        """Return the RIHS01 hash of a message type; zeros where its definition does not tell it."""
+        store = get_typestore(Stores.EMPTY)
+        try:
+            store.register(get_types_from_msg(definition, kind))
+            return store.hash_rihs01(kind)
+        except (TypesysError, LookupError, ValueError):
+            return _NO_DIGEST
+
+    def channel(self, topic: str, kind: str, latched: bool = False) -> Channel:
+        """Return a channel for messages of ours, with the node's quality of service."""
+        durability = Durability.TRANSIENT_LOCAL if latched else Durability.VOLATILE
+        qos = Qos(History.KEEP_LAST, 1, Reliability.RELIABLE, durability, _FOREVER, _FOREVER,
+                  Liveliness.AUTOMATIC, _FOREVER, False)
+        return Channel(topic, kind, self.definition(kind), self.types.hash_rihs01(kind), (qos,))
+
+    def _pack(self, kind: str, **values: Any) -> bytes:
+        return bytes(self.types.serialize_cdr(self._make(kind, **values), kind))
+
+    def _make(self, kind: str, **values: Any) -> Any:
+        """Return a message with some fields set and the others at zero."""
+        fields = {name: values[name] if name in values else self._zero(description)
+                  for name, description in self.types.fielddefs[kind][1]}
+        return self.types.types[kind](**fields)
+
+    def _zero(self, description: tuple[Nodetype, Any]) -> Any:
+        """Return the value of a field that nothing was said about."""
+        node, detail = description
+        if node == Nodetype.NAME:
+            return self._make(detail)
+        if node == Nodetype.BASE:
+            return {"string": "", "bool": False}.get(detail[0], 0)
+        (inner, kind), length = detail
+        if inner == Nodetype.BASE and kind[0] != "string":
+            return np.zeros(length if node == Nodetype.ARRAY else 0, kind[0])
+        return [self._zero((inner, kind)) for _ in range(length if node == Nodetype.ARRAY else 0)]

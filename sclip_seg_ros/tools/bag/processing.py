@@ -1,0 +1,163 @@
+"""One recording, from its path to the new recording beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import uuid
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rosbags.rosbag2 import WriterError
+
+from sclip_seg_ros.models import RANDOM
+from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
+from sclip_seg_ros.tools.benchmark.provenance import describe_weights
+
+from .finished import FinishedFrames, differences
+from .messages import Codec
+from .recording import METADATA, Recording, RecordingError
+from .segmenting import segment_images
+from .topics import Plan, make_plan
+from .writing import write_recording
+
+
+@dataclass
+class Outcome:
+    """What came of one recording.
+
+    Attributes:
+        target: path of the new recording.
+        frames: images that were segmented, now or in an earlier run.
+        before: of these and the refused ones, those of earlier runs.
+        refused: images that could not be segmented, by topic and reason.
+        notices: topics left out.
+        cuts: files that were cut short.
+        error: why there is no new recording; empty if there is.
+    """
+
+    target: Path
+    frames: int = 0
+    before: int = 0
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    notices: tuple[str, ...] = ()
+    cuts: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether all there should be in the recording was segmented."""
+        return not (self.error or self.cuts or self.refused)
+
+
+def load(arguments: argparse.Namespace) -> tuple[SCLIPSegmentor, Vocabulary]:
+    """Load what the flags name.
+
+    Raises:
+        ValueError, OSError, WeightsError: in one sentence.
+    """
+    profile = chosen_profile(arguments)
+    segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device,
+                               chosen_settings(arguments, profile))
+    return segmentor, segmentor.vocabulary(*chosen_classes(arguments, profile))
+
+
+def process(bag: Path, target: Path, arguments: argparse.Namespace, segmentor: SCLIPSegmentor,
+            vocabulary: Vocabulary, position: int = 0) -> Outcome:
+    """Segment one recording, or go on where an earlier run was interrupted.
+
+    Args:
+        bag: the recording.
+        target: where the new one goes; unfinished work lies beside it in ``<target>.partial``.
+        arguments: of the command line.
+        segmentor, vocabulary: with which.
+        position: line of the progress bar.
+
+    Returns:
+        What came of it; what is wrong with the recording or the disk is its ``error``.
+    """
+    outcome = Outcome(target)
+    try:
+        _process(bag, outcome, arguments, segmentor, vocabulary, position)
+    except (RecordingError, WriterError, OSError) as error:
+        outcome.error = str(error)
+    return outcome
+
+
+def _process(bag: Path, outcome: Outcome, arguments: argparse.Namespace, segmentor: SCLIPSegmentor,
+             vocabulary: Vocabulary, position: int) -> None:
+    target = outcome.target
+    partial = target.with_name(target.name + ".partial")
+    if arguments.restart:
+        for folder in (target, partial):
+            shutil.rmtree(folder, ignore_errors=True)
+    recording, codec = Recording(bag), Codec()
+    plan = make_plan(recording, arguments.topics, arguments.prefix, codec)
+    outcome.notices = plan.left_out
+    run = describe(recording, plan, arguments, segmentor, vocabulary)
+    if target.exists():
+        _take_over(target, run, outcome)
+        return
+    finished = FinishedFrames(partial / "frames.sqlite", run)
+    try:
+        outcome.before = finished.count
+        segment_images(recording, plan, finished, codec, segmentor, vocabulary, position)
+        for frame in finished:
+            if frame.problem:
+                outcome.refused[frame.topic, frame.problem] += 1
+        outcome.frames = finished.count - outcome.refused.total()
+        outcome.cuts = tuple(recording.cuts)
+        summary = json.dumps({"run": run, "frames": outcome.frames, "cuts": outcome.cuts,
+                              "refused": [[*key, n] for key, n in outcome.refused.items()]})
+        write_recording(partial / target.name, recording, plan, finished, codec, vocabulary,
+                        (arguments.overlay_alpha, arguments.legend), summary, position)
+    finally:
+        finished.close()
+    (partial / target.name).rename(target)
+    shutil.rmtree(partial)
+
+
+def describe(recording: Recording, plan: Plan, arguments: argparse.Namespace,
+             segmentor: SCLIPSegmentor, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Name all that the new recording depends on."""
+    weights = describe_weights(arguments.model, arguments.pretrained)
+    if arguments.pretrained == RANDOM:
+        weights = {"random": uuid.uuid4().hex}  # no two runs have the same
+    return {
+        "recording": [[file.name, file.stat().st_size] for file in recording.files],
+        "topics": [channel.topic for channel in plan.outputs],
+        "prefix": arguments.prefix,
+        "model": {"name": segmentor.name, "precision": segmentor.precision, **weights},
+        "settings": asdict(segmentor.settings),
+        "fallbacks": list(segmentor.fallbacks),
+        "words": [list(entry.synonyms) for entry in vocabulary.classes],
+        "background": vocabulary.background,
+        "overlay": [arguments.overlay_alpha, arguments.legend],
+    }
+
+
+def _take_over(target: Path, run: dict[str, Any], outcome: Outcome) -> None:
+    """Take a recording that an earlier run finished for the result, if it is that of this run.
+
+    Raises:
+        RecordingError: it is another one.
+    """
+    try:
+        metadata = yaml.safe_load((target / METADATA).read_text(encoding="utf-8"))
+        metadata = metadata["rosbag2_bagfile_information"]
+        earlier = json.loads(metadata["custom_data"]["sclip_seg_ros"])
+        different = differences(earlier["run"], run)
+    except (OSError, yaml.YAMLError, ValueError, LookupError, TypeError):
+        different = "program"
+    if different:
+        raise RecordingError(f"'{target}' exists already, made with another {different}; choose "
+                             "another --output, or add --restart to replace it")
+    outcome.frames = earlier["frames"]
+    outcome.refused = Counter({(topic, reason): n for topic, reason, n in earlier["refused"]})
+    outcome.before = outcome.frames + outcome.refused.total()
+    outcome.cuts = tuple(earlier["cuts"])

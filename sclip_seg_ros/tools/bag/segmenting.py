@@ -1,0 +1,49 @@
+"""From the images of a recording to finished frames."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from tqdm import tqdm
+
+from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.tools.arguments import BAR, one_line
+
+from .channel import Message
+from .finished import FinishedFrames, Frame
+from .messages import Codec
+from .recording import Recording
+from .topics import Plan
+
+
+def segment_images(recording: Recording, plan: Plan, finished: FinishedFrames, codec: Codec,
+                   segmentor: SCLIPSegmentor, vocabulary: Vocabulary, position: int) -> None:
+    """Segment the images that are not finished yet, one by one.
+
+    Args:
+        recording: to read.
+        plan: which topics.
+        finished: gains a frame for every image, also for one that cannot be segmented.
+        codec: reads the messages.
+        segmentor, vocabulary: with which.
+        position: line of the progress bar.
+    """
+    counts = [recording.counts.get(channel) for channel in plan.outputs]
+    total = sum(counts) if all(counts) else None
+    with tqdm(total=total, initial=finished.count, desc=recording.path.name, unit=" frame",
+              bar_format=BAR, position=position, disable=None) as bar:
+        messages = recording.messages(plan.outputs)
+        for message in islice(messages, finished.count, None):
+            finished.append(_segment(message, codec, segmentor, vocabulary))
+            bar.update()
+
+
+def _segment(message: Message, codec: Codec, segmentor: SCLIPSegmentor,
+             vocabulary: Vocabulary) -> Frame:
+    topic = message.channel.topic
+    try:
+        pixels, _ = codec.read_image(message)
+        result = segmentor.predict_dense(pixels, vocabulary)
+    except ValueError as error:
+        return Frame(topic, message.stamp, one_line(error))
+    return Frame(topic, message.stamp, "", result.labels, result.coverage, result.mean_confidence)

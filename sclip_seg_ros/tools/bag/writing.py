@@ -1,0 +1,131 @@
+"""Write a recording again, with the results behind each image."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import CompressionFormat, StoragePlugin, Writer
+from tqdm import tqdm
+
+from sclip_seg_ros.segmentation import Vocabulary
+from sclip_seg_ros.tools.arguments import BAR
+from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
+
+from .channel import Channel, Message
+from .finished import FinishedFrames, Frame
+from .messages import Codec
+from .recording import Recording, RecordingError
+from .topics import Outputs, Plan
+
+FORMAT_VERSION = 8  # of rosbag2; the newest that Humble reads, too
+
+
+class RecordingWriter:
+    """A new recording that takes messages of any channel."""
+
+    def __init__(self, path: Path, recording: Recording, codec: Codec) -> None:
+        """Begin a recording of the same format and compression as another one."""
+        self._writer = Writer(path, version=FORMAT_VERSION,
+                              storage_plugin=StoragePlugin[recording.storage.upper()])
+        self._writer.set_compression(recording.compression, CompressionFormat.ZSTD)
+        self._codec = codec
+        self._connections: dict[tuple, Connection] = {}
+
+    def write(self, channel: Channel, stamp: int, data: bytes) -> None:
+        """Write one serialised message."""
+        self._writer.write(self._connections[_offer(channel)], stamp, data)
+
+    def add(self, channel: Channel) -> None:
+        """Announce a channel, unless one was announced that differs in its definition alone."""
+        if _offer(channel) in self._connections:
+            return
+        definition = channel.definition or self._codec.definition(channel.kind)
+        digest = channel.digest or self._codec.digest(channel.kind, definition)
+        self._connections[_offer(channel)] = self._writer.add_connection(
+            channel.topic, channel.kind, msgdef=definition, rihs01=digest,
+            offered_qos_profiles=channel.qos)
+
+    def __enter__(self) -> RecordingWriter:
+        """Open the files."""
+        self._writer.open()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        """Close the files; after a failure they are left unfinished."""
+        self._writer.__exit__(*failure)
+
+    def describe(self, text: str) -> None:
+        """Write a text about the whole recording into its metadata."""
+        self._writer.set_custom_data("sclip_seg_ros", text)
+
+
+def _offer(channel: Channel) -> tuple:
+    return channel.topic, channel.kind, channel.qos
+
+
+def write_recording(path: Path, recording: Recording, plan: Plan, finished: FinishedFrames,
+                    codec: Codec, vocabulary: Vocabulary, overlay: tuple[float, bool],
+                    description: str, position: int) -> None:
+    """Write a recording with the results of its images.
+
+    Args:
+        path: of the new recording; what an earlier run left there is removed.
+        recording: every message of it is kept byte for byte.
+        plan: channels of the results.
+        finished: frames of all its images.
+        codec: reads and writes messages.
+        vocabulary: the words; written once, before anything else.
+        overlay: share of the colours, and whether there is a legend.
+        description: of the run, for the metadata.
+        position: line of the progress bar.
+
+    Raises:
+        RecordingError: the recording has changed since the frames were segmented.
+        OSError: it cannot be written.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    total = sum(recording.counts.values()) or None
+    messages = tqdm(recording.messages(), total=total, desc=f"{recording.path.name}: writing",
+                    unit=" message", bar_format=BAR, position=position, disable=None)
+    with RecordingWriter(path, recording, codec) as writer:
+        writer.describe(description)
+        made = [channel for each in plan.outputs.values()
+                for channel in (each.label, each.overlay, each.summary)]
+        for channel in [plan.vocabulary, *recording.channels, *dict.fromkeys(made)]:
+            writer.add(channel)
+        frames, begun = iter(finished), False
+        for message in messages:
+            if not begun:
+                writer.write(plan.vocabulary, message.stamp, codec.vocabulary(vocabulary))
+                begun = True
+            writer.write(*message)
+            if outputs := plan.outputs.get(message.channel):
+                frame = _matching(frames, message)
+                for channel, data in _results(message, frame, outputs, codec, vocabulary, overlay):
+                    writer.write(channel, message.stamp, data)
+
+
+def _matching(frames: Iterator[Frame], message: Message) -> Frame:
+    """Return the next frame, which must be that of the image."""
+    frame = next(frames, None)
+    if frame is None or (frame.topic, frame.stamp) != (message.channel.topic, message.stamp):
+        raise RecordingError("the recording has changed since its images were segmented; add "
+                             "--restart")
+    return frame
+
+
+def _results(message: Message, frame: Frame, outputs: Outputs, codec: Codec, vocabulary: Vocabulary,
+             overlay: tuple[float, bool]) -> Iterator[tuple[Channel, bytes]]:
+    """Yield the messages of one frame; none for an image that could not be segmented."""
+    if frame.labels is None:
+        return
+    pixels, header = codec.read_image(message)
+    alpha, legend = overlay
+    entries = legend_entries(frame.coverage, vocabulary.names) if legend else ()
+    picture = draw_overlay(pixels, frame.labels, vocabulary.colours, alpha, entries)
+    yield outputs.label, codec.image(frame.labels, "mono8", header)
+    yield outputs.overlay, codec.image(picture, "rgb8", header)
+    yield outputs.summary, codec.summary(vocabulary, frame.coverage, frame.mean_confidence, header)

@@ -1,0 +1,29 @@
+"""Short names for cameras, from the topics their images come on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+
+def camera_names(topics: Sequence[str]) -> list[str]:
+    """Name cameras by what tells their topics apart; the only one needs no name.
+
+    ``/front/image_raw`` and ``/rear/image_raw`` are the cameras ``front`` and ``rear``. Where
+    leaving out what all share would leave nothing, the whole topics are the names.
+    """
+    if len(topics) == 1:
+        return [""]
+    paths = [topic.strip("/").split("/") for topic in topics]
+    head = _shared(paths)
+    tail = _shared([path[head:][::-1] for path in paths])
+    names = ["_".join(path[head:len(path) - tail]) for path in paths]
+    if all(names) and len(set(names)) == len(names):
+        return names
+    return ["_".join(path) for path in paths]
+
+
+def _shared(paths: Sequence[Sequence[str]]) -> int:
+    """Return how many leading parts all paths share."""
+    return sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1,
+                                    zip(*paths, strict=False)))
