@@ -16,9 +16,11 @@ PACKAGE = "sclip_seg_ros"
 # One line a program: "sclip-demo = sclip_seg_ros.tools.demo.__main__:main".
 CONSOLE_SCRIPTS: list[str] = [
     "sclip-benchmark = sclip_seg_ros.tools.benchmark.command:main",
+    "sclip-gallery = sclip_seg_ros.tools.gallery.command:main",
     "sclip-segment = sclip_seg_ros.tools.segment.command:main",
     "sclip-bag = sclip_seg_ros.tools.bag.command:main",
     "sclip-check-upsampler = sclip_seg_ros.tools.check_upsampler:main",
+    "sclip-train-loftup = sclip_seg_ros.tools.train_loftup:main",
 ]
 
 EXTRAS = {

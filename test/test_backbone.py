@@ -193,3 +193,15 @@ def test_an_image_smaller_than_a_patch_is_refused(backbone: DenseBackbone):
 def test_recording_the_last_block_or_beyond_is_refused(backbone: DenseBackbone, record):
     with pytest.raises(ValueError, match="cannot be recorded.*0 to 2"):
         backbone.penultimate(images(64, 64), record=record)
+
+
+@pytest.mark.parametrize(("attention", "total"), [("vanilla", 1), ("sclip", 2), ("clearclip", 1),
+                                                  ("naclip", 1)])
+def test_attention_weights_are_those_of_the_rule(backbone: DenseBackbone, attention: str,
+                                                 total: int):
+    penultimate, rule = backbone.penultimate(images(64, 48)), attention_rule(attention)
+    weights = backbone.attention_weights(penultimate, rule)
+    assert weights.shape == (2, 4, 13, 13)
+    assert torch.allclose(weights.sum(-1), torch.tensor(float(total)), atol=1e-5)
+    assert torch.allclose(backbone.last_block(penultimate, lambda q, k, v, grid: weights @ v),
+                          backbone.last_block(penultimate, rule), atol=1e-5)

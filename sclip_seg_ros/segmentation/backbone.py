@@ -128,6 +128,18 @@ class DenseBackbone:
             return self._project(attended)
         return self._project(_feed_forward(block, tokens[:, first:] + block.ls_1(attended)))
 
+    def attention_weights(self, penultimate: Penultimate, rule: AttentionRule) -> Tensor:
+        """Return how much each token takes from each other under an attention rule.
+
+        Every rule is linear in the values, so that the identity for values gives its weights.
+
+        Returns:
+            (B, heads, 1 + h*w, 1 + h*w), rows ask, columns answer, class token first.
+        """
+        q, k, _ = _queries_keys_values(self.visual.transformer.resblocks[-1], penultimate.tokens)
+        identity = torch.eye(q.shape[-2], dtype=q.dtype, device=q.device)
+        return rule(q, k, identity.expand(*q.shape[:2], -1, -1), penultimate.grid)
+
     def value_tokens(self, penultimate: Penultimate, class_token: bool = True) -> Tensor:
         """Project the last block's values alone: out_proj(v), as MaskCLIP does.
 

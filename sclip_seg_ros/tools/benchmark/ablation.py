@@ -14,43 +14,40 @@ from typing import Any
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 
-from .configurations import PLAIN, Prepared, said_once
+from .configurations import PLAIN, Row
 from .datasets import Sample
 from .journal import Journal
 from .measuring import measure_image
 from .memory import peak_during
 from .results import image_miou, score, speed
 
-_CHATTY = ("sclip_seg_ros.segmentation.scoring", "sclip_seg_ros.segmentation.upsampling")
-
 
 class AblationMeter:
     """Measure one image after the other with every configuration that can run."""
 
-    def __init__(self, segmentor: SCLIPSegmentor, rows: Sequence[Prepared],
+    def __init__(self, segmentor: SCLIPSegmentor, rows: Sequence[Row],
                  vocabulary: Vocabulary | None) -> None:
         """Hold a model; without a vocabulary every image brings its own classes."""
         self._segmentor = segmentor
-        self._rows = [row for row in rows if row.settings is not None]
+        self._rows = [row for row in rows if row.prepared is not None]
         self._vocabulary = vocabulary
         self._turn = 0
 
     def __call__(self, sample: Sample) -> dict[str, Any]:
         """Return one image's counts and times by configuration; the first has memory too."""
-        with said_once(*_CHATTY):
-            words = self._vocabulary or self._segmentor.vocabulary(sample.classes)
-            record: dict[str, Any] = {"image": sample.name}
-            if not self._turn:
-                record["memory_mib"] = self._warm_up(sample, words)
-            counts = {}
-            for row in self._in_turn():
-                self._segmentor.settings = row.settings
-                counts[row.configuration.key] = measure_image(self._segmentor, words, sample)
+        words = self._vocabulary or self._segmentor.vocabulary(sample.classes)
+        record: dict[str, Any] = {"image": sample.name}
+        if not self._turn:
+            record["memory_mib"] = self._warm_up(sample, words)
+        counts = {}
+        for row in self._in_turn():
+            self._segmentor.use(row.prepared)
+            counts[row.configuration.key] = measure_image(self._segmentor, words, sample)
         self._turn += 1
         record["configurations"] = counts
         return {**record, "classes": list(words.names)} if sample.classes else record
 
-    def _in_turn(self) -> list[Prepared]:
+    def _in_turn(self) -> list[Row]:
         start = self._turn % len(self._rows)
         return self._rows[start:] + self._rows[:start]
 
@@ -58,7 +55,7 @@ class AblationMeter:
         """Run every configuration twice; return the second run's largest memory in MiB."""
         peaks = {}
         for row in self._rows:
-            self._segmentor.settings = row.settings
+            self._segmentor.use(row.prepared)
             self._segmentor.predict_dense(sample.image, words)
             peaks[row.configuration.key] = peak_during(
                 lambda: self._segmentor.predict_dense(sample.image, words),
@@ -66,14 +63,14 @@ class AblationMeter:
         return peaks
 
 
-def describe_rows(rows: Iterable[Prepared]) -> list[dict[str, Any]]:
+def describe_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Name what the counts of every configuration depend on."""
     return [{"key": row.configuration.key,
              "settings": asdict(row.settings) if row.settings else None,
              "skipped": row.reason} for row in rows]
 
 
-def compare(journal: Journal, rows: Sequence[Prepared], names: Sequence[str]) -> dict[str, Any]:
+def compare(journal: Journal, rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
     """Gather the journal of an ablation into one row of results a configuration.
 
     Args:
@@ -102,7 +99,7 @@ def records_of(journal: Journal, key: str) -> Iterator[dict[str, Any]]:
                **({"classes": record["classes"]} if "classes" in record else {})}
 
 
-def _row(journal: Journal, row: Prepared, memory: Mapping[str, float | None],
+def _row(journal: Journal, row: Row, memory: Mapping[str, float | None],
          names: Sequence[str]) -> dict[str, Any]:
     key = row.configuration.key
     result = {"key": key, "title": row.configuration.title, "skipped": row.reason,

@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
                         help="go on where an interrupted run with the same flags stopped")
     parsed = parser.parse_args(arguments)
     if parsed.ablation:
-        _leave_stages_to_the_ablation(parsed)
+        leave_stages_alone(parsed, "--ablation")
     name = f"{parsed.dataset}_ablation.json" if parsed.ablation else f"{parsed.dataset}.json"
     parsed.output = parsed.output or Path("out/benchmark") / name
     if parsed.output.suffix != ".json":
@@ -60,14 +60,22 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parsed
 
 
-def _leave_stages_to_the_ablation(parsed: argparse.Namespace) -> None:
-    """Refuse switches of stages, which the ablation sets itself; LoftUp's own flags stay."""
+def leave_stages_alone(parsed: argparse.Namespace, program: str) -> None:
+    """Refuse switches of stages where a program sets them itself; LoftUp's own flags stay.
+
+    Args:
+        parsed: flags of `add_segmentor_flags`.
+        program: for the message.
+
+    Raises:
+        UsageError: a stage was switched on or off.
+    """
     for stage in STAGES:
         chosen = getattr(parsed, f"use_{stage}")
         if chosen is not None:
-            raise UsageError(f"--{'use' if chosen else 'no'}-{stage} cannot go with --ablation, "
+            raise UsageError(f"--{'use' if chosen else 'no'}-{stage} cannot go with {program}, "
                              "which runs every stage alone and all together; leave it out")
     if parsed.use_all_phase1:
-        raise UsageError("--use-all-phase1 cannot go with --ablation, which has a row for it; "
-                         "leave it out")
+        raise UsageError(f"--use-all-phase1 cannot go with {program}, which runs every stage alone "
+                         "and all together; leave it out")
     parsed.use_loftup = True  # for --loftup-factor and the like, which need it

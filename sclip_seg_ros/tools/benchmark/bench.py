@@ -17,7 +17,7 @@ from sclip_seg_ros.tools.profiles import Profile
 
 from . import provenance
 from .ablation import describe_rows
-from .configurations import Prepared, prepare_configurations
+from .configurations import Row, prepare_rows
 from .datasets import Dataset, open_dataset
 from .journal import Journal
 
@@ -36,7 +36,7 @@ class Bench:
     profile: Profile | None
     segmentor: SCLIPSegmentor
     vocabulary: Vocabulary | None
-    rows: Sequence[Prepared] = ()
+    rows: Sequence[Row] = ()
 
     @property
     def names(self) -> list[str]:
@@ -62,7 +62,7 @@ def prepare(arguments: argparse.Namespace) -> Bench:
     words = (profile.classes if profile else dataset.classes) if dataset.class_count else ()
     vocabulary = segmentor.vocabulary(words, profile.background if profile else "") \
         if words else None
-    rows = prepare_configurations(segmentor, settings) if arguments.ablation else ()
+    rows = prepare_rows(segmentor, settings) if arguments.ablation else ()
     return Bench(arguments, dataset, dataset.choose(arguments.num_samples), profile, segmentor,
                  vocabulary, rows)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
+from sclip_seg_ros.segmentation.segmentor import Prepared
 
 PLAIN = "plain"
 NO_LOFTUP = "no LoftUp for this model"
@@ -62,67 +61,52 @@ CONFIGURATIONS = (
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Row:
     """A configuration with this model's settings.
 
     Attributes:
-        configuration: the row.
-        settings: to run it with; None where it cannot run.
+        configuration: what the row is.
+        prepared: for the segmentor's `use`; None where the configuration cannot run.
         reason: why it cannot run, in a few words, a colon, and more of them; empty where it can.
     """
 
     configuration: Configuration
-    settings: SegmentorSettings | None
+    prepared: Prepared | None
     reason: str = ""
 
+    @property
+    def settings(self) -> SegmentorSettings | None:
+        """What the configuration runs with; None where it cannot."""
+        return self.prepared.settings if self.prepared else None
 
-def prepare_configurations(segmentor: SCLIPSegmentor, base: SegmentorSettings) -> list[Prepared]:
-    """Try every row on a model, so that one that cannot run costs its own row alone.
 
-    Weights that do not exist for the model are missing by design. No stage is replaced by a
-    simpler one: `loftup.allow_fallback` is off in every row.
+def prepare_rows(segmentor: SCLIPSegmentor, base: SegmentorSettings) -> list[Row]:
+    """Try every configuration on a model, so that one that cannot run costs its own row alone.
+
+    No stage is replaced by a simpler one: `loftup.allow_fallback` is off in every row.
 
     Args:
         segmentor: the model; its settings are left plain.
         base: all settings that are no stage's switch.
     """
     plain = base.with_changes(**_OFF)
-    no_loftup = _refusal(segmentor, plain.with_changes(**_LOFTUP))  # asks the network once
+    loftup = _prepare(segmentor, plain.with_changes(**_LOFTUP))
     rows = []
     for configuration in CONFIGURATIONS:
         settings = plain.with_changes(**configuration.changes)
-        reason = no_loftup if settings.use_loftup else ""
-        reason = reason or _refusal(segmentor, settings)
-        rows.append(Prepared(configuration, None if reason else settings, reason))
+        # Without LoftUp its rows are not tried one by one: each would ask the network again.
+        missing = settings.use_loftup and loftup[0] is None
+        rows.append(Row(configuration, *(loftup if missing else _prepare(segmentor, settings))))
     segmentor.settings = plain
     return rows
 
 
-@contextmanager
-def said_once(*names: str) -> Iterator[None]:
-    """Let loggers say each thing only once, while settings change with every image."""
-    loggers = [logging.getLogger(name) for name in names]
-    known: set[str] = set()
-
-    def news(record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        return message not in known and not known.add(message)
-
-    for logger in loggers:
-        logger.addFilter(news)
+def _prepare(segmentor: SCLIPSegmentor,
+             settings: SegmentorSettings) -> tuple[Prepared | None, str]:
+    """Prepare settings on a model, or say why it cannot run with them."""
     try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(news)
-
-
-def _refusal(segmentor: SCLIPSegmentor, settings: SegmentorSettings) -> str:
-    """Return why a model cannot run with settings; empty where it can."""
-    try:
-        segmentor.settings = settings
+        return segmentor.prepare(settings), ""
     except WeightsError as error:  # the model itself is loaded: only LoftUp's can be missing
-        return f"{NO_LOFTUP}: {error}"
+        return None, f"{NO_LOFTUP}: {error}"
     except ValueError as error:
-        return f"cannot run: {error}"
-    return ""
+        return None, f"cannot run: {error}"

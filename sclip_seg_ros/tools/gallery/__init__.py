@@ -1,0 +1,1 @@
+"""See what the stages do: feature maps, attention and labels of one image on labelled sheets."""

@@ -1,0 +1,46 @@
+"""What each stage does to the labels of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.tools.benchmark.configurations import PLAIN, Row
+from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
+
+from .sheet import Tile
+
+_ALONE = (PLAIN, "loftup", "resclip", "pamr", "densecrf")
+_TOGETHER = ("all", "resclip+pamr+densecrf")  # the first that can run
+_ALPHA = 0.6
+
+
+def shown_rows(rows: Sequence[Row]) -> list[Row]:
+    """Choose the stages alone, and all that the model has together; those that can run."""
+    able = {row.configuration.key: row for row in rows if row.prepared}
+    together = next((key for key in _TOGETHER if key in able), None)
+    return [able[key] for key in (*_ALONE, together) if key in able]
+
+
+def stage_tiles(segmentor: SCLIPSegmentor, rows: Sequence[Row], image: np.ndarray,
+                vocabulary: Vocabulary) -> list[Tile]:
+    """Segment the image with every row; say how many labels differ from the plain method's.
+
+    The segmentor keeps the last row's settings.
+    """
+    tiles, plain = [], None
+    for row in shown_rows(rows):
+        segmentor.use(row.prepared)
+        result = segmentor.predict_dense(image, vocabulary)
+        note = f"{sum(result.stage_ms.values()):.0f} ms"
+        if plain is None:
+            plain = result.labels
+        else:
+            note = f"{(result.labels != plain).mean():.1%} of the labels changed, {note}"
+        legend = legend_entries(result.coverage, vocabulary.names)
+        painted = draw_overlay(image, result.labels, vocabulary.colours, _ALPHA,
+                               legend if row.configuration.key == PLAIN else ())
+        tiles.append(Tile(painted, row.configuration.title, note))
+    return tiles
