@@ -37,7 +37,7 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, alp
     Returns:
         (H, W, 3) uint8 RGB, a new array.
     """
-    painted = np.take(lookup_table(colours), labels, axis=0)
+    painted = cv2.applyColorMap(labels, lookup_table(colours)[:, None])  # far faster than take
     blended = cv2.addWeighted(painted, alpha, image, 1.0 - alpha, 0.0)
     unlabelled = cv2.compare(labels, UNLABELLED, cv2.CMP_EQ)
     cv2.copyTo(np.ascontiguousarray(image), unlabelled, blended)
@@ -97,7 +97,7 @@ def _draw_outlines(image: np.ndarray, labels: np.ndarray, white: float) -> None:
     if not thickness or not white:
         return
     kernel = np.ones((thickness + 1, thickness + 1), np.uint8)
-    edges = cv2.compare(cv2.dilate(labels, kernel), cv2.erode(labels, kernel), cv2.CMP_NE)
+    edges = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, kernel)
     cv2.copyTo(cv2.convertScaleAbs(image, alpha=1.0 - white, beta=255 * white), edges, image)
 
 
