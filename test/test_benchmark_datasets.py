@@ -65,6 +65,13 @@ def coco_stuff(root: Path) -> None:
     put_labels(root / "annotations/val2017/000000000139_labelTrainIds.png")
 
 
+def coco_stuff10k(root: Path) -> None:
+    """Lay out COCO-Stuff 10k with an image of the training split."""
+    for split, name in (("train", "000000000077"), ("test", "000000000431")):
+        put_image(root / f"images/{split}2014/COCO_train2014_{name}.jpg")
+        put_labels(root / f"annotations/{split}2014/COCO_train2014_{name}_labelTrainIds.png")
+
+
 def coco_object(root: Path) -> None:
     """Lay out COCO-Object as GroupViT's converter does."""
     put_image(root / "images/val2017/000000000139.jpg")
@@ -111,6 +118,7 @@ CASES = {
     "context59": (context, "2008_000002", LESS_ONE),
     "coco-object": (coco_object, "000000000139", SAME),
     "coco-stuff": (coco_stuff, "000000000139", SAME),
+    "coco-stuff10k": (coco_stuff10k, "COCO_train2014_000000000431", LESS_ONE),
     "ade20k": (ade20k, "ADE_val_00000001", LESS_ONE),
     "cityscapes": (cityscapes, "lindau/lindau_000000_000019", SAME),
     "camvid": (camvid, "0016E5_07959", SAME),
@@ -190,6 +198,7 @@ MISSING = {
     "context60": "ImageSets/SegmentationContext/val.txt",
     "context59": "SegmentationClassContext",
     "coco-stuff": "annotations/val2017",
+    "coco-stuff10k": "images/test2014",
     "coco-object": "images/val2017",
     "ade20k": "images/validation",
     "cityscapes": "gtFine/val",

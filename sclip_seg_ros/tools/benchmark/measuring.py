@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.tools.arguments import BAR
 from sclip_seg_ros.tools.metrics import confusion_table
 
 from .boundary import boundary_counts
@@ -53,7 +54,8 @@ def measure(meter: Callable[[Sample], Mapping[str, Any]], dataset: Dataset,
         DatasetError: an image cannot be read. What was measured is in the journal.
     """
     left = indices[len(journal.images):]
-    with tqdm(total=len(indices), initial=len(journal.images), unit="image") as progress:
+    with tqdm(total=len(indices), initial=len(journal.images), unit=" image", bar_format=BAR,
+              disable=None) as progress:
         for sample in load_ahead(dataset, left, workers):
             journal.append(meter(sample))
             progress.update()

@@ -73,7 +73,7 @@ def principal_colours(maps: Sequence[Tensor]) -> list[np.ndarray]:
     centre = torch.stack([one.mean(0) for one in points]).mean(0)
     scatter = sum((one - centre).T @ (one - centre) / len(one) for one in points)
     basis = torch.linalg.eigh(scatter).eigenvectors[:, -3:].flip(1)
-    basis = basis * basis.sum(0).sign()  # the sign is arbitrary, and differs between libraries
+    basis = torch.where(basis.sum(0) < 0, -basis, basis)  # the sign is arbitrary
     values = [(one - centre) @ basis for one in points]
     ends = torch.stack([torch.quantile(one, torch.tensor([_CUT, 1 - _CUT], device=one.device),
                                        dim=0) for one in values])

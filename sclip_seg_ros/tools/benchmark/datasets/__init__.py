@@ -9,7 +9,7 @@ from .ade20k import open_ade20k
 from .base import Dataset, DatasetError, Picture, Pictures, Sample
 from .camvid import open_camvid
 from .cityscapes import open_cityscapes
-from .coco import open_coco_object, open_coco_stuff
+from .coco import open_coco_object, open_coco_stuff, open_coco_stuff10k
 from .context import open_context59, open_context60
 from .demo_scenes import DemoScenes
 from .folder import open_folder
@@ -26,6 +26,7 @@ _FILES: dict[str, Callable[[Path], Dataset]] = {
     "context59": open_context59,
     "coco-object": open_coco_object,
     "coco-stuff": open_coco_stuff,
+    "coco-stuff10k": open_coco_stuff10k,
     "ade20k": open_ade20k,
     "cityscapes": open_cityscapes,
     "camvid": open_camvid,

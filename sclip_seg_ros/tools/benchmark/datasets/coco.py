@@ -1,6 +1,7 @@
-"""COCO 2017, validation split: COCO-Stuff 164k (171 classes) and COCO-Object (80 and background).
+"""COCO-Stuff 164k and 10k (171 classes), and COCO-Object (80 and background).
 
-Layout, of mmsegmentation's coco_stuff164k after its tools/dataset_converters/coco_stuff164k.py:
+Layout of the validation split of 2017, of mmsegmentation's coco_stuff164k after its
+tools/dataset_converters/coco_stuff164k.py:
     images/val2017/<id>.jpg   annotations/val2017/<id>_labelTrainIds.png
 Label values: 0..79 things, 80..170 stuff, 255 nothing.
 
@@ -8,6 +9,12 @@ COCO-Object reads annotations/val2017/<id>_instanceTrainIds.png, which the conve
 (in SCLIP's repository datasets/cvt_coco_object.py) writes: 0 background, 1..80 things. Where there
 are none, it takes the labels of COCO-Stuff and does what that converter does: things move up by
 one, and all the rest is background, unlabelled pixels too.
+
+Layout of COCO-Stuff 10k, test split, of mmsegmentation's coco_stuff10k after its
+tools/dataset_converters/coco_stuff10k.py:
+    images/test2014/<id>.jpg   annotations/test2014/<id>_labelTrainIds.png
+Label values: 0 unlabelled, which counts nowhere; 1..171 the classes of COCO-Stuff 164k in their
+order.
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import Pictures, beside, expect_folder, same_ids
+from .base import Pictures, beside, expect_folder, same_ids, without_zero
 
 THINGS = 80
 _IMAGES, _LABELS = "images/val2017", "annotations/val2017"
@@ -27,6 +34,12 @@ def open_coco_stuff(root: Path) -> Pictures:
     """Open COCO-Stuff 164k."""
     return Pictures(beside(root, _IMAGES, _LABELS, ".jpg", _STUFF_END), same_ids, 171,
                     profile="coco_stuff")
+
+
+def open_coco_stuff10k(root: Path) -> Pictures:
+    """Open COCO-Stuff 10k; person is class 0."""
+    return Pictures(beside(root, "images/test2014", "annotations/test2014", ".jpg", _STUFF_END),
+                    without_zero, 171, profile="coco_stuff10k")
 
 
 def open_coco_object(root: Path) -> Pictures:
