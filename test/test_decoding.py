@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn.functional import interpolate
@@ -11,8 +15,10 @@ from sclip_seg_ros.segmentation.decoding import (
     class_probabilities,
     decide,
     decode,
-    enlarged_bands,
+    enlarged_probabilities,
 )
+from sclip_seg_ros.segmentation.score_map import ScoreMap
+from sclip_seg_ros.segmentation.windows import stitch, window_boxes
 
 SCALE = 40.0
 
@@ -27,46 +33,105 @@ def one_each(count: int) -> torch.Tensor:
 
 
 @pytest.fixture
-def small_bands(monkeypatch):
-    """Make bands of a few rows even of small images."""
+def small_blocks(monkeypatch):
+    """Make blocks of a few pixels even of small images."""
     monkeypatch.setitem(decoding._CHUNK, "cpu", 2_000)
+
+
+def in_blocks(scores: torch.Tensor, size: tuple[int, int],
+              budget: int = 2_000) -> tuple[torch.Tensor, int]:
+    """Enlarge scores block by block; return them and the number of blocks."""
+    whole, count = torch.full((scores.shape[0], *size), torch.nan), 0
+    for rows, columns, block in ScoreMap.of(scores).blocks(size, budget):
+        assert block.numel() <= max(budget, scores.shape[0])
+        whole[:, rows, columns] = block.transpose(0, 1)
+        count += 1
+    return whole, count
 
 
 @pytest.mark.parametrize("target", [(7, 9), (7, 20), (20, 9), (64, 97), (101, 33), (5, 4), (1, 1),
                                     (3, 200), (200, 3), (8, 9), (56, 72)])
 @pytest.mark.parametrize("source", [(7, 9), (1, 1), (1, 9), (33, 2)])
-def test_bands_are_one_bilinear_enlargement(small_bands, source, target):
+def test_blocks_are_one_bilinear_enlargement(source, target):
     scores = random_scores(5, *source)
     whole = interpolate(scores[None], size=target, mode="bilinear", align_corners=False)[0]
-    bands = list(enlarged_bands(scores, target))
-    assert (torch.cat(bands, dim=1) - whole).abs().max() < 1e-5
+    found, blocks = in_blocks(scores, target)
+    assert (found - whole).abs().max() < 1e-5
     if whole.numel() > 4_000:
-        assert len(bands) > 1
+        assert blocks > 1
 
 
-def test_bands_at_the_camera_s_size_are_one_bilinear_enlargement():
+def test_blocks_at_the_camera_s_size_are_one_bilinear_enlargement():
     scores = random_scores(3, 336, 597)
     whole = interpolate(scores[None], size=(720, 1280), mode="bilinear", align_corners=False)[0]
-    bands = list(enlarged_bands(scores, (720, 1280)))
-    assert len(bands) > 1
-    assert (torch.cat(bands, dim=1) - whole).abs().max() < 1e-5
+    found, blocks = in_blocks(scores, (720, 1280), 250_000)
+    assert blocks > 1
+    assert (found - whole).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("queries", [1, 20])
+@pytest.mark.parametrize("queries", [1, 20, 3_000])
 def test_no_score_tensor_of_full_size_exists(monkeypatch, queries):
-    """The largest tensor made while decoding is a band, whatever the number of words."""
-    size, largest = (240, 320), []
-    real = class_probabilities
+    """The largest tensor made while decoding is a block, whatever the number of words."""
+    size, largest = (24, 320), []
+    real = ScoreMap.blocks
 
-    def spy(scores, *arguments):
-        largest.append(scores.numel())
-        return real(scores, *arguments)
+    def spy(self, *arguments):
+        for rows, columns, block in real(self, *arguments):
+            largest.append(block.numel())
+            yield rows, columns, block
 
-    monkeypatch.setattr(decoding, "class_probabilities", spy)
-    labels, confidence = decode(random_scores(queries, 12, 16), one_each(queries), SCALE, size)
+    monkeypatch.setattr(ScoreMap, "blocks", spy)
+    labels, confidence = decode(random_scores(queries, 12, 16), torch.arange(queries) * 0, SCALE,
+                                size)
     assert labels.shape == confidence.shape == size
     assert max(largest) <= decoding._CHUNK["cpu"]
-    assert sum(largest) == queries * 240 * 320
+    assert sum(largest) == queries * size[0] * size[1]
+
+
+@pytest.mark.parametrize("owner", [[0, 1, 2, 3], [0, 0, 1, 2]])
+def test_enlarged_probabilities_are_those_of_enlarged_scores(small_blocks, owner):
+    scores, size, owner = random_scores(4, 6, 8), (23, 31), torch.tensor(owner)
+    whole = interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0]
+    found = enlarged_probabilities(ScoreMap.of(scores), owner, SCALE, size)
+    assert torch.allclose(found, class_probabilities(whole, owner, SCALE), atol=1e-5)
+
+
+MEASURE_PEAK = """
+import re
+from pathlib import Path
+import torch
+from sclip_seg_ros.segmentation.decoding import decode
+from sclip_seg_ros.segmentation.windows import stitch, window_boxes
+torch.set_num_threads(1)
+boxes = window_boxes(336, 597, 224, 112)
+parts = torch.rand(len(boxes), 150, 14, 14) * 0.2
+
+def resident(name):
+    return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+def run(size):
+    decode(stitch(parts, boxes, (336, 597)), torch.arange(150), 40.0, size)
+
+def peak(call):
+    Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
+    before = resident("VmRSS")
+    call()
+    return resident("VmHWM") - before
+
+run((64, 64))  # what torch itself needs once
+print(peak(lambda: run((1080, 1920))), peak(lambda: torch.ones(100 << 18)))
+"""
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK),
+                    reason="needs Linux to tell the highest memory of a process")
+def test_150_classes_at_1080p_take_less_than_64_megabytes():
+    """Of all memory of the process, labels and confidence (10 MB) included."""
+    ran = subprocess.run([sys.executable, "-c", MEASURE_PEAK], capture_output=True, text=True,
+                         check=True)
+    decoding, hundred = map(float, ran.stdout.split())
+    assert 90 < hundred < 120  # the instrument sees memory
+    assert 10 < decoding < 64
 
 
 @pytest.mark.filterwarnings("ignore:.*Profiler clears events:UserWarning")
@@ -81,7 +146,7 @@ def test_memory_stays_bounded_with_500_words():
 
 
 @pytest.mark.parametrize("queries", [1, 2, 20, 500])
-def test_decoding_equals_the_plain_way(small_bands, queries):
+def test_decoding_equals_the_plain_way(small_blocks, queries):
     scores, size = random_scores(queries, 6, 8), (23, 31)
     whole = interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0]
     best, label = torch.softmax(whole * SCALE, dim=0).max(dim=0)
@@ -207,13 +272,39 @@ def test_the_area_rule_comes_before_the_probability_threshold():
 @pytest.mark.parametrize("area", [0.0, 0.1])
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), float("-inf")])
 def test_scores_that_are_no_numbers_never_become_a_class(broken, area, background):
+    """Enlarging may spread them over their neighbours, but none of those gets a class of theirs."""
     scores = random_scores(3, 4, 6)
     scores[:, 1, 2] = broken
     labels, confidence = decode(scores, one_each(3), SCALE, (4, 6), background, 0.0, area)
     assert labels[1, 2] == (255 if background is None else background)
     assert confidence[1, 2] == 0
     assert confidence.isfinite().all()
-    assert (labels < 3).sum() == labels.numel() - (background is None)
+    sure = confidence > 0
+    assert torch.equal(labels[sure], random_scores(3, 4, 6).argmax(0)[sure].to(torch.uint8))
+
+
+def test_equal_scores_go_to_the_first_class():
+    labels, confidence = decode(torch.full((5, 3, 4), 0.1), one_each(5), SCALE, (9, 10))
+    assert not labels.any()
+    assert torch.allclose(confidence, torch.tensor(0.2))
+
+
+@pytest.mark.parametrize("classes", [1, 2, 254])
+def test_every_id_can_win(classes):
+    scores = torch.eye(classes).reshape(classes, 1, classes)
+    labels, _ = decode(scores, one_each(classes), SCALE, (1, classes))
+    assert labels[0].tolist() == list(range(classes))
+
+
+def test_windows_scores_are_decoded_without_being_put_together():
+    boxes = window_boxes(48, 64, 32, 16)
+    scores = stitch(random_scores(len(boxes), 6, 4, 4), boxes, (48, 64))
+    owner = torch.tensor([0, 0, 1, 2, 2, 3])
+    labels, confidence = decode(scores, owner, SCALE, (75, 101))
+    dense = interpolate(scores.dense()[None], (75, 101), mode="bilinear")[0]
+    expected_labels, expected = decide(class_probabilities(dense, owner, SCALE))
+    assert torch.allclose(confidence, expected, atol=1e-5)
+    assert (labels == expected_labels).float().mean() > 0.999
 
 
 def test_decide_leaves_out_what_is_not_kept():

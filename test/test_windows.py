@@ -79,7 +79,7 @@ def test_cut_takes_each_images_windows_in_turn():
 @pytest.mark.parametrize("size", SIZES)
 def test_a_constant_stays_constant(size):
     boxes = window_boxes(*size, crop=224, stride=112)
-    whole = stitch(torch.full((len(boxes), 3, 7, 5), 0.3), boxes, size)
+    whole = stitch(torch.full((len(boxes), 3, 7, 5), 0.3), boxes, size).dense()
     assert whole.shape == (3, *size)
     assert torch.allclose(whole, torch.tensor(0.3), atol=1e-6)
 
@@ -88,7 +88,8 @@ def test_a_constant_stays_constant(size):
 def test_windows_at_full_resolution_reassemble_exactly(size):
     boxes = window_boxes(*size, crop=224, stride=112)
     image = coordinates(*size)
-    assert torch.equal(stitch(cut(image, boxes), boxes, size), image[0])
+    whole = stitch(cut(image, boxes), boxes, size).dense()
+    assert torch.allclose(whole, image[0], atol=1e-4)  # of up to 640, averaged 9 times
 
 
 def test_windows_on_a_grid_reassemble_exactly_inside():
@@ -96,7 +97,7 @@ def test_windows_on_a_grid_reassemble_exactly_inside():
     size, patch = (56, 72), 8
     boxes = window_boxes(*size, crop=32, stride=16)
     centres = cut(coordinates(*size), boxes).unfold(2, patch, patch).unfold(3, patch, patch)
-    whole = stitch(centres.mean(dim=(-1, -2)), boxes, size)
+    whole = stitch(centres.mean(dim=(-1, -2)), boxes, size).dense()
     # Half a patch at a window's edge has nothing to interpolate towards, and stays flat there.
     inside = torch.ones(size, dtype=torch.bool)
     for box in boxes:
@@ -116,18 +117,42 @@ def test_an_image_smaller_than_the_crop_is_one_enlarged_map():
     scores = torch.rand(1, 4, 3, 2, generator=torch.Generator().manual_seed(0))
     expected = interpolate(scores, size=(30, 40), mode="bilinear", align_corners=False)[0]
     assert boxes == [Box(0, 0, 30, 40)]
-    assert torch.equal(stitch(scores, boxes, (30, 40)), expected)
+    assert torch.allclose(stitch(scores, boxes, (30, 40)).dense(), expected, atol=1e-6)
 
 
 def test_half_precision_scores_are_averaged_in_single():
     boxes = window_boxes(5, 7, crop=4, stride=2)
-    assert stitch(torch.ones(6, 2, 4, 4).half(), boxes, (5, 7)).dtype == torch.float32
+    assert stitch(torch.ones(6, 2, 4, 4).half(), boxes, (5, 7)).dense().dtype == torch.float32
 
 
 def test_a_missing_window_is_an_error():
     boxes = window_boxes(5, 7, crop=4, stride=2)
     with pytest.raises(ValueError):
         stitch(torch.ones(5, 2, 4, 4), boxes, (5, 7))
+
+
+def test_windows_that_are_no_grid_are_an_error():
+    boxes = window_boxes(5, 7, crop=4, stride=2)[:5]
+    with pytest.raises(ValueError, match="5 windows are no grid of 2 rows and 3 columns"):
+        stitch(torch.ones(5, 2, 4, 4), boxes, (5, 7))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("target", [(97, 130), (480, 640)])
+def test_stitching_is_enlarging_each_window_and_averaging(size, target):
+    """The matrices equal the plain way: windows one by one into a sum and a count."""
+    boxes = window_boxes(*size, crop=224, stride=112)
+    scores = torch.rand(len(boxes), 3, 7, 5, generator=torch.Generator().manual_seed(0))
+    total, count = torch.zeros(3, *size), torch.zeros(size)
+    for window, box in zip(scores, boxes, strict=True):
+        place = (..., slice(box.top, box.bottom), slice(box.left, box.right))
+        extent = (box.bottom - box.top, box.right - box.left)
+        total[place] += interpolate(window[None], extent, mode="bilinear")[0]
+        count[place] += 1
+    found = stitch(scores, boxes, size)
+    assert torch.allclose(found.dense(), total / count, atol=1e-6)
+    resized = interpolate((total / count)[None], target, mode="bilinear")[0]
+    assert torch.allclose(found.dense(target), resized, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +172,7 @@ def golden_scores(golden) -> torch.Tensor:
     features = feature_map(backbone.tokens(windows), backbone.grid(*windows.shape[2:]))
     queries = torch.from_numpy(golden["slide/query_features"])
     scores = torch.einsum("ndhw,qd->nqhw", normalize(features, dim=1), queries)
-    return stitch(scores, boxes, size)
+    return stitch(scores, boxes, size).dense()
 
 
 def test_golden_logits(golden, golden_scores):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from sclip_seg_ros.segmentation import decoding_triton
+from sclip_seg_ros.segmentation.decoding_rule import DecodingRule
+from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
 
-# Score values enlarged at once: what a processor's cache holds (1 MB), or on a GPU, where every
-# step costs a launch, 16 MB.
+# Scores enlarged at once: what a processor's cache holds (1 MB), or on a GPU, where every step
+# costs a launch, 16 MB.
 _CHUNK = {"cpu": 250_000, "cuda": 4_000_000}
+_STEEP = 1e30  # makes any difference of two scores larger than any class id
 
 
 def class_probabilities(scores: Tensor, query_class: Tensor, logit_scale: float) -> Tensor:
@@ -38,15 +39,29 @@ def class_probabilities(scores: Tensor, query_class: Tensor, logit_scale: float)
     return best.scatter_reduce(0, index, probabilities, "amax")
 
 
-def decode(scores: Tensor, query_class: Tensor, logit_scale: float, size: tuple[int, int],
-           background: int | None = None, probability_threshold: float = 0.0,
+def enlarged_probabilities(scores: ScoreMap, query_class: Tensor, logit_scale: float,
+                           size: tuple[int, int]) -> Tensor:
+    """Return every class's probability (C, H, W) float32 at a size; the scores stay in blocks."""
+    classes = int(query_class[-1]) + 1
+    whole = scores.values.new_empty((classes, *size))
+    for rows, columns, block in scores.blocks(size, _chunk(scores)):
+        whole[:, rows, columns] = class_probabilities(block.transpose(0, 1), query_class,
+                                                      logit_scale)
+    return whole
+
+
+def decode(scores: ScoreMap | Tensor, query_class: Tensor, logit_scale: float,
+           size: tuple[int, int], background: int | None = None,
+           probability_threshold: float = 0.0,
            area_threshold: float = 0.0) -> tuple[Tensor, Tensor]:
     """Enlarge scores, and label each pixel with its most probable class.
 
-    No score tensor of full size ever exists: rows are enlarged and decided in bands.
+    No score tensor of full size ever exists: enlargement, softmax and the choice are one kernel on
+    CUDA, and follow each other block by block elsewhere. The best class is that of the best query,
+    and its probability exp(best - highest) / sum over queries of exp(score - highest).
 
     Args:
-        scores: (Q, h, w) cosine similarities.
+        scores: of Q queries; a tensor (Q, h, w) has a cell for each pixel of its image.
         query_class: (Q,) class id of each query, ascending.
         logit_scale: inverse softmax temperature.
         size: (H, W) of the labels.
@@ -57,17 +72,17 @@ def decode(scores: Tensor, query_class: Tensor, logit_scale: float, size: tuple[
     Returns:
         labels (H, W) uint8 and confidence (H, W) float32, the winning class's probability.
     """
-    def bands() -> Iterator[Tensor]:
-        return (class_probabilities(band, query_class, logit_scale)
-                for band in enlarged_bands(scores, size))
-
+    if isinstance(scores, Tensor):
+        scores = ScoreMap.of(scores)
+    label = _label_blocks
+    if scores.values.device.type == "cuda" and decoding_triton.usable(scores.values.device):
+        label = decoding_triton.label
     keep = None
     if area_threshold > 0:
-        labels = torch.cat([decide(band)[0] for band in bands()])
+        labels, _ = label(scores, DecodingRule(query_class, logit_scale), size)
         keep = large_enough(labels, int(query_class[-1]) + 1, background, area_threshold)
-    decided = [decide(band, background, probability_threshold, keep) for band in bands()]
-    labels, confidence = zip(*decided, strict=True)
-    return torch.cat(labels), torch.cat(confidence)
+    return label(scores, DecodingRule(query_class, logit_scale, background, probability_threshold,
+                                      keep), size)
 
 
 def decide(probabilities: Tensor, background: int | None = None,
@@ -87,29 +102,6 @@ def decide(probabilities: Tensor, background: int | None = None,
     return labels.to(torch.uint8).masked_fill(confidence < threshold, fallback), confidence
 
 
-def enlarged_bands(scores: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-    """Yield (Q, rows, W) bands of a bilinear enlargement (align_corners=False), top to bottom.
-
-    Equal to one ``interpolate`` of the whole, in bounded memory.
-    """
-    height, width = size
-    chunk = _CHUNK.get(scores.device.type, _CHUNK["cuda"])
-    rows = max(1, chunk // (scores.shape[0] * width))
-    if tuple(scores.shape[1:]) == size:
-        yield from scores.split(rows, dim=1)
-        return
-    source = (torch.arange(height, device=scores.device) + 0.5) * (scores.shape[1] / height) - 0.5
-    source = source.clamp(0, scores.shape[1] - 1)
-    upper = source.floor().long()
-    lower = (upper + 1).clamp(max=scores.shape[1] - 1)
-    weight = (source - upper).to(scores.dtype)
-    for start in range(0, height, rows):
-        part = slice(start, min(start + rows, height))
-        band = torch.lerp(scores[:, upper[part]], scores[:, lower[part]], weight[part][:, None])
-        yield interpolate(band[None], size=(band.shape[1], width), mode="bilinear",
-                          align_corners=False)[0]
-
-
 def large_enough(labels: Tensor, classes: int, background: int | None,
                  threshold: float) -> Tensor:
     """Tell which classes cover more than a share of the foreground.
@@ -123,3 +115,34 @@ def large_enough(labels: Tensor, classes: int, background: int | None,
     if background is not None:
         keep[background] = True
     return keep if bool(keep.any()) else torch.ones_like(keep)
+
+
+def _label_blocks(scores: ScoreMap, rule: DecodingRule,
+                  size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Label all pixels, block by block, with torch's own operations."""
+    device = scores.values.device
+    labels = torch.empty(size, dtype=torch.uint8, device=device)
+    confidence = torch.empty(size, device=device)
+    # The lowest of equal classes wins, so ids count downwards; 255 below the last is never reached.
+    rank = (UNLABELLED - 1 - rule.query_class).float()[:, None]
+    allowed = rule.allowed()
+    for rows, columns, block in scores.blocks(size, _chunk(scores)):
+        block *= rule.logit_scale
+        highest = block.amax(1, keepdim=True)
+        below = block.sub_(highest)  # softmax's safe exponents: zero for the best query
+        if allowed is None:
+            best_rank = torch.add(rank, below, alpha=_STEEP).amax(1)
+            probability = below.exp_().sum(1).reciprocal_()
+        else:
+            candidates = below[:, allowed]
+            best = candidates.amax(1, keepdim=True)
+            best_rank = torch.add(rank[allowed], candidates - best, alpha=_STEEP).amax(1)
+            probability = best[:, 0].exp() / below.exp_().sum(1)
+        labels[rows, columns] = (UNLABELLED - 1 - best_rank.nan_to_num_(nan=0.0)).to(torch.uint8)
+        confidence[rows, columns] = probability
+    confidence.nan_to_num_(nan=0.0)
+    return labels.masked_fill_(confidence < rule.least, rule.fallback), confidence
+
+
+def _chunk(scores: ScoreMap) -> int:
+    return _CHUNK.get(scores.values.device.type, _CHUNK["cuda"])

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from sclip_seg_ros.segmentation.decoding import class_probabilities
+from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 
 PROBABILITY_GRID = 8  # working pixels a cell of the probability grid
@@ -25,7 +25,7 @@ class SegmentationResult:
         confidence: (H, W) uint8, 255 x probability of the winning class.
         coverage: (C,) float32, share of the pixels with each label.
         mean_confidence: (C,) float32, mean probability of those pixels, 0 where there are none.
-        scores: (Q, h, w) cosine similarities at the working size, on the device.
+        score_map: Q queries' cosine similarities, on the device.
         vocabulary: the words the ids stand for.
         logit_scale: inverse softmax temperature that was used.
         stage_ms: milliseconds by stage, in running order.
@@ -37,11 +37,17 @@ class SegmentationResult:
     confidence: np.ndarray
     coverage: np.ndarray
     mean_confidence: np.ndarray
-    scores: Tensor
+    score_map: ScoreMap
     vocabulary: Vocabulary
     logit_scale: float
     stage_ms: Mapping[str, float]
     iterations: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> Tensor:
+        """Cosine similarities (Q, h, w) at the working size, computed at every access."""
+        with torch.inference_mode():
+            return self.score_map.dense()
 
     def class_probabilities(self, height: int | None = None,
                             width: int | None = None) -> np.ndarray:
@@ -53,11 +59,11 @@ class SegmentationResult:
         Returns:
             (C, height, width) float32.
         """
-        rows = height or max(1, self.scores.shape[1] // PROBABILITY_GRID)
-        columns = width or max(1, self.scores.shape[2] // PROBABILITY_GRID)
+        working = self.score_map.size
+        rows = height or max(1, working[0] // PROBABILITY_GRID)
+        columns = width or max(1, working[1] // PROBABILITY_GRID)
         with torch.inference_mode():
-            grid = interpolate(self.scores[None], size=(rows, columns), mode="bilinear",
-                               align_corners=False, antialias=True)[0]
+            grid = self.score_map.dense((rows, columns), antialias=True)
             return class_probabilities(grid, self.vocabulary.query_class,
                                        self.logit_scale).cpu().numpy()
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from sclip_seg_ros.models import EMBEDDED, load_clip, resolve_device
+from sclip_seg_ros.segmentation import decoding_triton
 from sclip_seg_ros.segmentation.backbone import DenseBackbone
 from sclip_seg_ros.segmentation.decoding import (
-    class_probabilities,
     decide,
     decode,
-    enlarged_bands,
+    enlarged_probabilities,
     large_enough,
 )
 from sclip_seg_ros.segmentation.palette import Colour
@@ -26,6 +26,7 @@ from sclip_seg_ros.segmentation.refinement.anytime import Iterations, KeepGoing
 from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf, resolve_backend
 from sclip_seg_ros.segmentation.refinement.pamr import pamr
 from sclip_seg_ros.segmentation.result import SegmentationResult, summarise
+from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scoring import WindowScorer
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
@@ -143,7 +144,12 @@ class SCLIPSegmentor:
     def fallbacks(self) -> tuple[str, ...]:
         """Stages replaced by a simpler one, e.g. ``"loftup -> bilinear"``."""
         upsampler = self._scorer.upsampler
-        return ("loftup -> bilinear",) if upsampler is not None and upsampler.fallback else ()
+        found = []
+        if upsampler is not None and upsampler.fallback:
+            found.append("loftup -> bilinear")
+        if self.device.type == "cuda" and decoding_triton.fallback():
+            found.append("decoding kernel -> torch")
+        return tuple(found)
 
     @property
     def logit_scale(self) -> float:
@@ -240,14 +246,14 @@ class SCLIPSegmentor:
         return resize(image, size, self._settings.antialias)
 
     def _score(self, working: Sequence[Tensor], vocabulary: Vocabulary,
-               watch: Stopwatch) -> list[Tensor]:
-        """Return cosine scores (Q, h, w) of each image at its working size."""
+               watch: Stopwatch) -> list[ScoreMap]:
+        """Return the cosine scores of each image."""
         layout = [self._boxes(*pixels.shape[1:]) for pixels in working]
         owned: dict[tuple[int, int], list[int]] = {}
         for index, boxes in enumerate(layout):
             owned.setdefault((boxes[0].bottom - boxes[0].top, boxes[0].right - boxes[0].left),
                              []).append(index)
-        scores: list[Tensor] = [torch.empty(0)] * len(working)
+        scores: dict[int, ScoreMap] = {}
         for indices in owned.values():  # windows of one size share their forwards
             windows = torch.cat([cut(working[i][None], layout[i]) for i in indices])
             parts = [self._scorer(chunk, vocabulary, watch)
@@ -256,14 +262,15 @@ class SCLIPSegmentor:
                 pieces = torch.cat(parts).split([len(layout[i]) for i in indices])
                 for index, piece in zip(indices, pieces, strict=True):
                     scores[index] = stitch(piece, layout[index], tuple(working[index].shape[1:]))
-        return scores
+        return [scores[index] for index in range(len(working))]
 
     def _boxes(self, height: int, width: int) -> list[Box]:
         if self._settings.inference == "whole":
             return [Box(0, 0, height, width)]
         return window_boxes(height, width, self._settings.crop, self._settings.stride)
 
-    def _pamr(self, working: Sequence[Tensor], scores: list[Tensor], keep_going: KeepGoing | None,
+    def _pamr(self, working: Sequence[Tensor], scores: list[ScoreMap],
+              keep_going: KeepGoing | None,
               iterations: Sequence[dict[str, int]]) -> None:
         """Refine the scores in place of the old ones, and note the iterations that ran."""
         settings = self._settings.pamr
@@ -274,14 +281,14 @@ class SCLIPSegmentor:
             progress = Iterations(keep_going, self.device)
             if settings.steps > 0 and progress.may_start():
                 refined = pamr(torch.stack([working[index] for index in indices]),
-                               torch.stack([scores[index] for index in indices]),
+                               torch.stack([scores[index].dense() for index in indices]),
                                settings.steps, settings.dilations, keep_going=progress)
                 for index, score in zip(indices, refined, strict=True):
-                    scores[index] = score
+                    scores[index] = ScoreMap.of(score)
             for index in indices:
                 iterations[index]["pamr"] = progress.ran
 
-    def _decode(self, image: Tensor, scores: Tensor, vocabulary: Vocabulary, watch: Stopwatch,
+    def _decode(self, image: Tensor, scores: ScoreMap, vocabulary: Vocabulary, watch: Stopwatch,
                 keep_going: KeepGoing | None,
                 iterations: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
         """Return labels and confidence, both (H, W) uint8, of one image."""
@@ -308,12 +315,11 @@ class SCLIPSegmentor:
             confidence = (confidence.clamp(0, 1) * 255).round().to(torch.uint8)
             return labels.cpu().numpy(), confidence.cpu().numpy()
 
-    def _densecrf(self, image: Tensor, scores: Tensor, vocabulary: Vocabulary,
+    def _densecrf(self, image: Tensor, scores: ScoreMap, vocabulary: Vocabulary,
                   progress: Iterations) -> Tensor:
         """Return class probabilities (C, H, W) that follow the image's edges."""
-        probabilities = torch.cat(
-            [class_probabilities(band, vocabulary.query_class, self.logit_scale)
-             for band in enlarged_bands(scores, tuple(image.shape[1:]))], dim=1)
+        probabilities = enlarged_probabilities(scores, vocabulary.query_class, self.logit_scale,
+                                               tuple(image.shape[1:]))
         return dense_crf(image.permute(1, 2, 0), probabilities, self._settings.crf, progress)
 
 
@@ -336,10 +342,10 @@ def _refuse_foreign(vocabulary: Vocabulary, dimension: int) -> None:
                          f"{dimension}; make it with this segmentor's own vocabulary()")
 
 
-def _refuse_not_finite(scores: Sequence[Tensor], precision: str) -> None:
+def _refuse_not_finite(scores: Sequence[ScoreMap], precision: str) -> None:
     """Refuse scores that hold NaN: argmax would make labels of them without a word."""
     # One sum an image: NaN and infinity survive it, and cosines cannot overflow float32.
-    sums = torch.stack([score.sum() for score in scores]) if scores else torch.zeros(0)
+    sums = torch.stack([score.values.sum() for score in scores]) if scores else torch.zeros(0)
     if not bool(sums.isfinite().all()):
         raise ValueError(
             "the scores of an image are not finite: the model's weights hold NaN, or they overflow "

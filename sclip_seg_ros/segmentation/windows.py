@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+
+from sclip_seg_ros.segmentation.score_map import Axis, ScoreMap
 
 
 class Box(NamedTuple):
@@ -47,24 +48,31 @@ def cut(images: Tensor, boxes: Sequence[Box]) -> Tensor:
     return windows.flatten(0, 1)
 
 
-def stitch(scores: Tensor, boxes: Sequence[Box], size: tuple[int, int]) -> Tensor:
+def stitch(scores: Tensor, boxes: Sequence[Box], size: tuple[int, int]) -> ScoreMap:
     """Average overlapping windows' scores into one map.
 
     Args:
         scores: (len(boxes), Q, h, w), one map a window on its own grid; enlarged bilinearly
             (align_corners=False) to the window's size.
-        boxes: the windows.
+        boxes: the windows, a grid of them row by row as :func:`window_boxes` lays them.
         size: (H, W) of the image.
 
     Returns:
-        (Q, H, W) float32.
+        scores of the image, float32; the enlarged maps are never made one by one.
+
+    Raises:
+        ValueError: windows that are no grid, or not as many as scores.
     """
-    total = scores.new_zeros((scores.shape[1], *size), dtype=torch.float32)
-    count = scores.new_zeros(size, dtype=torch.float32)
-    for window, box in zip(scores, boxes, strict=True):
-        extent = (box.bottom - box.top, box.right - box.left)
-        enlarged = interpolate(window[None].float(), size=extent, mode="bilinear",
-                               align_corners=False)[0]
-        total[:, box.top:box.bottom, box.left:box.right] += enlarged
-        count[box.top:box.bottom, box.left:box.right] += 1
-    return total / count
+    down = tuple(dict.fromkeys((box.top, box.bottom) for box in boxes))
+    across = tuple(dict.fromkeys((box.left, box.right) for box in boxes))
+    if [(*box,) for box in boxes] != [(top, left, bottom, right) for top, bottom in down
+                                      for left, right in across]:
+        raise ValueError(f"{len(boxes)} windows are no grid of {len(down)} rows and {len(across)} "
+                         "columns; lay them with window_boxes()")
+    if len(scores) != len(boxes):
+        raise ValueError(f"scores of {len(scores)} windows do not fit {len(boxes)} boxes; give one "
+                         "map a box")
+    grid = scores.float().unflatten(0, (len(down), len(across)))
+    values = grid.permute(0, 3, 2, 1, 4).flatten(0, 1).flatten(2)
+    height, width = scores.shape[2:]
+    return ScoreMap(values, Axis(size[0], down, height), Axis(size[1], across, width))
