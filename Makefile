@@ -83,7 +83,7 @@ demo: build
 
 lint: $(STAMPS)/packages
 	@echo "== linting"
-	$(VENV)/bin/ruff check . scripts/segment_node scripts/sclip-segment scripts/sclip-bag
+	$(VENV)/bin/ruff check . scripts/segment_node scripts/show_state scripts/sclip-segment scripts/sclip-bag
 
 constraints: $(STAMPS)/packages
 	@echo "== writing the versions found in .venv to constraints.txt"

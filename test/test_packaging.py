@@ -169,7 +169,7 @@ def test_overlay_holds_every_module_and_data_file() -> None:
         assert (installed / relative).read_bytes() == (source / relative).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["segment_node", "sclip-segment", "sclip-bag"])
+@pytest.mark.parametrize("name", ["segment_node", "show_state", "sclip-segment", "sclip-bag"])
 def test_executables_run_under_the_first_python_of_the_path(name: str) -> None:
     executable = Path(get_package_prefix("sclip_seg_ros"), "lib", "sclip_seg_ros", name)
     assert os.access(executable, os.X_OK)
