@@ -7,7 +7,7 @@ import base64
 import cv2
 import numpy as np
 
-WIDTH = 240          # pixels of a thumbnail
+WIDTH = 280          # pixels of a thumbnail
 UNKNOWN = (96, 96, 96)  # where the truth counts nowhere or no label was given
 JPEG_QUALITY = 82
 
