@@ -119,6 +119,12 @@ class FrameLog:
         with self._lock:
             return (_rate(self._arrivals), _rate([at for at, _ in self._latencies]))
 
+    @property
+    def newest(self) -> dict[str, float]:
+        """Milliseconds by stage of the frame labelled last; empty before the first."""
+        with self._lock:
+            return dict(self._latencies[-1][1]) if self._latencies else {}
+
     def percentiles(self) -> dict[str, tuple[float, float, float]]:
         """Return median, 95th percentile and maximum in milliseconds by stage, in their order."""
         with self._lock:

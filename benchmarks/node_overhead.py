@@ -1,0 +1,133 @@
+"""What the node adds to the model: milliseconds from a frame's arrival to its last publish.
+
+The real pipeline, publishers and messages run with a segmentor that returns a ready result at once.
+A second process subscribes, so that every message is serialised and sent.
+
+    scripts/run_in_overlay python -m benchmarks.node_overhead
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import time
+
+import numpy as np
+import rclpy
+import torch
+from rclpy.executors import ExternalShutdownException
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from sclip_seg_ros.latency.ladder import parse_ladder
+from sclip_seg_ros.latency.quality import QualityControl
+from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
+from sclip_seg_ros.ros.camera_topics import CameraTopic
+from sclip_seg_ros.ros.cameras import Camera
+from sclip_seg_ros.ros.images import to_message
+from sclip_seg_ros.ros.parameters import declare_parameters
+from sclip_seg_ros.ros.pipeline import Frame, FramePipeline
+from sclip_seg_ros.ros.vocabulary_server import Proposal, VocabularyServer
+from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult
+
+TOPICS = {"label": Image, "confidence": Image, "class_confidence": ClassConfidenceArray,
+          "status": SegmentationStatus}
+CLASSES = tuple(f"thing {index}" for index in range(20))
+DOMAIN = 87
+
+
+class NullSegmentor(SCLIPSegmentor):
+    """The embedded model's segmentor, with a ready result in place of the computation."""
+
+    result: SegmentationResult
+
+    def predict_batch(self, images, class_names, keep_going=None):
+        """Return the ready result for every image."""
+        return [self.result] * len(images)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--size", type=int, nargs=2, default=(1080, 1920),
+                        metavar=("HEIGHT", "WIDTH"))
+    options = parser.parse_args()
+    os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
+    context = multiprocessing.get_context("spawn")
+    for topics in (tuple(TOPICS), (*TOPICS, "overlay")):
+        consumer = context.Process(target=consume, args=(topics,), daemon=True)
+        consumer.start()
+        times = measure(options.frames, *options.size, topics)
+        consumer.terminate()
+        consumer.join()
+        print(f"{options.size[1]}x{options.size[0]}, {len(CLASSES)} classes, "
+              f"{', '.join(topics)}:")
+        for stage, values in times.items():
+            median, high = np.percentile(values, (50, 95))
+            print(f"  {stage:<8} {median:6.2f} ms median, {high:6.2f} ms 95th percentile")
+
+
+def measure(frames: int, height: int, width: int, topics: tuple[str, ...]) -> dict[str, list]:
+    """Return milliseconds by stage, and in total, of each frame."""
+    rclpy.init()
+    node = rclpy.create_node("sclip_seg")
+    pipeline, camera = build(node, height, width)
+    message = to_message(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8),
+                         "rgb8", Header(frame_id="camera"))
+    publishers = [f"/sclip_seg/{topic}" for topic in topics]
+    while any(node.count_subscribers(topic) == 0 for topic in publishers):
+        time.sleep(0.05)
+    times: dict[str, list[float]] = {}
+    for index in range(frames + 20):
+        arrived = time.monotonic()
+        pipeline.process([Frame(camera, message, arrived)])
+        total = (time.monotonic() - arrived) * 1e3
+        if index >= 20:  # the first ones find caches cold
+            stages = camera.log.newest
+            for stage in ("convert", "publish", "overlay"):
+                if stage in stages:
+                    times.setdefault(stage, []).append(stages[stage])
+            times.setdefault("total", []).append(total)
+        time.sleep(0.02)
+    node.destroy_node()
+    rclpy.shutdown()
+    return times
+
+
+def build(node, height: int, width: int) -> tuple[FramePipeline, Camera]:
+    """Join the node's own parts around the null segmentor."""
+    options = declare_parameters(node)
+    segmentor = NullSegmentor("embedded")
+    vocabularies = VocabularyServer(
+        lambda proposal: segmentor.vocabulary(proposal.classes), Proposal(CLASSES), print)
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, len(CLASSES), (height // 40, width // 40), dtype=np.uint8)
+    labels = np.ascontiguousarray(labels.repeat(40, 0).repeat(40, 1))
+    share = np.full(len(CLASSES), 1 / len(CLASSES), np.float32)
+    segmentor.result = SegmentationResult(
+        labels, generator.integers(0, 256, labels.shape, dtype=np.uint8), share, share,
+        torch.zeros(len(CLASSES), 21, 37), vocabularies.current, 1.0, {}, {})
+    camera = Camera(node, CameraTopic("", "image_raw", False))
+    quality = QualityControl(segmentor, parse_ladder({"levels": [{"name": "full"}]}))
+    return FramePipeline(segmentor, quality, vocabularies, (camera,), options, node.get_clock(),
+                         node.get_logger(), print), camera
+
+
+def consume(topics: tuple[str, ...]) -> None:
+    """Subscribe to the outputs, in a process of its own."""
+    kinds = {**TOPICS, "overlay": Image}
+    rclpy.init()
+    node = rclpy.create_node("consumer")
+    for topic in topics:
+        node.create_subscription(kinds[topic], f"/sclip_seg/{topic}", lambda message: None,
+                                 qos_profile_sensor_data)
+    with contextlib.suppress(ExternalShutdownException):
+        rclpy.spin(node)
+
+
+if __name__ == "__main__":
+    main()
