@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints import save_loftup
 from PIL import Image
 from tiny_clip import write_tiny_clip
 
@@ -122,6 +123,22 @@ def test_unreadable_loftup_costs_its_own_rows_alone(data: Path, model: str,
     found = rows(output)
     assert {key for key, row in found.items() if row["skipped"]} == WITH_LOFTUP
     assert "broken.safetensors" in found["loftup"]["skipped"]
+
+
+def test_with_loftup_every_row_is_measured(data: Path, model: str, tmp_path: Path) -> None:
+    loftup, output = save_loftup(tmp_path / "loftup.safetensors", 32), tmp_path / "results.json"
+    flags = ("--num-samples", "1", "--loftup-source", loftup, "--loftup-factor", "2.0")
+    assert ablate(data, model, output, *flags) == 0
+    found = rows(output)
+    assert not any(row["skipped"] for row in found.values())
+    for key in WITH_LOFTUP:
+        assert "upsample" in found[key]["speed"]["stage_ms"]
+        assert found[key]["settings"]["loftup"]["factor"] == 2.0
+    assert "upsample" not in found["pamr"]["speed"]["stage_ms"]
+    assert sha256(Path(loftup)) in json.loads(output.read_text())["model"]["loftup"]
+    assert sha256(Path(loftup)) in output.with_suffix(".md").read_text()
+    save_loftup(Path(loftup), 32, seed=1)  # other weights under the same name
+    assert ablate(data, model, output, *flags, "--resume") == 2
 
 
 def test_table_has_measured_and_expected_side_by_side(measured: Path) -> None:
