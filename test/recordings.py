@@ -97,7 +97,7 @@ def record(path: Path, storage: str, frames: int = 6, cameras: Sequence[str] = (
             if rear:
                 writer.write(rear, now + 20, png(picture(100 + index), index))
             writer.write(depth, now + 30, raw(np.zeros((2, 2), np.uint16), index, "16UC1"))
-            writer.write(odd, now + 40, bytes([0, 1, 0, 0, index]))
+            writer.write(odd, now + 40, bytes([0, 1, 0, 0, index % 256]))
     return path
 
 

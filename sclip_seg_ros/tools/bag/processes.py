@@ -7,8 +7,10 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -21,61 +23,74 @@ from .processing import Outcome, load, process
 _CONTEXT = multiprocessing.get_context("spawn")
 
 
+@dataclass(frozen=True)
+class _Job:
+    """A process at work: index of its recording, line of its progress bar, itself, its answer."""
+
+    index: int
+    line: int
+    child: SpawnProcess
+    pipe: Connection
+
+
 def process_side_by_side(arguments: argparse.Namespace) -> Iterator[Outcome]:
     """Yield the outcome of each recording as it is done.
 
     Each process loads the model for itself. When the iterator is closed, by an interruption, the
     processes are ended; what they have finished is safe on disk.
     """
-    waiting = list(enumerate(zip(arguments.bags, arguments.targets, strict=True)))[::-1]
+    waiting = list(range(len(arguments.bags)))[::-1]
+    free_lines = list(range(arguments.jobs))[::-1]
     lock = _CONTEXT.RLock()
-    running: dict[Connection, tuple[SpawnProcess, int]] = {}
+    running: dict[Connection, _Job] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < arguments.jobs:
-                index, _ = waiting.pop()
-                running.update([_start(index, arguments, lock)])
+            while waiting and free_lines:
+                job = _start(waiting.pop(), free_lines.pop(), arguments, lock)
+                running[job.pipe] = job
             for pipe in wait(list(running)):
-                child, index = running.pop(pipe)
-                yield _receive(pipe, child, arguments.targets[index])
+                job = running.pop(pipe)
+                free_lines.append(job.line)
+                yield _receive(job, arguments.targets[job.index])
     finally:
-        for child, _ in running.values():
-            child.terminate()
-        for child, _ in running.values():
-            child.join()
+        for job in running.values():
+            job.child.terminate()
+        for job in running.values():
+            job.child.join()
 
 
-def _start(index: int, arguments: argparse.Namespace,
-           lock: object) -> tuple[Connection, tuple[SpawnProcess, int]]:
+def _start(index: int, line: int, arguments: argparse.Namespace, lock: object) -> _Job:
     ours, theirs = _CONTEXT.Pipe(duplex=False)
-    child = _CONTEXT.Process(target=_work, args=(theirs, index, arguments, lock), daemon=True)
+    child = _CONTEXT.Process(target=_work, args=(theirs, index, line, arguments, lock),
+                             daemon=True)
     child.start()
     theirs.close()
-    return ours, (child, index)
+    return _Job(index, line, child, ours)
 
 
-def _receive(pipe: Connection, child: SpawnProcess, target: object) -> Outcome:
+def _receive(job: _Job, target: Path) -> Outcome:
     """Return what a process sent, or say that it died."""
     try:
-        outcome = pipe.recv()
+        outcome = job.pipe.recv()
     except EOFError:
         outcome = None
-    child.join()
+    job.child.join()
     if outcome is None:
         outcome = Outcome(target, error=f"'{target}' is not done: its process ended with code "
-                          f"{child.exitcode} (of -9: for lack of memory?); the same command goes "
-                          "on, with fewer --jobs")
+                          f"{job.child.exitcode} (-9 is often a lack of memory); the same command, "
+                          "perhaps with fewer --jobs, goes on")
     return outcome
 
 
-def _work(pipe: Connection, index: int, arguments: argparse.Namespace, lock: object) -> None:
+def _work(pipe: Connection, index: int, line: int, arguments: argparse.Namespace,
+          lock: object) -> None:
     """Do one recording and send its outcome."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     tqdm.set_lock(lock)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // arguments.jobs))
     bag, target = arguments.bags[index], arguments.targets[index]
     try:
-        outcome = process(bag, target, arguments, *load(arguments), position=index)
+        outcome = process(bag, target, arguments, *load(arguments), position=line)
     except (ValueError, OSError, WeightsError) as error:
         outcome = Outcome(target, error=str(error))
     pipe.send(outcome)
