@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -229,6 +230,23 @@ def interrupt(command: list[str], partial: Path, number: signal.Signals) -> tupl
     finally:
         child.kill()
         child.wait()
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("room", [30_000, 200_000])
+def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(storage, room, tiny_model,
+                                                                    tmp_path, capfd):
+    path = record(tmp_path / "drive", storage, frames=10)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, unlimited[1]))  # acts as a full disk
+    try:
+        assert segment(tiny_model, tmp_path / "out", "--bag", path) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert "out/drive' cannot be written" in capfd.readouterr().err.splitlines()[-1]
+    assert segment(tiny_model, tmp_path / "out", "--bag", path) == 0
+    assert segment(tiny_model, tmp_path / "whole", "--bag", path) == 0
+    assert rows(tmp_path / "out/drive") == rows(tmp_path / "whole/drive")
 
 
 def finished(partial: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import cv2
@@ -179,6 +180,19 @@ def test_a_video_becomes_films_of_the_same_rate_and_exact_labels(
                                                                             abs=1e-5)
     lines = (tmp_path / "out/walk.frames.jsonl").read_text().splitlines()
     assert [json.loads(line)["frame"] for line in lines] == list(range(5))
+
+
+def test_a_film_that_could_not_be_written_is_reported(tiny_model: str, tmp_path: Path,
+                                                      capfd) -> None:
+    write_film(tmp_path / "walk.mkv", (240, 320), 40)
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, unlimited[1]))  # acts as a full disk
+    try:
+        code = segment(tiny_model, tmp_path / "out", "--image", tmp_path / "walk.mkv", "--whole")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert code == 1
+    assert "of 40 frames; check that the disk has room" in capfd.readouterr().err
 
 
 def read_film(path: Path) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sqlite3
 import uuid
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -84,8 +85,11 @@ def process(bag: Path, target: Path, arguments: argparse.Namespace, segmentor: S
     outcome = Outcome(target)
     try:
         _process(bag, outcome, arguments, segmentor, vocabulary, position)
-    except (RecordingError, WriterError, OSError) as error:
+    except RecordingError as error:
         outcome.error = str(error)
+    except (WriterError, OSError, sqlite3.Error) as error:
+        outcome.error = (f"'{target}' cannot be written ({error}); make room or choose another "
+                         "--output; the same command goes on")
     return outcome
 
 

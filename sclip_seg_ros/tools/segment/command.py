@@ -165,6 +165,10 @@ def _segment_video(run: Run, entry: Input) -> None:
         finally:
             results.write_summary(run.vocabulary, _about(run, entry))
     run.videos += 1
+    try:
+        results.check()
+    except VideoError as error:
+        run.failures[str(entry.path)] = one_line(error)
     if source.announced and results.count < source.announced - 1:
         run.notices.append(f"'{entry.path}' announces {source.announced} frames, but only "
                            f"{results.count} could be read")

@@ -22,6 +22,7 @@ from .outputs import beside, statistics, write_json
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
+_OVERLAY, _LABEL, _CONFIDENCE = ".overlay.mp4", ".label.mkv", ".confidence.mkv"
 DEFAULT_RATE = 25.0  # frames per second, for a file that tells none
 
 
@@ -80,11 +81,10 @@ class VideoResults:
         self._target = target
         self._rate = rate
         self._size = size
-        self._films = {kind: _open_film(beside(target, ending), codec, rate, size, colour)
-                       for kind, ending, codec, colour in (
-                           ("overlay", ".overlay.mp4", "mp4v", True),
-                           ("labels", ".label.mkv", "FFV1", False),
-                           ("confidence", ".confidence.mkv", "FFV1", False))}
+        self._films = {ending: _open_film(beside(target, ending), codec, rate, size, colour)
+                       for ending, codec, colour in ((_OVERLAY, "mp4v", True),
+                                                     (_LABEL, "FFV1", False),
+                                                     (_CONFIDENCE, "FFV1", False))}
         self._lines = beside(target, ".frames.jsonl")
         self._lines.write_text("", encoding="utf-8")
         self._coverage: np.ndarray | float = 0.0
@@ -93,9 +93,9 @@ class VideoResults:
 
     def append(self, overlay: np.ndarray, result: SegmentationResult) -> None:
         """Write one frame."""
-        self._films["overlay"].write(cv2.cvtColor(_even(overlay), cv2.COLOR_RGB2BGR))
-        self._films["labels"].write(_even(result.labels, UNLABELLED))
-        self._films["confidence"].write(_even(result.confidence, 0))
+        self._films[_OVERLAY].write(cv2.cvtColor(_even(overlay), cv2.COLOR_RGB2BGR))
+        self._films[_LABEL].write(_even(result.labels, UNLABELLED))
+        self._films[_CONFIDENCE].write(_even(result.confidence, 0))
         line = {"frame": self.count, "seconds": round(self.count / self._rate, 4),
                 "coverage": _rounded(result.coverage),
                 "mean_confidence": _rounded(result.mean_confidence)}
@@ -117,6 +117,21 @@ class VideoResults:
                    {**about, "width": width, "height": height, "frames": self.count,
                     "frames_per_second": round(self._rate, 4),
                     **statistics(vocabulary, coverage, mean)})
+
+    def check(self) -> None:
+        """Count the frames of the closed films; OpenCV does not tell of a write that failed.
+
+        Raises:
+            VideoError: one holds fewer than were written.
+        """
+        for ending in self._films:
+            path = beside(self._target, ending)
+            film = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+            frames = max(0, int(film.get(cv2.CAP_PROP_FRAME_COUNT))) if film.isOpened() else 0
+            film.release()
+            if frames < self.count - 1:  # the count follows from the duration, rounded
+                raise VideoError(f"'{path}' holds {frames} of {self.count} frames; check that the "
+                                 "disk has room")
 
     def __enter__(self) -> VideoResults:
         """Return the open files."""
