@@ -1,7 +1,8 @@
 # ROS 2 and this package without a ROS installation: everything lives in .venv, build and install.
 #   make install   environment, packages, messages built      make demo [IMAGES=folder]
-#   make build     the colcon build alone                     make lint
-#   make test      all tests on the built package             make clean (clean-all: .venv too)
+#   make build     the colcon build alone                     make soak [SOAK_SECONDS=60]
+#   make test      all tests on the built package             make lint
+#   make clean     (clean-all: .venv too)
 # With ROS from apt, use colcon directly: docs/installing.md.
 
 SHELL := bash
@@ -19,11 +20,13 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 	2>/dev/null && echo $$python && break; done)
 TEST_ARGS ?=
 DEMO_ARGS ?=
+SOAK_SECONDS ?= 600
+SOAK_ARGS ?=
 
 # Tests and demo must neither see nor disturb a robot on the same network.
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-.PHONY: install build test demo lint clean clean-all constraints check-tools FORCE
+.PHONY: install build test demo soak lint clean clean-all constraints check-tools FORCE
 
 install: build
 	@echo "== ready; run things as: $(OVERLAY) COMMAND"
@@ -80,6 +83,10 @@ test: build
 demo: build
 	@echo "== demo"
 	$(OVERLAY) python -m sclip_seg_ros.tools.demo $(if $(IMAGES),--images "$(IMAGES)") $(DEMO_ARGS)
+
+soak: build
+	@echo "== soak"
+	$(OVERLAY) python -m sclip_seg_ros.tools.soak --seconds $(SOAK_SECONDS) $(SOAK_ARGS)
 
 lint: $(STAMPS)/packages
 	@echo "== linting"

@@ -28,7 +28,7 @@ def show_state(*arguments: str) -> subprocess.CompletedProcess:
 def node(tmp_path_factory):
     log = tmp_path_factory.mktemp("node") / "log.txt"
     with running_node(DOMAIN, log, {"classes": CLASSES, "background": "floor",
-                                    "short_side": 112, "latency_budget_ms": 5000.0}) as running:
+                                    "short_side": 112}) as running:
         yield running
 
 
@@ -51,7 +51,7 @@ def test_a_working_node_is_shown_whole(node):
     assert table["lifecycle"] == ["active"]
     assert table["model"] == ["embedded"]
     assert table["device"] == ["cpu,", "fp32"]
-    assert table["budget"] == ["5000", "ms"]
+    assert table["budget"] == ["none"]
     assert table["verdict"] == ["OK:", "labelling"]
     counts = dict(zip(["camera", *table["camera"]],
                       next(line for line in lines if "/image_raw" in line).split(), strict=False))
@@ -88,8 +88,8 @@ def test_a_node_at_rest_says_that_it_is_not_configured(tmp_path):
 
 def camera(name: str, level: int = 0, **values: str) -> CameraState:
     facts = {"topic": f"/{name}/image_raw", "model": "embedded", "device": "cpu",
-             "precision": "fp32", "budget ms": "0", "quality level": "0 'full'",
-             "quality level changes": "0", "fallbacks": "", "memory MB": "400",
+             "precision": "fp32", "budget ms": "40", "quality level": "2 'no-overlap'",
+             "quality level changes": "3", "fallbacks": "", "memory MB": "400",
              "images per second": "10.0", "labelled per second": "5.0", "budget missed": "0",
              "last error": ""}
     facts.update({f"frames {key}": "7" for key in ("received", "labelled", "dropped", "rejected",
@@ -110,6 +110,7 @@ def test_several_cameras_stand_in_aligned_columns():
     for title in ("front p50", "rear p50"):
         end = head.index(title) + len(title)
         assert encode[end - 1].isdigit() and encode[end:end + 1] in (" ", "")
+    assert "budget      40 ms" in text and "level 2 'no-overlap', 3 changes" in text
     assert "ERROR: labelling" in text and "last error  step 3 is too small" in text
 
 

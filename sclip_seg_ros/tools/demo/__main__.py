@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 from sclip_seg_ros.models import EMBEDDED
+from sclip_seg_ros.tools.child_processes import ProcessError
 from sclip_seg_ros.tools.demo.footage import read_footage, render_footage
 from sclip_seg_ros.tools.demo.report import write_report
-from sclip_seg_ros.tools.demo.run import DemoError, run_processes
+from sclip_seg_ros.tools.demo.run import run_processes
 
 # A room that the embedded model does well in, with three pairs that it never saw in training; for
 # fair figures over many rooms see evaluate_embedded_model.
@@ -49,7 +50,7 @@ def main() -> int:
         before, after = arguments.before or before, arguments.after or after
         run_processes(footage, before, after, arguments)
         summary = write_report(footage, arguments.output)
-    except (DemoError, ValueError, OSError) as error:
+    except (ProcessError, ValueError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     problems = [key for key in ("stamps_matched", "vocabulary_changed", "ids_within_vocabulary")

@@ -1,0 +1,196 @@
+"""Soak driver: camera, consumer and restless operator of a segmentation node, with exact books.
+
+    python -m sclip_seg_ros.ros.soak_driver --output counts.json --seconds 60 --topic /image_raw
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
+from sclip_seg_ros.ros.images import to_message
+
+NODE = "/sclip_seg"
+CHANGE_SECONDS = 1.0
+DRAIN_SECONDS = 60.0  # for the last frames to come out, at most
+FRESH_WORD_EVERY = 7  # changes; all other words are met again and again
+SIZES = ((240, 320), (480, 640), (360, 480), (120, 160))
+CLASSES = (["floor", "wall", "door", "ball"],
+           ["floor", "wall", "red ball|ball", "table", "chair", "lamp", "box", "cup"],
+           ["wall", "floor"],
+           ["rug", "cone", "bottle", "floor", "wall", "pyramid"],
+           ["door"])
+BUDGETS_MS = (300.0, 60.0, 1000.0, 120.0, 0.0)
+
+
+class SoakDriver(Node):
+    """Publish frames of changing sizes, change words and budget, and keep books of all of it."""
+
+    def __init__(self, topic: str, rate: float, depth: int) -> None:
+        """Prepare to publish ``rate`` frames a second on a topic, with queues of ``depth``."""
+        super().__init__("soak_driver")
+        qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
+        self._camera = self.create_publisher(Image, topic, qos)
+        self._pictures = [_picture(*size) for size in SIZES]
+        self._rate = rate
+        self._change = 0
+        self._sizes: dict[int, tuple[int, int]] = {}    # of the frames sent, by stamp
+        self._widest: dict[int, int] = {}               # largest id of the labels, by stamp
+        self._fresh = count()
+        self.sent = self.labels_heard = self.strange_labels = self.size_changes = 0
+        self.refused_changes = self.level_changes = 0
+        self.versions: set[int] = set()
+        self.status: SegmentationStatus | None = None
+        self.create_subscription(Image, f"{NODE}/label", self._on_label, qos)
+        self.create_subscription(ClassConfidenceArray, f"{NODE}/class_confidence",
+                                 self._on_classes, qos)
+        self.create_subscription(SegmentationStatus, f"{NODE}/status", self._on_status, qos)
+        self._service = self.create_client(SetParametersAtomically,
+                                           f"{NODE}/set_parameters_atomically")
+        self._timers = []
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether the node listens to all this, and all this to the node."""
+        outputs = (f"{NODE}/label", f"{NODE}/class_confidence", f"{NODE}/status")
+        return self._camera.get_subscription_count() > 0 and self._service.service_is_ready() \
+            and all(self.count_publishers(topic) for topic in outputs)
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether the node's books account for every frame sent, and all labels are here."""
+        status = self.status
+        return status is not None and status.frames_received == self.sent == accounted(status) \
+            and self.labels_heard == status.frames_labelled
+
+    def begin(self) -> None:
+        """Start publishing and changing."""
+        self._timers = [self.create_timer(1.0 / self._rate, self._publish),
+                        self.create_timer(CHANGE_SECONDS, self._ask_for_change)]
+
+    def end(self) -> None:
+        """Publish and change no more."""
+        for timer in self._timers:
+            self.destroy_timer(timer)
+
+    def counts(self) -> dict:
+        """Return the books."""
+        status = self.status or SegmentationStatus()
+        return {"sent": self.sent, "labels_heard": self.labels_heard,
+                "strange_labels": self.strange_labels, "size_changes": self.size_changes,
+                "refused_changes": self.refused_changes,
+                "vocabulary_versions": len(self.versions),
+                "level_changes": self.level_changes, "budget_misses": status.budget_misses,
+                "last_error": status.last_error,
+                "frames": {fate: getattr(status, f"frames_{fate}") for fate in
+                           ("received", "labelled", "dropped", "rejected", "failed", "skipped")}}
+
+    def _publish(self) -> None:
+        pixels = self._pictures[self._change % len(self._pictures)]
+        now = self.get_clock().now()
+        self._camera.publish(to_message(pixels, "rgb8", Header(stamp=now.to_msg(),
+                                                               frame_id="camera")))
+        self._sizes[now.nanoseconds] = pixels.shape[:2]
+        self.sent += 1
+
+    def _ask_for_change(self) -> None:
+        self._change += 1
+        self.size_changes += 1
+        classes = list(CLASSES[self._change % len(CLASSES)])
+        if self._change % FRESH_WORD_EVERY == 0:
+            classes.append(f"thing number {next(self._fresh)}")
+        budget = BUDGETS_MS[(self._change // 2) % len(BUDGETS_MS)]
+        self._service.call_async(SetParametersAtomically.Request(parameters=[
+            Parameter("classes", value=classes).to_parameter_msg(),
+            Parameter("latency_budget_ms", value=budget).to_parameter_msg(),
+        ])).add_done_callback(self._on_answer)
+
+    def _on_answer(self, future) -> None:
+        self.refused_changes += not future.result().result.successful
+
+    def _on_label(self, message: Image) -> None:
+        self.labels_heard += 1
+        stamp = _stamp(message)
+        labels = np.frombuffer(message.data, np.uint8)
+        self._widest[stamp] = int(labels.max())
+        self.strange_labels += self._sizes.pop(stamp, None) != (message.height, message.width)
+
+    def _on_classes(self, message: ClassConfidenceArray) -> None:
+        self.versions.add(message.vocabulary_version)
+        # The label of a frame is published before its classes.
+        self.strange_labels += self._widest.pop(_stamp(message), 0) >= len(message.classes)
+
+    def _on_status(self, message: SegmentationStatus) -> None:
+        former, self.status = self.status or message, message
+        self.level_changes += message.quality_level_name != former.quality_level_name
+        stamp = _stamp(message)  # the node will come back to no older frame
+        for book in (self._sizes, self._widest):
+            for old in [key for key in book if key < stamp - 10**10]:
+                del book[old]
+
+
+def accounted(status: SegmentationStatus) -> int:
+    """Return how many frames have met a known fate."""
+    return (status.frames_labelled + status.frames_dropped + status.frames_rejected
+            + status.frames_failed + status.frames_skipped)
+
+
+def _stamp(message) -> int:
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def _picture(height: int, width: int) -> np.ndarray:
+    """Return an (H, W, 3) uint8 image of areas with some noise."""
+    generator = np.random.default_rng(height)
+    areas = generator.integers(0, 256, (5, 5, 3)).repeat(-(-height // 5), 0).repeat(
+        -(-width // 5), 1)[:height, :width]
+    return np.clip(areas + generator.normal(0, 6, areas.shape), 0, 255).astype(np.uint8)
+
+
+def _spin_until(node: Node, condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        rclpy.spin_once(node, timeout_sec=0.1)
+    return condition()
+
+
+def main() -> None:
+    """Drive the node for some seconds, wait for the last frames, and write the books."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--rate", type=float, default=15.0, help="frames per second")
+    parser.add_argument("--topic", default="/camera/image_raw")
+    parser.add_argument("--depth", type=int, default=64, help="of the queues")
+    arguments = parser.parse_args()
+    rclpy.init()
+    driver = SoakDriver(arguments.topic, arguments.rate, arguments.depth)
+    if not _spin_until(driver, lambda: driver.connected, DRAIN_SECONDS):
+        raise SystemExit(f"{NODE} was not found; see that it runs in the same ROS domain")
+    driver.get_logger().info("begin")
+    driver.begin()
+    _spin_until(driver, lambda: False, arguments.seconds)
+    driver.end()
+    driver.get_logger().info("publishing has ended")
+    _spin_until(driver, lambda: driver.settled, DRAIN_SECONDS)
+    arguments.output.write_text(json.dumps(driver.counts()))
+    driver.destroy_node()
+    rclpy.shutdown()
+
+
+if __name__ == "__main__":
+    main()
