@@ -1,0 +1,1 @@
+"""Training of LoftUp: targets from masks, self-distillation, data, engine, checkpoints."""

@@ -1,0 +1,131 @@
+"""Where an image's masks come from: files, a COCO annotation file, or a function of the user's."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sclip_seg_ros.tools.training.loftup.masks import MaskError, decode_rle, from_indices, paint
+
+MaskFunction = Callable[[np.ndarray], Sequence[np.ndarray]]
+
+
+class FolderMasks:
+    """Masks in files beside the images, or in a folder like theirs."""
+
+    def __init__(self, images: Path, masks: Path, order: str) -> None:
+        """Remember the two folders and the painting order."""
+        self._images, self._masks, self._order = images, masks, order
+
+    def __call__(self, path: Path, image: np.ndarray) -> np.ndarray:
+        """Read one image's label map."""
+        found, size = mask_file(self._masks, path.relative_to(self._images)), image.shape[:2]
+        if found is None:
+            raise MaskError(f"there are no masks for it in '{self._masks}'; make some")
+        if found.is_dir():
+            pictures = [_read_mask(file) for file in sorted(found.glob("*.png"))]
+            flat = [x.any(axis=2) if x.ndim == 3 else x != 0 for x in pictures]
+            return paint(flat, size, self._order)
+        if found.suffix == ".json":
+            return paint([_segment(item, size) for item in _segments(found)], size, self._order)
+        return from_indices(_read_mask(found), size)
+
+
+class CocoMasks:
+    """Masks of one COCO annotation file, by the images' file names."""
+
+    def __init__(self, path: Path, order: str) -> None:
+        """Read the file.
+
+        Raises:
+            MaskError: no COCO annotations.
+        """
+        self._order = order
+        try:
+            coco = json.loads(path.read_text(encoding="utf-8"))
+            names = {entry["id"]: Path(entry["file_name"]).name for entry in coco["images"]}
+            self._segments: dict[str, list] = {name: [] for name in names.values()}
+            for entry in coco["annotations"]:
+                self._segments[names[entry["image_id"]]].append(entry["segmentation"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise MaskError(f"'{path}' holds no COCO annotations ({error!r}); give a file with "
+                            "'images' and 'annotations'") from error
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether the file knows an image by this name."""
+        return name in self._segments
+
+    def __call__(self, path: Path, image: np.ndarray) -> np.ndarray:
+        """Paint one image's label map."""
+        size = image.shape[:2]
+        return paint([_segment(item, size) for item in self._segments[path.name]], size,
+                     self._order)
+
+
+class ComputedMasks:
+    """Masks of a function that the user names, such as one that runs SAM."""
+
+    def __init__(self, name: str, order: str) -> None:
+        """Import ``module:function``.
+
+        Raises:
+            ValueError: there is no such function.
+        """
+        module, _, function = name.partition(":")
+        try:
+            self._function: MaskFunction = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"masks '{name}' are no folder, no JSON file and no module:function "
+                             f"({error}); give one of these") from error
+        self._name, self._order = name, order
+
+    def __reduce__(self) -> tuple:
+        """Let another process import the function anew."""
+        return ComputedMasks, (self._name, self._order)
+
+    def __call__(self, path: Path, image: np.ndarray) -> np.ndarray:
+        """Compute one image's label map."""
+        return paint(list(self._function(image)), image.shape[:2], self._order)
+
+
+def mask_file(masks: Path, relative: Path) -> Path | None:
+    """Return the file, or folder of files, with an image's masks."""
+    stem = masks / relative.with_suffix("")
+    candidates = (stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".json"))
+    return next((file for file in candidates if file.is_file()), stem if stem.is_dir() else None)
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if picture is None:
+        raise MaskError(f"mask '{path}' cannot be read; copy it again")
+    return picture[..., :3] if picture.ndim == 3 else picture  # opacity is no mask
+
+
+def _segments(path: Path) -> list:
+    """Read the segmentations of one image from its own JSON file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return [entry["segmentation"] for entry in content["annotations"]] \
+            if isinstance(content, dict) else list(content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MaskError(f"'{path}' holds no list of RLE masks ({error!r}); write them again") \
+            from error
+
+
+def _segment(item: object, size: tuple[int, int]) -> np.ndarray:
+    """Turn one COCO segmentation, RLE or polygons, into a mask."""
+    if isinstance(item, dict):
+        return decode_rle(item)
+    mask = np.zeros(size, np.uint8)
+    try:
+        polygons = [np.asarray(ring, np.float32).reshape(-1, 2) for ring in item]
+    except (TypeError, ValueError) as error:
+        raise MaskError(f"a segmentation is neither an RLE nor polygons ({error})") from error
+    cv2.fillPoly(mask, [np.round(ring).astype(np.int32) for ring in polygons], 1)
+    return mask.astype(bool)
