@@ -93,7 +93,7 @@ def draw_legend(image: np.ndarray, rows: Sequence[tuple[str, np.ndarray]]) -> No
 
 def _draw_outlines(image: np.ndarray, labels: np.ndarray, white: float) -> None:
     """Whiten an image where two labels meet, in place."""
-    thickness = round(len(image) * _OUTLINE_SHARE)
+    thickness = int(len(image) * _OUTLINE_SHARE + 0.5)
     if not thickness or not white:
         return
     kernel = np.ones((thickness + 1, thickness + 1), np.uint8)
