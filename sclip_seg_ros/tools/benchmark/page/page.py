@@ -54,8 +54,7 @@ def _content(results: Mapping[str, Any], bench: Bench, journal: Journal) -> dict
     return {
         "results": results, "titles": TITLES, "scores": first["scores"],
         "class_columns": COLUMNS, "classes": first["by_class"],
-        "ablation": {"columns": ABLATION_COLUMNS, "rows": [cells(row) for row in rows],
-                     "notes": [*reasons(results), *NOTES]} if rows else None,
+        "ablation": _ablation(results) if rows else None,
         "confusion": confusion_chart(records, bench.names, first["by_class"]),
         "times": time_chart([(row["title"], row["speed"]) for row in rows if row["scores"]]
                             if rows else [("", results["speed"])]),
@@ -63,6 +62,15 @@ def _content(results: Mapping[str, Any], bench: Bench, journal: Journal) -> dict
         "best": [examples.make(place) for place in best],
         "origin": origin(results),
     }
+
+
+def _ablation(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay the table out; a reason stands by the row's title, where it does not widen a column."""
+    rows = []
+    for row in results["configurations"]:
+        title, first, *rest = cells(row)
+        rows.append((title, first, ["", *rest]) if row["skipped"] else (title, "", [first, *rest]))
+    return {"columns": ABLATION_COLUMNS, "rows": rows, "notes": [*reasons(results), *NOTES]}
 
 
 def _renderings(results: Mapping[str, Any], bench: Bench,
