@@ -19,12 +19,12 @@ import rclpy
 import torch
 from rclpy.executors import ExternalShutdownException
 from rclpy.qos import qos_profile_sensor_data
+from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from sclip_seg_ros.latency.ladder import parse_ladder
 from sclip_seg_ros.latency.quality import QualityControl
-from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sclip_seg_ros.ros.camera_topics import CameraTopic
 from sclip_seg_ros.ros.cameras import Camera
 from sclip_seg_ros.ros.images import to_message
@@ -32,6 +32,7 @@ from sclip_seg_ros.ros.parameters import declare_parameters
 from sclip_seg_ros.ros.pipeline import Frame, FramePipeline
 from sclip_seg_ros.ros.vocabulary_server import Proposal, VocabularyServer
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult
+from sclip_seg_ros.segmentation.score_map import ScoreMap
 
 TOPICS = {"label": Image, "confidence": Image, "class_confidence": ClassConfidenceArray,
           "status": SegmentationStatus}
@@ -110,7 +111,7 @@ def build(node, height: int, width: int) -> tuple[FramePipeline, Camera]:
     share = np.full(len(CLASSES), 1 / len(CLASSES), np.float32)
     segmentor.result = SegmentationResult(
         labels, generator.integers(0, 256, labels.shape, dtype=np.uint8), share, share,
-        torch.zeros(len(CLASSES), 21, 37), vocabularies.current, 1.0, {}, {})
+        ScoreMap.of(torch.zeros(len(CLASSES), 21, 37)), vocabularies.current, 1.0, {}, {})
     camera = Camera(node, CameraTopic("", "image_raw", False))
     quality = QualityControl(segmentor, parse_ladder({"levels": [{"name": "full"}]}))
     return FramePipeline(segmentor, quality, vocabularies, (camera,), options, node.get_clock(),

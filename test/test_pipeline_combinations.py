@@ -26,7 +26,8 @@ from sclip_seg_ros.segmentation.settings import ATTENTIONS
 from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
 
 CLASSES = ("floor|carpet", "wall", "cup", "chair")
-SMALL = {"crop": 48, "stride": 32, "logit_scale": 40.0, "pamr__dilations": (2, 4),
+SMALL = {"precision": "fp32", "crop": 48, "stride": 32, "logit_scale": 40.0,
+         "pamr__dilations": (2, 4),
          "loftup__adaptive": False, "loftup__factor": 1.5,
          "crf__iterations": 3, "crf__bilateral_compat": 2.0, "crf__gaussian_compat": 1.0}
 
@@ -95,7 +96,7 @@ def picture(height: int = 64, width: int = 80, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    segmentor = SCLIPSegmentor()
+    segmentor = SCLIPSegmentor(precision="fp32")
     path = tmp_path_factory.mktemp("loftup") / "embedded.safetensors"
     return Pipeline(segmentor, save_loftup(path, segmentor.backbone.dimension))
 
@@ -103,7 +104,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 @pytest.fixture(scope="module")
 def base_sized(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     folder: Path = tmp_path_factory.mktemp("clip")
-    segmentor = SCLIPSegmentor(save_clip(folder, layers=3))
+    segmentor = SCLIPSegmentor(save_clip(folder, layers=3), precision="fp32")
     for file in folder.glob("*.safetensors"):
         file.unlink()  # loaded, and too large to leave behind
     return Pipeline(segmentor, save_loftup(folder / "loftup.safetensors", 512))

@@ -79,3 +79,11 @@ def test_cuda_work_is_measured_on_the_device():
     times = watch.milliseconds()
     assert list(times) == ["one", "twenty"]
     assert min(times.values()) > 0
+
+
+def test_another_clock_may_be_given():
+    now = iter([1.0, 1.25])
+    watch = Stopwatch(clock=lambda: next(now))
+    with watch.stage("encode"):
+        pass
+    assert watch.milliseconds() == pytest.approx({"encode": 250})

@@ -1,8 +1,8 @@
 """Where weights come from: the embedded model, a local file, or open_clip's hub."""
 
 from sclip_seg_ros.models.clip import EMBEDDED, RANDOM, ClipModel, load_clip
-from sclip_seg_ros.models.devices import resolve_device
+from sclip_seg_ros.models.devices import fast_precision, resolve_device
 from sclip_seg_ros.models.weights import WeightsError, read_state_dict
 
 __all__ = ["EMBEDDED", "RANDOM", "ClipModel", "WeightsError", "load_clip", "read_state_dict",
-           "resolve_device"]
+           "fast_precision", "resolve_device"]

@@ -29,3 +29,24 @@ def resolve_device(name: str | torch.device) -> torch.device:
         raise ValueError(f"device='{name}' cannot be computed on ({reason}); use 'auto' or "
                          "'cpu'") from error
     return device
+
+
+def fast_precision(device: torch.device) -> str:
+    """Return the arithmetic in which a device multiplies matrices fastest, of what CLIP bears.
+
+    Returns:
+        "bf16" on a GPU or an x86 processor with instructions for it (AVX512_BF16, AMX), "fp16" on
+        an older GPU, else "fp32": without such instructions a processor emulates half precision.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+        return "bf16" if native else "fp16"
+    if device.type == "cpu" and _multiplies_bfloat16():
+        return "bf16"
+    return "fp32"
+
+
+def _multiplies_bfloat16() -> bool:
+    """Tell whether the processor has bfloat16 products and this torch knows of it."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)

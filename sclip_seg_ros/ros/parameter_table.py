@@ -95,8 +95,8 @@ MODEL = (
                 "Threads that torch computes with on the CPU; 0: all cores, but of more than two "
                 "one is left to the camera and the middleware. On a busy computer, give fewer.",
                 0, 1024, fixed=True),
-    _setting("precision", "Arithmetic of the image tower; auto: fp32 on the CPU, bf16 or fp16 on "
-             "CUDA.", choices=PRECISIONS, fixed=True),
+    _setting("precision", "Arithmetic of the image tower; auto: bf16 or fp16 on CUDA, bf16 on a "
+             "CPU with AVX512_BF16 or AMX, else fp32.", choices=PRECISIONS, fixed=True),
     Declaration("cache_dir", "", "Folder for downloaded weights; empty: open_clip's own.",
                 fixed=True),
 )

@@ -34,6 +34,10 @@ class DenseBackbone:
 
     All blocks but the last run as trained. The last one is split off, because training-free dense
     prediction changes only that one, and because ResCLIP runs it twice.
+
+    Attributes:
+        visual: open_clip's image tower.
+        moves: how often its weights went to another place in memory.
     """
 
     def __init__(self, visual: nn.Module) -> None:
@@ -51,6 +55,7 @@ class DenseBackbone:
             raise ValueError("image towers with attention pooling or custom blocks (CoCa, "
                              "scaled-cosine) have no token projection; choose a plain 'ViT-*'")
         self.visual = visual
+        self.moves = 0
 
     @property
     def patch_size(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -72,6 +74,12 @@ def resize(image: Tensor, size: tuple[int, int], antialias: bool = True) -> Tens
 
 def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Subtract the mean and divide by the deviation of each channel: (..., 3, H, W)."""
-    shift = torch.tensor(mean, device=pixels.device).view(3, 1, 1)
-    scale = torch.tensor(std, device=pixels.device).view(3, 1, 1)
+    shift, scale = _statistics(tuple(mean), tuple(std), pixels.device)
     return (pixels - shift) / scale
+
+
+@lru_cache(maxsize=16)
+def _statistics(mean: tuple[float, ...], std: tuple[float, ...],
+                device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return them as (3, 1, 1) tensors that wait on the device; do not write into them."""
+    return tuple(torch.tensor(values, device=device).view(3, 1, 1) for values in (mean, std))

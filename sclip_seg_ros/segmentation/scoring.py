@@ -14,6 +14,7 @@ from sclip_seg_ros.segmentation.attention import attention_rule
 from sclip_seg_ros.segmentation.backbone import DenseBackbone, Penultimate, feature_map
 from sclip_seg_ros.segmentation.contracts import FeatureContract
 from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
+from sclip_seg_ros.segmentation.replay import Replayed
 from sclip_seg_ros.segmentation.resclip import resclip_tokens
 from sclip_seg_ros.segmentation.resclip_documents import (
     feature_correlation,
@@ -28,7 +29,11 @@ _log = logging.getLogger(__name__)
 
 
 class WindowScorer:
-    """Compare every place of a window with every word."""
+    """Compare every place of a window with every word.
+
+    Attributes:
+        tower: normalised images to patch tokens, as CUDA graphs where :meth:`record` made some.
+    """
 
     def __init__(self, backbone: DenseBackbone, clip: ClipModel, settings: SegmentorSettings,
                  upsampler: Upsampler | None) -> None:
@@ -43,6 +48,15 @@ class WindowScorer:
         self._takes_values = self._wants_values()
         self._statistics = self._image_statistics()
         self._check_contract()
+        self.tower = Replayed(self._patch_tokens, lambda: backbone.moves)
+
+    def record(self, windows: Tensor) -> None:
+        """Record the tower as a CUDA graph for windows (N, 3, h, w), if that makes it faster.
+
+        ResCLIP's published form is left out: its work depends on what it sees.
+        """
+        if not self._published:
+            self.tower.record(normalise(windows, *self._statistics))
 
     def __call__(self, windows: Tensor, vocabulary: Vocabulary, watch: Stopwatch) -> Tensor:
         """Score windows against a vocabulary's words.
@@ -78,16 +92,21 @@ class WindowScorer:
         These are what the upsampler is fed; not normalised. Words (Q, D) steer ResCLIP alone.
         """
         settings, backbone = self._settings, self.backbone
-        if self._takes_values:
-            tokens = backbone.value_tokens(self.penultimate(windows), class_token=False)
-        elif self._published:
-            images = normalise(windows, *self._statistics)
+        images = normalise(windows, *self._statistics)
+        if self._published:
             tokens = resclip_tokens(backbone, images, words, settings.resclip, settings.attention,
                                     settings.residual, settings.naclip_sigma)
         else:
-            tokens = backbone.last_block(self.penultimate(windows), self._rule,
-                                         settings.residual, class_token=False)
+            tokens = self.tower(images)
         return feature_map(tokens, backbone.grid(*windows.shape[-2:]))
+
+    def _patch_tokens(self, images: Tensor) -> Tensor:
+        """Run the tower without ResCLIP: normalised images to (N, h*w, D) patch tokens."""
+        penultimate = self.backbone.penultimate(images)
+        if self._takes_values:
+            return self.backbone.value_tokens(penultimate, class_token=False)
+        return self.backbone.last_block(penultimate, self._rule, self._settings.residual,
+                                        class_token=False)
 
     def penultimate(self, windows: Tensor) -> Penultimate:
         """Run the tower up to its last block on windows (N, 3, h, w) in 0..1."""

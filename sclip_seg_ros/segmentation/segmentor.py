@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.models import EMBEDDED, load_clip, resolve_device
+from sclip_seg_ros.models import EMBEDDED, fast_precision, load_clip, resolve_device
 from sclip_seg_ros.segmentation import decoding_triton
 from sclip_seg_ros.segmentation.backbone import DenseBackbone
 from sclip_seg_ros.segmentation.decoding import (
@@ -53,6 +53,11 @@ class SCLIPSegmentor:
 
     One image goes through: shrink, cut into windows, CLIP's image tower with SCLIP's attention,
     similarity with the words, stitch, optional refinement, labels at the image's own size.
+
+    Attributes:
+        device: torch device.
+        precision: arithmetic of the image tower, "fp32", "bf16" or "fp16".
+        clock: seconds by which stages are timed on a CPU; None for the time of day's pace.
     """
 
     def __init__(self, model_name: str = EMBEDDED, pretrained: str = "",
@@ -77,6 +82,7 @@ class SCLIPSegmentor:
         base = settings or SegmentorSettings()
         base = base.with_changes(**{_SHORTHANDS.get(key, key): value
                                     for key, value in changes.items()})
+        self.clock: Callable[[], float] | None = None
         self.device = resolve_device(device)
         self._clip = load_clip(model_name, pretrained, self.device, cache_dir)
         self._cache_dir = cache_dir
@@ -137,6 +143,7 @@ class SCLIPSegmentor:
 
     def _move(self, device: torch.device) -> None:
         self._clip.model.to(device)
+        self.backbone.moves += 1
         if self._upsampler is not None and self._upsampler.network is not None:
             self._upsampler.network.to(device)
 
@@ -149,6 +156,8 @@ class SCLIPSegmentor:
             found.append("loftup -> bilinear")
         if self.device.type == "cuda" and decoding_triton.fallback():
             found.append("decoding kernel -> torch")
+        if self._scorer.tower.failure:
+            found.append("CUDA graph -> single kernels")
         return tuple(found)
 
     @property
@@ -161,6 +170,27 @@ class SCLIPSegmentor:
                    palette: Mapping[str, Colour] | None = None) -> Vocabulary:
         """Bind class names to text embeddings; see :meth:`TextEncoder.vocabulary`."""
         return self.text.vocabulary(classes, background, version, templates, palette)
+
+    @torch.inference_mode()
+    def warm_up(self, sizes: Sequence[tuple[int, int]], vocabulary: Vocabulary) -> None:
+        """Do now what the first images would wait for, with the settings in force.
+
+        Kernels are compiled, memory is taken, and on CUDA the image tower is recorded as a graph
+        where that makes it faster.
+
+        Args:
+            sizes: (H, W) of the images to come, one a camera; they are labelled together.
+            vocabulary: as long as the one to come.
+        """
+        images = [torch.zeros(*size, 3, dtype=torch.uint8) for size in sizes]
+        self.predict_batch(images, vocabulary)
+        if self.device.type == "cuda":
+            working = [self._shrink(to_tensor(image, self.device)) for image in images]
+            layout = [self._boxes(*pixels.shape[1:]) for pixels in working]
+            for _, chunks in self._windows(working, layout):
+                for chunk in chunks:
+                    self._scorer.record(chunk)
+            self.predict_batch(images, vocabulary)
 
     def segment(self, image: np.ndarray | Tensor,
                 class_names: Sequence[str] | Vocabulary) -> np.ndarray:
@@ -206,7 +236,7 @@ class SCLIPSegmentor:
         vocabulary = class_names if isinstance(class_names, Vocabulary) \
             else self.vocabulary(class_names)
         _refuse_foreign(vocabulary, self.backbone.dimension)
-        watch = Stopwatch(self.device)
+        watch = Stopwatch(self.device, self.clock)
         with watch.stage("preprocess"):
             originals = [to_tensor(image, self.device) for image in images]
             working = [self._shrink(image) for image in originals]
@@ -249,20 +279,25 @@ class SCLIPSegmentor:
                watch: Stopwatch) -> list[ScoreMap]:
         """Return the cosine scores of each image."""
         layout = [self._boxes(*pixels.shape[1:]) for pixels in working]
-        owned: dict[tuple[int, int], list[int]] = {}
-        for index, boxes in enumerate(layout):
-            owned.setdefault((boxes[0].bottom - boxes[0].top, boxes[0].right - boxes[0].left),
-                             []).append(index)
         scores: dict[int, ScoreMap] = {}
-        for indices in owned.values():  # windows of one size share their forwards
-            windows = torch.cat([cut(working[i][None], layout[i]) for i in indices])
-            parts = [self._scorer(chunk, vocabulary, watch)
-                     for chunk in windows.split(self._settings.window_batch)]
+        for indices, chunks in self._windows(working, layout):
+            parts = [self._scorer(chunk, vocabulary, watch) for chunk in chunks]
             with watch.stage("stitch"):
                 pieces = torch.cat(parts).split([len(layout[i]) for i in indices])
                 for index, piece in zip(indices, pieces, strict=True):
                     scores[index] = stitch(piece, layout[index], tuple(working[index].shape[1:]))
         return [scores[index] for index in range(len(working))]
+
+    def _windows(self, working: Sequence[Tensor], layout: Sequence[Sequence[Box]],
+                 ) -> Iterator[tuple[list[int], tuple[Tensor, ...]]]:
+        """Yield images whose windows share their forwards, being of one size, and those windows."""
+        owned: dict[tuple[int, int], list[int]] = {}
+        for index, boxes in enumerate(layout):
+            owned.setdefault((boxes[0].bottom - boxes[0].top, boxes[0].right - boxes[0].left),
+                             []).append(index)
+        for indices in owned.values():
+            windows = torch.cat([cut(working[i][None], layout[i]) for i in indices])
+            yield indices, windows.split(self._settings.window_batch)
 
     def _boxes(self, height: int, width: int) -> list[Box]:
         if self._settings.inference == "whole":
@@ -353,9 +388,5 @@ def _refuse_not_finite(scores: Sequence[ScoreMap], precision: str) -> None:
 
 
 def _resolve_precision(precision: str, device: torch.device) -> str:
-    """Choose the tower's arithmetic: full on the CPU, half where CUDA is fast at it."""
-    if precision != "auto":
-        return precision
-    if device.type != "cuda":
-        return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    """Choose the tower's arithmetic: as asked, or what the device is fastest at."""
+    return fast_precision(device) if precision == "auto" else precision

@@ -103,7 +103,7 @@ class SegmentorSettings:
     pamr: PamrSettings = field(default_factory=PamrSettings)
     crf: CrfSettings = field(default_factory=CrfSettings)
 
-    precision: str = "auto"           # arithmetic of the tower; auto: fp32 on CPU, half on CUDA
+    precision: str = "auto"           # of the tower; auto: half where the device is fast at it
 
     def __post_init__(self) -> None:
         """Refuse values that no stage could work with.

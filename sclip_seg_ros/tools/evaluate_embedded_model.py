@@ -18,6 +18,7 @@ from tqdm import tqdm
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.segmentation.settings import PRECISIONS
 from sclip_seg_ros.tools.metrics import IouMeter
 from sclip_seg_ros.tools.scenes import HELD_OUT_PAIRS, NOUNS, distractors, render, sample_scene
 
@@ -74,14 +75,18 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
+                        help="arithmetic of the image tower (default %(default)s)")
     parser.add_argument("--output", type=Path, help="JSON file to write as well")
     arguments = parser.parse_args()
-    segmentor = SCLIPSegmentor(arguments.model, device=arguments.device)
+    segmentor = SCLIPSegmentor(arguments.model, device=arguments.device,
+                               precision=arguments.precision)
     anywhere = evaluate(segmentor, arguments.scenes, "any", progress=True)
     unseen = evaluate(segmentor, arguments.scenes, "held-out", progress=True)
     nouns = evaluate_nouns(segmentor, arguments.scenes, progress=True)
     report = {
         "model": segmentor.name,
+        "precision": segmentor.precision,
         "scenes": arguments.scenes,
         "miou": anywhere.mean(),
         "miou_mean_over_scenes": anywhere.mean_by_image(),
