@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.validate_topic_name import validate_topic_name
+
 MAX_CAMERAS = 8
 COMPRESSED = "/compressed"
 
@@ -36,7 +39,8 @@ def camera_topics(topics: Sequence[str], transport: str) -> tuple[CameraTopic, .
         transport: "raw" or "compressed", of topics that do not say so themselves.
 
     Raises:
-        ValueError: no topic, more than eight, or one given twice.
+        ValueError: no topic, more than eight, one given twice or that is no topic's name, or two
+            whose cameras would have one name.
     """
     bases = [topic.removesuffix(COMPRESSED).rstrip("/") for topic in topics]
     if not bases or not all(bases):
@@ -47,22 +51,38 @@ def camera_topics(topics: Sequence[str], transport: str) -> tuple[CameraTopic, .
     for base in bases:
         if bases.count(base) > 1:
             raise ValueError(f"image topic '{base}' is named twice in image_topics; keep one")
+        _check_name(base)
     return tuple(
         CameraTopic(name, base, transport == "compressed" or topic.endswith(COMPRESSED))
         for name, base, topic in zip(_names(bases), bases, topics, strict=True))
+
+
+def _check_name(topic: str) -> None:
+    try:
+        validate_topic_name(topic)
+    except InvalidTopicNameException as error:
+        reason = " ".join(str(error).splitlines()[0].split())
+        raise ValueError(f"image topic '{topic}' is no topic's name ({reason}); use letters, "
+                         "digits, '_' and '/'") from error
 
 
 def _names(bases: Sequence[str]) -> list[str]:
     """Leave out of each topic the parts that all share at its beginning and at its end."""
     if len(bases) == 1:
         return [""]
-    paths = [base.strip("/").split("/") for base in bases]
+    paths = [base.strip("~/").split("/") for base in bases]
     head = _common(paths)
     tail = _common([path[head:][::-1] for path in paths])
     names = ["_".join(path[head:len(path) - tail]) for path in paths]
     if all(names) and len(set(names)) == len(names):
         return names
-    return ["_".join(path) for path in paths]
+    names = ["_".join(path) for path in paths]
+    for name in names:
+        alike = [base for base, other in zip(bases, names, strict=True) if other == name]
+        if len(alike) > 1:
+            raise ValueError(f"image topics '{alike[0]}' and '{alike[1]}' would both be camera "
+                             f"'{name}'; remap one to another name")
+    return names
 
 
 def _common(paths: Sequence[Sequence[str]]) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
 
@@ -20,6 +22,9 @@ from sclip_seg_ros.ros.status import describe
 from sclip_seg_ros.ros.vocabulary_server import Proposal, VocabularyServer
 from sclip_seg_ros.ros.worker import Worker
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.segmentation.vocabulary import validate_classes
+
+_ENCODING_SECONDS = 10.0  # for the word in work, where a start fails
 
 Restore = Callable[[dict[str, Any], dict[str, Any]], None]
 
@@ -46,15 +51,23 @@ class Engine:
         """
         self._node = node
         self._on_refused = on_refused
+        self._weights = threading.Lock()  # held while they move, and while a word is encoded
+        self._closing = threading.Event()
+        self._worker: Worker[Frame] | None = None
         self.segmentor = _load(options, node.get_logger())
         self.quality = QualityControl(self.segmentor, options.ladder_for(self.segmentor.device))
-        self.vocabularies = VocabularyServer(partial(_encode, self.segmentor), _proposal(options),
+        self.vocabularies = VocabularyServer(self._encode, _proposal(options),
                                              self._on_vocabulary_failure)
-        self.cameras = tuple(Camera(node, source) for source in options.cameras)
+        self.cameras: list[Camera] = []
+        try:
+            for source in options.cameras:
+                self.cameras.append(Camera(node, source))
+        except Exception:
+            self.close(_ENCODING_SECONDS)
+            raise
         self._pipeline = FramePipeline(
             self.segmentor, self.quality, self.vocabularies, self.cameras, options,
             node.get_clock(), node.get_logger(), on_refused)
-        self._worker: Worker[Frame] | None = None
 
     @property
     def options(self) -> NodeOptions:
@@ -80,8 +93,9 @@ class Engine:
 
     def activate(self) -> None:
         """Bring the model to its device, warm up, and subscribe to the cameras."""
-        self.segmentor.restore()
-        self.vocabularies.move(self.segmentor.device)
+        with self._weights:
+            self.segmentor.restore()
+            self.vocabularies.move(self.segmentor.device)
         self._pipeline.warm_up()
         pipeline = self._pipeline
         self._worker = Worker("frames", pipeline.process, pipeline.fail, pipeline.idle)
@@ -102,8 +116,9 @@ class Engine:
         if self._worker is not None and not self._worker.stop(seconds):
             return False
         self._worker = None
-        self.vocabularies.move(torch.device("cpu"))
-        self.segmentor.release()
+        with self._weights:
+            self.vocabularies.move(torch.device("cpu"))
+            self.segmentor.release()
         return True
 
     def close(self, seconds: float) -> bool:
@@ -112,6 +127,7 @@ class Engine:
         Returns:
             Whether the threads ended within so many seconds.
         """
+        self._closing.set()
         deadline = time.monotonic() + seconds
         ended = self._worker is None or self._worker.stop(seconds)
         ended = self.vocabularies.stop(max(0.0, deadline - time.monotonic())) and ended
@@ -124,6 +140,19 @@ class Engine:
         camera.log.received()
         if self._worker.mailbox.put(Frame(camera, message, time.monotonic()), camera.name):
             camera.log.dropped()
+
+    def _encode(self, proposal: Proposal) -> Vocabulary:
+        """Encode word by word, so that the weights can move, and the thread end, in between."""
+        for entry in validate_classes(proposal.classes, proposal.background):
+            for word in entry.synonyms:
+                if self._closing.is_set():
+                    raise CancelledError
+                with self._weights:
+                    self.segmentor.text.encode([word], proposal.templates)
+        with self._weights:  # from the cache
+            return self.segmentor.vocabulary(
+                proposal.classes, proposal.background, templates=proposal.templates,
+                palette=dict(proposal.palette))
 
     def _on_vocabulary_failure(self, proposal: Proposal, error: Exception) -> None:
         text = f"vocabulary refused, the former stays in force: {describe(error)}"
@@ -148,11 +177,6 @@ def _load(options: NodeOptions, logger) -> SCLIPSegmentor:
                 f"{torch.get_num_threads()} ...")
     return SCLIPSegmentor(values["model"], values["pretrained"], device, options.settings,
                           values["cache_dir"] or None)
-
-
-def _encode(segmentor: SCLIPSegmentor, proposal: Proposal) -> Vocabulary:
-    return segmentor.vocabulary(proposal.classes, proposal.background,
-                                templates=proposal.templates, palette=dict(proposal.palette))
 
 
 def _proposal(options: NodeOptions) -> Proposal:

@@ -73,7 +73,8 @@ def judge(situation: Situation) -> tuple[bytes, str]:
 def health_of(engine: Engine | None, active: bool) -> list[tuple[str, DiagnosticStatus]]:
     """Return a status for each camera, with the camera's name; one for a node without any."""
     if engine is None:
-        return [("", DiagnosticStatus(level=DiagnosticStatus.OK, message="not configured"))]
+        return [("", DiagnosticStatus(level=DiagnosticStatus.OK, message="not configured",
+                                      values=_key_values(_memory())))]
     facts = _facts(engine)
     statuses = []
     for camera in engine.cameras:
@@ -82,7 +83,7 @@ def health_of(engine: Engine | None, active: bool) -> list[tuple[str, Diagnostic
         values = {**facts, **_values(camera)}
         statuses.append((camera.name, DiagnosticStatus(
             level=level, message=message, hardware_id=facts["device"],
-            values=[KeyValue(key=key, value=value) for key, value in values.items()])))
+            values=_key_values(values))))
     return statuses
 
 
@@ -104,9 +105,7 @@ def _facts(engine: Engine) -> dict[str, str]:
             "budget ms": f"{quality.budget_ms:g}",
             "quality level": f"{quality.level} '{quality.level_name}'",
             "quality level changes": str(quality.changes),
-            "memory MB": f"{_resident_bytes() / 1e6:.0f}",
-            **({"device memory MB": f"{torch.cuda.memory_reserved(segmentor.device) / 1e6:.0f}"}
-               if segmentor.device.type == "cuda" else {})}
+            **_memory()}
 
 
 def _values(camera: Camera) -> dict[str, str]:
@@ -122,6 +121,20 @@ def _values(camera: Camera) -> dict[str, str]:
     for stage, (median, high, most) in camera.log.percentiles().items():
         values[f"{stage} ms p50/p95/max"] = f"{median:.1f} / {high:.1f} / {most:.1f}"
     return values
+
+
+def _memory() -> dict[str, str]:
+    """Return what the process holds of the main memory, and of the GPUs' where it uses them."""
+    memory = {"memory MB": f"{_resident_bytes() / 1e6:.0f}"}
+    if torch.cuda.is_initialized():
+        reserved = sum(torch.cuda.memory_reserved(index)
+                       for index in range(torch.cuda.device_count()))
+        memory["device memory MB"] = f"{reserved / 1e6:.0f}"
+    return memory
+
+
+def _key_values(values: dict[str, str]) -> list[KeyValue]:
+    return [KeyValue(key=key, value=value) for key, value in values.items()]
 
 
 def _resident_bytes() -> int:

@@ -15,6 +15,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from sclip_seg_ros.latency.deadline import Deadline
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.msg import SegmentationStatus
 from sclip_seg_ros.ros.cameras import Camera
@@ -22,7 +23,7 @@ from sclip_seg_ros.ros.images import ImageError, to_rgb
 from sclip_seg_ros.ros.messages import FrameQuality, stage_times
 from sclip_seg_ros.ros.parameters import NodeOptions
 from sclip_seg_ros.ros.settings_change import SettingsChange
-from sclip_seg_ros.ros.status import describe
+from sclip_seg_ros.ros.status import describe, forget_frames
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
@@ -173,15 +174,13 @@ class FramePipeline:
         self._quality.begin([job.image.shape[:2] for job in jobs], vocabulary)
         self._tell_of_level(former)
         deadline = self._quality.deadline(min(job.frame.arrived for job in jobs))
-        try:
-            results = self._segmentor.predict_batch([job.image for job in jobs], vocabulary,
-                                                    deadline)
-        except Exception as error:
+        results = self._predict(jobs, vocabulary, deadline)
+        if isinstance(results, Exception):
             if len(jobs) > 1:  # one image must not cost the other cameras theirs
                 for job in jobs:
                     self._label([job], options, vocabulary)
                 return
-            self.fail(error, [jobs[0].frame.camera])
+            self.fail(results, [jobs[0].frame.camera])
             self._report(jobs[0], options, vocabulary)
             return
         labelled = time.monotonic()
@@ -189,6 +188,15 @@ class FramePipeline:
             self._publish(job, result, options, vocabulary)
         tail_ms = (time.monotonic() - labelled) * 1e3 + results[0].stage_ms.get("decode", 0.0)
         self._quality.end(max(job.age_seconds for job in jobs) * 1e3, results, deadline, tail_ms)
+
+    def _predict(self, jobs: Sequence[_Job], vocabulary: Vocabulary,
+                 deadline: Deadline | None) -> list[SegmentationResult] | Exception:
+        """Return results, or what prevented them without the device's memory it had taken."""
+        try:
+            return self._segmentor.predict_batch([job.image for job in jobs], vocabulary, deadline)
+        except Exception as error:
+            forget_frames(error)
+            return error
 
     def _publish(self, job: _Job, result: SegmentationResult, options: NodeOptions,
                  vocabulary: Vocabulary) -> None:

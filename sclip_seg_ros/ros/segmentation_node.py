@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,9 +23,11 @@ from sclip_seg_ros.ros.parameters import (
     take_vocabulary_file,
     warn_of_unknown,
 )
+from sclip_seg_ros.ros.status import describe, forget_frames
 
 NAME = "sclip_seg"
 DEACTIVATE_SECONDS = 10.0  # for the frames in work
+_TELLING = (WeightsError, ValueError, OSError)  # whose text says it all
 
 
 class SegmentNode(LifecycleNode):
@@ -70,7 +73,7 @@ class SegmentNode(LifecycleNode):
             take_vocabulary_file(self)
             self._engine = Engine(self, NodeOptions.from_values(read_values(self)),
                                   self._on_refused)
-        except (WeightsError, ValueError, OSError) as error:
+        except Exception as error:  # rclpy would swallow any that is let through
             return self._failed(error)
         return TransitionCallbackReturn.SUCCESS
 
@@ -78,7 +81,8 @@ class SegmentNode(LifecycleNode):
         """Bring the model to its device, warm up, and subscribe to the cameras."""
         try:
             self._engine.activate()
-        except (RuntimeError, ValueError) as error:  # e.g. out of the device's memory
+        except Exception as error:  # e.g. out of the device's memory
+            forget_frames(error)
             self._engine.deactivate(DEACTIVATE_SECONDS)
             return self._failed(error)
         self._active = True
@@ -87,17 +91,20 @@ class SegmentNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Label no more frames and give the device's memory back."""
-        self._active = False
         if not self._engine.deactivate(DEACTIVATE_SECONDS):
             return self._failed(TimeoutError("a frame is still being worked on after "
                                              f"{DEACTIVATE_SECONDS:g} s; try again"))
+        self._active = False
         self.get_logger().info("inactive; the device's memory is free")
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget the weights and take the outputs down."""
-        self._engine.close(DEACTIVATE_SECONDS)
+        if not self._engine.close(DEACTIVATE_SECONDS):
+            return self._failed(TimeoutError("a word is still being encoded after "
+                                             f"{DEACTIVATE_SECONDS:g} s; try again"))
         self._engine = None
+        gc.collect()  # model and threads know each other, which alone would keep the weights
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -106,11 +113,13 @@ class SegmentNode(LifecycleNode):
         if self._engine is not None:
             self._engine.close(DEACTIVATE_SECONDS)
             self._engine = None
+            gc.collect()
         return TransitionCallbackReturn.SUCCESS
 
     def _failed(self, error: Exception) -> TransitionCallbackReturn:
         # One line, and the last word of a start that fails.
-        self.get_logger().fatal(" ".join(str(error).split()) or type(error).__name__)
+        text = str(error) if isinstance(error, _TELLING) else describe(error)
+        self.get_logger().fatal(" ".join(text.split()))
         return TransitionCallbackReturn.FAILURE
 
     def _on_change(self, changes: list[Parameter]) -> SetParametersResult:

@@ -55,6 +55,7 @@ class VocabularyServer:
         self._on_failure = on_failure
         self._lock = threading.Lock()
         self._ready: Vocabulary | None = None
+        self._device: torch.device | None = None  # None: where the encoder leaves them
         self._current = replace(encode(first), version=1)
         self._in_force = self._proposed = first
         self._failed: Proposal | None = None
@@ -100,6 +101,7 @@ class VocabularyServer:
     def move(self, device: torch.device) -> None:
         """Bring the embeddings to another device; to be called while no frame is worked on."""
         with self._lock:
+            self._device = device
             self._current = self._current.to(device)
             self._ready = self._ready and self._ready.to(device)
 
@@ -107,9 +109,13 @@ class VocabularyServer:
         proposal = self._failed = proposals[-1]
         vocabulary = self._encode(proposal)
         with self._lock:
+            if self._device is not None:  # it may have changed in the meantime
+                vocabulary = vocabulary.to(self._device)
             self._ready, self._in_force = vocabulary, proposal
 
     def _fail(self, error: Exception) -> None:
+        if self._worker.mailbox.closed:  # given up, nobody waits for it
+            return
         proposal = self._failed
         with self._lock:
             newest = proposal == self._proposed
