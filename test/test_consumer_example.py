@@ -1,0 +1,68 @@
+"""The example consumer keeps ids and names together while the vocabulary changes under it."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ros_harness import Probe, by_stamp, domain_for, picture, pixels_of, running_node
+from sclip_seg_ros.msg import ClassConfidenceArray
+from sensor_msgs.msg import Image
+
+DOMAIN = domain_for(__file__)
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "consumer.py"
+COSTS = {"floor": 0, "wall": 254, "ball": 100}  # "ball" is none of the example's own
+
+
+@pytest.fixture
+def consumer():
+    process = subprocess.Popen([sys.executable, str(EXAMPLE)],
+                               env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)})
+    yield process
+    alive = process.poll() is None
+    process.kill()
+    process.wait()
+    assert alive, "the consumer ended early"
+
+
+def test_costs_follow_the_names_when_ids_change_places(tmp_path, consumer):
+    with running_node(DOMAIN, tmp_path / "log.txt", {"classes": ["floor", "wall", "ball"],
+                                                     "short_side": 112, "threads": 1}):
+        probe = Probe(DOMAIN)
+        try:
+            with probe.listening(Image, "/consumer/costs") as costs, \
+                    probe.listening(Image, "/sclip_seg/label") as labels, \
+                    probe.listening(ClassConfidenceArray, "/sclip_seg/class_confidence") as classes:
+                def feed_until_version(version: int) -> None:
+                    probe.feed_until(lambda: sum(
+                        entry.vocabulary_version == version and stamp in by_stamp(costs)
+                        for stamp, entry in by_stamp(classes).items()) >= 3,
+                        f"costs of version {version}", picture)
+
+                feed_until_version(1)
+                assert probe.set_parameters(classes=["wall", "ball", "floor"]).successful
+                feed_until_version(2)
+        finally:
+            probe.close()
+    checked = {1: 0, 2: 0}
+    for stamp, message in by_stamp(costs).items():
+        if stamp not in by_stamp(labels) or stamp not in by_stamp(classes):
+            continue
+        entry, label = by_stamp(classes)[stamp], pixels_of(by_stamp(labels)[stamp])
+        table = np.array([COSTS[name.class_name] for name in entry.classes])
+        assert np.array_equal(pixels_of(message), table[label])
+        assert message.header == by_stamp(labels)[stamp].header
+        checked[entry.vocabulary_version] += 1
+    assert min(checked.values()) >= 2
+
+
+def test_the_example_stays_short_and_starts_only_as_a_program():
+    code = [line for line in EXAMPLE.read_text().splitlines()
+            if line.strip() and not line.startswith(("import ", "from ", "#!", '"""'))]
+    assert len(code) <= 33
+    assert "Consumer" in runpy.run_path(str(EXAMPLE))
