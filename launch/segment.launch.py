@@ -19,6 +19,8 @@ CONFIG = PathJoinSubstitution([FindPackageShare("sclip_seg_ros"), "config"])
 # Name, default, description.
 ARGUMENTS = (
     ("image", "image_raw", "Camera topic; for compressed images the name without '/compressed'."),
+    ("image_topics", "", "Several cameras, e.g. \"['/front/image_raw', '/rear/image_raw']\"; empty: "
+     "the one of 'image'."),
     ("namespace", "", "Namespace of the node and its topics, e.g. 'front'."),
     ("params_file", PathJoinSubstitution([CONFIG, "segment.yaml"]),
      "YAML file with parameters; substitutions such as $(env HOME) are allowed in it."),
@@ -29,6 +31,8 @@ ARGUMENTS = (
     ("vocabulary_file", "", "File with one class a line, or a name in config/vocabularies."),
     ("image_transport", "", "'raw' or 'compressed'."),
     ("latency_budget_ms", "", "Milliseconds a frame may take; 0: no budget."),
+    ("quality_ladder", "", "File with quality levels, or a name in config/ladders."),
+    ("autostart", "", "'false': wait for `ros2 lifecycle set /sclip_seg configure`."),
     ("rviz", "false", "Whether to start RViz with the outputs."),
     ("log_level", "info", "'debug', 'info', 'warn' or 'error'."),
     ("use_sim_time", "false", "Whether to take time from /clock, as when a bag is played."),
@@ -36,7 +40,8 @@ ARGUMENTS = (
 
 # Arguments that are parameters of the node, with their types; classes may be a list or a text.
 PARAMETERS = {"model": str, "pretrained": str, "device": str, "classes": None,
-              "vocabulary_file": str, "image_transport": str, "latency_budget_ms": float}
+              "vocabulary_file": str, "image_transport": str, "image_topics": list[str],
+              "latency_budget_ms": float, "quality_ladder": str, "autostart": bool}
 
 
 def generate_launch_description() -> LaunchDescription:

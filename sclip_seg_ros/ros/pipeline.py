@@ -24,8 +24,10 @@ from sclip_seg_ros.ros.messages import FrameQuality, stage_times
 from sclip_seg_ros.ros.parameters import NodeOptions
 from sclip_seg_ros.ros.settings_change import SettingsChange
 from sclip_seg_ros.ros.status import describe, forget_frames
+from sclip_seg_ros.ros.upsampler_gate import UpsamplerGate
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult, Vocabulary
+from sclip_seg_ros.segmentation.preprocessing import working_size
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
 
 MAX_AGE_SECONDS = 600.0   # an older stamp means another clock, e.g. a bag without --clock
@@ -89,6 +91,7 @@ class FramePipeline:
         self._cameras = cameras
         self._clock = clock
         self._logger = logger
+        self._gate = UpsamplerGate(segmentor, logger)
         self._change = SettingsChange(segmentor, quality, options, self._note, on_refused)
         self._warn_of_fallbacks()
 
@@ -152,10 +155,7 @@ class FramePipeline:
         try:
             with watch.stage("convert"):
                 image = to_rgb(frame.message)
-                patch = self._segmentor.backbone.patch_size
-                if min(image.shape[:2]) < patch:
-                    raise ImageError(f"image of {image.shape[1]}x{image.shape[0]} pixels is "
-                                     f"smaller than one patch of {patch}; publish a larger image")
+                self._check_size(*image.shape[:2], options)
         except Exception as error:
             job = _Job(frame, np.empty((0, 0, 3), np.uint8), waited)
             if isinstance(error, ImageError):
@@ -167,6 +167,14 @@ class FramePipeline:
             self._report(job, options, vocabulary)
             return None
         return _Job(frame, image, {**waited, **watch.milliseconds()})
+
+    def _check_size(self, height: int, width: int, options: NodeOptions) -> None:
+        settings, patch = options.settings, self._segmentor.backbone.patch_size
+        size = working_size(height, width, settings.short_side, settings.enlarge)
+        if min(size) < patch:
+            raise ImageError(f"image of {width}x{height} pixels is smaller than one patch of "
+                             f"{patch} when worked on as {size[1]}x{size[0]}; publish a larger or "
+                             "less elongated image")
 
     def _label(self, jobs: Sequence[_Job], options: NodeOptions, vocabulary: Vocabulary) -> None:
         """Label and publish a batch; where that fails, its frames one by one."""
@@ -188,6 +196,7 @@ class FramePipeline:
             self._publish(job, result, options, vocabulary)
         tail_ms = (time.monotonic() - labelled) * 1e3 + results[0].stage_ms.get("decode", 0.0)
         self._quality.end(max(job.age_seconds for job in jobs) * 1e3, results, deadline, tail_ms)
+        self._gate.look(jobs[0].image, vocabulary)
 
     def _predict(self, jobs: Sequence[_Job], vocabulary: Vocabulary,
                  deadline: Deadline | None) -> list[SegmentationResult] | Exception:

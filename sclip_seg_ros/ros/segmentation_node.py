@@ -55,6 +55,8 @@ class SegmentNode(LifecycleNode):
         self._engine: Engine | None = None
         self._active = False
         self.add_on_set_parameters_callback(self._on_change)
+        if not self.autostart:
+            self.get_logger().info("not configured; waiting for a lifecycle transition")
         self._diagnostics = Diagnostics(self, lambda: health_of(self._engine, self._active))
 
     def start(self) -> bool:

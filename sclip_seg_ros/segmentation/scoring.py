@@ -33,6 +33,7 @@ class WindowScorer:
 
     Attributes:
         tower: normalised images to patch tokens, as CUDA graphs where :meth:`record` made some.
+        departures: in what the features that LoftUp is fed differ from those it was trained on.
     """
 
     def __init__(self, backbone: DenseBackbone, clip: ClipModel, settings: SegmentorSettings,
@@ -47,7 +48,7 @@ class WindowScorer:
         self._published = settings.use_resclip and settings.resclip.variant == "paper"
         self._takes_values = self._wants_values()
         self._statistics = self._image_statistics()
-        self._check_contract()
+        self.departures = self._check_contract()
         self.tower = Replayed(self._patch_tokens, lambda: backbone.moves)
 
     def record(self, windows: Tensor) -> None:
@@ -121,13 +122,13 @@ class WindowScorer:
         contract = self._settings.loftup.contract
         return (self.upsampler.contract.layer if contract == "auto" else contract) == "value"
 
-    def _check_contract(self) -> None:
+    def _check_contract(self) -> tuple[str, ...]:
         """Refuse features that contradict LoftUp's checkpoint; warn of those it does not expect.
 
         A checkpoint that says nothing is taken as published, and may well have been meant for them.
         """
         if self.upsampler is None or self.upsampler.network is None:
-            return
+            return ()
         imagenet = self._statistics == (IMAGENET_MEAN, IMAGENET_STD)
         fed = FeatureContract(self._clip.name, "value" if self._takes_values else "attended",
                               "imagenet" if imagenet else "clip")
@@ -138,6 +139,7 @@ class WindowScorer:
         departures = self.upsampler.contract.departures(fed)
         if departures:
             _log.warning("LoftUp is fed features it was not trained on: %s", "; ".join(departures))
+        return tuple(departures)
 
     def _image_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the channel statistics that the tower, or the upsampler's contract, wants."""

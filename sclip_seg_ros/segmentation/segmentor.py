@@ -161,6 +161,11 @@ class SCLIPSegmentor:
         return tuple(found)
 
     @property
+    def departures(self) -> tuple[str, ...]:
+        """In what the features that LoftUp is fed differ from those it was trained on."""
+        return self._scorer.departures
+
+    @property
     def logit_scale(self) -> float:
         """Inverse softmax temperature in use: the setting's, or the model's own."""
         return self._settings.logit_scale or self._clip.logit_scale

@@ -1,0 +1,35 @@
+"""One look at whether LoftUp helps, where its checkpoint was trained on other features."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.segmentation.upsampling_check import check_one
+
+
+class UpsamplerGate:
+    """Check the first frame that a doubtful LoftUp has labelled, and warn of what was found."""
+
+    def __init__(self, segmentor: SCLIPSegmentor, logger) -> None:
+        """Begin without doubts."""
+        self._segmentor = segmentor
+        self._logger = logger
+        self._checked: tuple[str, ...] = ()
+
+    def look(self, image: np.ndarray, vocabulary: Vocabulary) -> None:
+        """Check an image if the features have come to differ; costs two forwards, once.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, of a frame already published.
+            vocabulary: it was labelled with.
+        """
+        departures = self._segmentor.departures
+        if not departures or departures == self._checked:
+            return
+        self._checked = departures
+        report = check_one(self._segmentor, image, vocabulary)
+        if report.use is not True:
+            self._logger.warning(
+                f"LoftUp is in doubt ({'; '.join(departures)}), and on this image: "
+                f"{report.verdict}; look closer with sclip-check-upsampler")
