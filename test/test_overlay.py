@@ -58,7 +58,7 @@ def legend_area(height: int, width: int, names: list[str]) -> np.ndarray:
     return image
 
 
-@pytest.mark.parametrize("height, width", [(120, 160), (480, 640), (1080, 1920)])
+@pytest.mark.parametrize("height, width", [(120, 160), (480, 640), (1080, 1920), (2160, 3840)])
 def test_legend_is_readable_at_any_size(height, width):
     image = legend_area(height, width, ["floor", "wall"])
     changed = (image != 200).any(axis=2)
@@ -90,6 +90,15 @@ def test_many_classes_leave_a_part_of_any_picture(height, width):
     image = legend_area(height, width, [f"class {i}" for i in range(100)])
     rows = np.nonzero((image != 200).any(axis=(1, 2)))[0]
     assert 0.2 * height < rows.max() + 1 <= 0.6 * height
+
+
+def test_a_tall_picture_has_room_for_its_names():
+    image = legend_area(2000, 480, ["person riding a bicycle"])
+    assert np.nonzero((image != 200).any(axis=(0, 2)))[0].max() < 400
+
+
+def test_a_row_that_could_only_count_the_classes_is_left_out():
+    assert (legend_area(48, 64, ["floor", "wall", "door"]) == 200).all()
 
 
 def test_tiny_images_and_foreign_letters_do_no_harm():

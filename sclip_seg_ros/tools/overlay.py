@@ -12,8 +12,8 @@ from sclip_seg_ros.segmentation.palette import lookup_table
 from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
 
 MAX_ROWS = 12          # of the legend; more would hide the picture
-_ROW_SHARE = 1 / 22    # height of a row in image heights
-_ROW_PIXELS = (12, 48)
+_ROW_SHARE = 1 / 22    # height of a row in heights of an image of 4:3 that fits in the image
+_ROW_PIXELS = (12, 160)
 _MOST_OF_IMAGE = 0.6   # height of the legend at most, in image heights
 _BOX_SHADE = 0.4       # brightness left under the legend
 _OUTLINE_SHARE = 1 / 480  # thickness of the outlines in image heights; none in tiny images
@@ -68,10 +68,10 @@ def draw_legend(image: np.ndarray, rows: Sequence[tuple[str, np.ndarray]]) -> No
         rows: name and RGB colour.
     """
     height, width = image.shape[:2]
-    row = int(np.clip(round(height * _ROW_SHARE), *_ROW_PIXELS))
+    row = int(np.clip(round(min(height, 0.75 * width) * _ROW_SHARE), *_ROW_PIXELS))
     margin = max(2, row // 4)
     room = min(MAX_ROWS, (round(height * _MOST_OF_IMAGE) - 2 * margin) // row)
-    if room < 1:
+    if room < min(2, len(rows)):  # one row could only count the others
         return
     texts = [(_drawable(name), colour) for name, colour in rows]
     if len(texts) > room:
