@@ -19,6 +19,7 @@ from sclip_seg_ros.segmentation import (
     Vocabulary,
 )
 from sclip_seg_ros.segmentation.preprocessing import working_size
+from sclip_seg_ros.segmentation.segmentor import Prepared
 
 WARM_UP_SECONDS = 15.0   # at most; levels not reached are estimated from those that were
 _GROWTH = 1.5            # of the images' area from which on all measurements are scaled anew
@@ -78,6 +79,7 @@ class QualityControl:
         self._tails_ms: deque[float] = deque(maxlen=_TAILS)
         self._governor = Governor(1)
         self._changes_before = 0
+        self._levels: list[Prepared] = []
         self.configure(segmentor.settings, 0.0)
 
     def configure(self, base: SegmentorSettings, budget_ms: float) -> None:
@@ -92,12 +94,15 @@ class QualityControl:
                 stays as it was.
         """
         ladder = self._whole_ladder.for_base(base) if budget_ms else _UNLIMITED
-        prepared = self._segmentor.prepare(base)
-        levels = [self._segmentor.prepare(ladder.settings_for(base, level))
-                  for level in range(len(ladder))]
+        # Those at hand keep what their warm-up made; not with a fallback, which may be over.
+        known = {} if self._segmentor.fallbacks else {level.settings: level
+                                                      for level in self._levels}
+        prepared = known.get(base) or self._segmentor.prepare(base)
+        wanted = [ladder.settings_for(base, level) for level in range(len(ladder))]
+        levels = [known.get(settings) or self._segmentor.prepare(settings) for settings in wanted]
         self._segmentor.use(prepared)
         self._base, self._budget_ms, self._ladder, self._levels = base, budget_ms, ladder, levels
-        self._settings = [level.settings for level in levels]
+        self._settings = wanted
         self._restart((0, 0))
 
     @property
@@ -142,10 +147,12 @@ class QualityControl:
                                                for settings in self._settings)
 
     def warm_up(self, image: np.ndarray, vocabulary: Vocabulary) -> int:
-        """Measure every level that has not been, the cheapest first; return how many were.
+        """Warm up and measure every level that has not been, the cheapest first.
 
-        Each level runs twice: the first run allocates its memory and compiles its kernels. After
-        WARM_UP_SECONDS the rest is left to estimation.
+        After WARM_UP_SECONDS the rest is left to estimation.
+
+        Returns:
+            How many levels were measured.
         """
         begin, count = self._clock(), 0
         try:
@@ -155,13 +162,17 @@ class QualityControl:
                 if self._clock() - begin > WARM_UP_SECONDS:
                     break
                 self._segmentor.use(level)
-                self._run(image, vocabulary)
+                self._segmentor.warm_up([image.shape[:2]], vocabulary)
                 self._measured[_cost_key(level.settings)] = self._run(image, vocabulary)
                 count += 1
         finally:
             self._segmentor.use(self._levels[0])
         self._restart((0, 0))
         return count
+
+    def forget(self) -> None:
+        """Measure all levels anew at the next warm-up: the weights were moved."""
+        self._measured.clear()
 
     def begin(self, sizes: Sequence[Size], vocabulary: Vocabulary) -> None:
         """Choose the level of the next batch, and set the segmentor to it.

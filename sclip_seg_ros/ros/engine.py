@@ -96,6 +96,7 @@ class Engine:
         with self._weights:
             self.segmentor.restore()
             self.vocabularies.move(self.segmentor.device)
+        self.quality.forget()
         self._pipeline.warm_up()
         pipeline = self._pipeline
         self._worker = Worker("frames", pipeline.process, pipeline.fail, pipeline.idle)
