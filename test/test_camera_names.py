@@ -17,3 +17,8 @@ from sclip_seg_ros.tools.camera_names import camera_names
 ])
 def test_what_all_share_is_left_out_unless_nothing_would_be_left(topics, names):
     assert camera_names(topics) == names
+
+
+def test_two_cameras_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="'/a/b/image' and '/a_b/image' would both be camera"):
+        camera_names(["/a/b/image", "/a_b/image"])

@@ -1,13 +1,14 @@
-"""Camera names from the topics the images come from."""
+"""Which topics the images come from, and the names of their cameras."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.validate_topic_name import validate_topic_name
+
+from sclip_seg_ros.tools.camera_names import camera_names
 
 MAX_CAMERAS = 8
 COMPRESSED = "/compressed"
@@ -54,7 +55,7 @@ def camera_topics(topics: Sequence[str], transport: str) -> tuple[CameraTopic, .
         _check_name(base)
     return tuple(
         CameraTopic(name, base, transport == "compressed" or topic.endswith(COMPRESSED))
-        for name, base, topic in zip(_names(bases), bases, topics, strict=True))
+        for name, base, topic in zip(camera_names(bases), bases, topics, strict=True))
 
 
 def _check_name(topic: str) -> None:
@@ -64,27 +65,3 @@ def _check_name(topic: str) -> None:
         reason = " ".join(str(error).splitlines()[0].split())
         raise ValueError(f"image topic '{topic}' is no topic's name ({reason}); use letters, "
                          "digits, '_' and '/'") from error
-
-
-def _names(bases: Sequence[str]) -> list[str]:
-    """Leave out of each topic the parts that all share at its beginning and at its end."""
-    if len(bases) == 1:
-        return [""]
-    paths = [base.strip("~/").split("/") for base in bases]
-    head = _common(paths)
-    tail = _common([path[head:][::-1] for path in paths])
-    names = ["_".join(path[head:len(path) - tail]) for path in paths]
-    if all(names) and len(set(names)) == len(names):
-        return names
-    names = ["_".join(path) for path in paths]
-    for name in names:
-        alike = [base for base, other in zip(bases, names, strict=True) if other == name]
-        if len(alike) > 1:
-            raise ValueError(f"image topics '{alike[0]}' and '{alike[1]}' would both be camera "
-                             f"'{name}'; remap one to another name")
-    return names
-
-
-def _common(paths: Sequence[Sequence[str]]) -> int:
-    """Return how many leading parts all paths share."""
-    return len(list(takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))))

@@ -11,16 +11,25 @@ def camera_names(topics: Sequence[str]) -> list[str]:
 
     ``/front/image_raw`` and ``/rear/image_raw`` are the cameras ``front`` and ``rear``. Where
     leaving out what all share would leave nothing, the whole topics are the names.
+
+    Raises:
+        ValueError: two cameras would have one name.
     """
     if len(topics) == 1:
         return [""]
-    paths = [topic.strip("/").split("/") for topic in topics]
+    paths = [topic.strip("~/").split("/") for topic in topics]
     head = _shared(paths)
     tail = _shared([path[head:][::-1] for path in paths])
     names = ["_".join(path[head:len(path) - tail]) for path in paths]
     if all(names) and len(set(names)) == len(names):
         return names
-    return ["_".join(path) for path in paths]
+    names = ["_".join(path) for path in paths]
+    for name in names:
+        alike = [topic for topic, other in zip(topics, names, strict=True) if other == name]
+        if len(alike) > 1:
+            raise ValueError(f"image topics '{alike[0]}' and '{alike[1]}' would both be camera "
+                             f"'{name}'; remap one to another name, or take one of them alone")
+    return names
 
 
 def _shared(paths: Sequence[Sequence[str]]) -> int:

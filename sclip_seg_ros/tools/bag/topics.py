@@ -57,10 +57,10 @@ def make_plan(recording: Recording, wanted: Sequence[str], prefix: str, codec: C
     else:
         chosen, left_out = _usable(recording, images, codec)
     bases = list(dict.fromkeys(_base(channel) for channel in chosen))
-    names = dict(zip(bases, camera_names(bases), strict=True))
-    if len(set(names.values())) < len(bases):
-        raise RecordingError(f"topics {', '.join(bases)} would give cameras of one name; segment "
-                             "them one by one with --topics")
+    try:
+        names = dict(zip(bases, camera_names(bases), strict=True))
+    except ValueError as error:
+        raise RecordingError(str(error)) from error
     taken = {channel.topic for channel in recording.channels}
     outputs = {}
     for channel in chosen:
