@@ -147,9 +147,10 @@ class QualityControl:
                                                for settings in self._settings)
 
     def warm_up(self, image: np.ndarray, vocabulary: Vocabulary) -> int:
-        """Warm up and measure every level that has not been, the cheapest first.
+        """Warm every level up; with a budget, measure those that have not been.
 
-        After WARM_UP_SECONDS the rest is left to estimation.
+        The cheapest come first; after WARM_UP_SECONDS the rest is left to estimation. Levels are
+        measured together, since only their ratios matter.
 
         Returns:
             How many levels were measured.
@@ -157,14 +158,16 @@ class QualityControl:
         begin, count = self._clock(), 0
         try:
             for level in reversed(self._levels):
-                if _cost_key(level.settings) in self._measured:
+                key = _cost_key(level.settings)
+                if key in self._measured:
                     continue
                 if self._clock() - begin > WARM_UP_SECONDS:
                     break
                 self._segmentor.use(level)
                 self._segmentor.warm_up([image.shape[:2]], vocabulary)
-                self._measured[_cost_key(level.settings)] = self._run(image, vocabulary)
-                count += 1
+                if self._budget_ms:
+                    self._measured[key] = self._run(image, vocabulary)
+                    count += 1
         finally:
             self._segmentor.use(self._levels[0])
         self._restart((0, 0))
