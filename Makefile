@@ -2,7 +2,7 @@
 #   make install   environment, packages, messages built      make demo [IMAGES=folder]
 #   make build     the colcon build alone                     make soak [SOAK_SECONDS=60]
 #   make test      all tests on the built package             make lint
-#   make clean     (clean-all: .venv too)
+#   make clean     (clean-all: .venv too)                     make bench [BENCH=full]
 # With ROS from apt, use colcon directly: docs/installing.md.
 
 SHELL := bash
@@ -20,13 +20,15 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 	2>/dev/null && echo $$python && break; done)
 TEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH ?=
+BENCH_ARGS ?=
 SOAK_SECONDS ?= 600
 SOAK_ARGS ?=
 
 # Tests and demo must neither see nor disturb a robot on the same network.
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 
-.PHONY: install build test demo soak lint clean clean-all constraints check-tools FORCE
+.PHONY: install build test demo soak bench lint clean clean-all constraints check-tools FORCE
 
 install: build
 	@echo "== ready; run things as: $(OVERLAY) COMMAND"
@@ -87,6 +89,10 @@ demo: build
 soak: build
 	@echo "== soak"
 	$(OVERLAY) python -m sclip_seg_ros.tools.soak --seconds $(SOAK_SECONDS) $(SOAK_ARGS)
+
+bench: build
+	@echo "== bench"
+	$(OVERLAY) python -m benchmarks $(if $(filter full,$(BENCH)),--full) $(BENCH_ARGS)
 
 lint: $(STAMPS)/packages
 	@echo "== linting"

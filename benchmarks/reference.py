@@ -1,0 +1,108 @@
+"""The plain form of the pipeline, kept to measure the fast one against.
+
+Windows one by one through open_clip's own blocks, float32, attention written out, every window's
+scores enlarged into a sum of the working size, softmax over scores of the camera's full size, and
+pydensecrf on the CPU. It computes what the pipeline computes, in the order of the papers' code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, linear, normalize
+
+from sclip_seg_ros.models import ClipModel
+from sclip_seg_ros.segmentation.position import interpolate_position_embedding
+from sclip_seg_ros.segmentation.preprocessing import normalise, resize, to_tensor, working_size
+from sclip_seg_ros.segmentation.refinement.crf_pydensecrf import mean_field
+from sclip_seg_ros.segmentation.refinement.dense_crf import PROBABILITY_FLOOR
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.stopwatch import Stopwatch
+from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.segmentation.windows import Box, window_boxes
+
+
+class Reference:
+    """SCLIP, plainly; of the optional stages DenseCRF alone."""
+
+    def __init__(self, clip: ClipModel, device: torch.device, settings: SegmentorSettings,
+                 logit_scale: float, clock: Callable[[], float] | None = None) -> None:
+        """Hold a float32 model and what the pipeline is told too."""
+        self.clip, self.device, self.settings = clip, device, settings
+        self.logit_scale, self.clock = logit_scale, clock
+
+    @torch.inference_mode()
+    def __call__(self, image: np.ndarray, vocabulary: Vocabulary,
+                 ) -> tuple[np.ndarray, dict[str, float]]:
+        """Return labels (H, W) uint8 and milliseconds by stage."""
+        watch = Stopwatch(self.device, self.clock)
+        with watch.stage("preprocess"):
+            original = to_tensor(image, self.device)
+            size = working_size(*image.shape[:2], self.settings.short_side)
+            working = resize(original, size, self.settings.antialias)
+        total = torch.zeros(len(vocabulary.embeddings), *size, device=self.device)
+        count = torch.zeros(size, device=self.device)
+        for box in self._boxes(*size):
+            with watch.stage("encode"):
+                features = self._features(working[:, box.top:box.bottom, box.left:box.right])
+            with watch.stage("similarity"):
+                scores = torch.einsum("dhw,qd->qhw", normalize(features, dim=0),
+                                      vocabulary.embeddings)
+            with watch.stage("stitch"):
+                place = (..., slice(box.top, box.bottom), slice(box.left, box.right))
+                extent = (box.bottom - box.top, box.right - box.left)
+                total[place] += interpolate(scores[None], extent, mode="bilinear")[0]
+                count[place] += 1
+        with watch.stage("decode"):
+            scores = interpolate((total / count)[None], image.shape[:2], mode="bilinear")[0]
+            probabilities = self._best_synonyms(torch.softmax(scores * self.logit_scale, dim=0),
+                                                vocabulary.query_class)
+        if self.settings.use_densecrf:
+            with watch.stage("densecrf"):
+                probabilities = mean_field(torch.from_numpy(image),
+                                           probabilities.cpu().clamp(PROBABILITY_FLOOR, 1),
+                                           self.settings.crf, lambda: True)
+        with watch.stage("decode"):
+            labels = probabilities.argmax(0).to(torch.uint8).cpu().numpy()
+        return labels, watch.milliseconds()
+
+    def _boxes(self, height: int, width: int) -> list[Box]:
+        if self.settings.inference == "whole":
+            return [Box(0, 0, height, width)]
+        return window_boxes(height, width, self.settings.crop, self.settings.stride)
+
+    def _features(self, window: Tensor) -> Tensor:
+        """Run the tower on one window: (3, h, w) to (D, rows, columns)."""
+        visual = self.clip.model.visual
+        patches = visual.conv1(normalise(window[None], self.clip.mean, self.clip.std))
+        grid = tuple(patches.shape[2:])
+        first = visual.class_embedding.expand(1, 1, -1)
+        tokens = torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1)
+        tokens = visual.ln_pre(tokens + interpolate_position_embedding(
+            visual.positional_embedding, tuple(visual.grid_size), grid))
+        *blocks, last = visual.transformer.resblocks
+        for block in blocks:
+            tokens = block(tokens)
+        tokens = tokens + last.ls_1(_correlative(last.attn, last.ln_1(tokens)))
+        tokens = tokens + last.ls_2(last.mlp(last.ln_2(tokens)))
+        features = visual.ln_post(tokens) @ visual.proj
+        return features[0, 1:].T.unflatten(1, grid)
+
+    @staticmethod
+    def _best_synonyms(probabilities: Tensor, query_class: Tensor) -> Tensor:
+        if len(query_class.unique()) == len(query_class):
+            return probabilities
+        return torch.stack([probabilities[query_class == index].amax(0)
+                            for index in range(int(query_class[-1]) + 1)])
+
+
+def _correlative(attention: torch.nn.MultiheadAttention, tokens: Tensor) -> Tensor:
+    """Attend with (softmax(q q^T) + softmax(k k^T)) v, both weights held at once."""
+    joint = linear(tokens[0], attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = joint.unflatten(1, (3, attention.num_heads, -1)).permute(1, 2, 0, 3)
+    scale = q.shape[-1] ** -0.5
+    weights = torch.softmax(scale * q @ q.mT, dim=-1) + torch.softmax(scale * k @ k.mT, dim=-1)
+    return attention.out_proj((weights @ v).transpose(0, 1).flatten(1))[None]
