@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -51,6 +52,14 @@ def test_sigterm_ends_a_node_that_is_still_loading(start):
     assert node.stop(signal.SIGTERM, STOP_SECONDS) == 0
     assert "ready" not in node.log
     assert "Traceback" not in node.log
+
+
+def test_an_unforeseen_error_is_told_and_is_no_success(start, tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text("raise ImportError('libtorch.so: file too short')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    node = start()
+    assert node.process.wait(60) == 1
+    assert "file too short" in node.log
 
 
 @pytest.mark.parametrize("parameters, complaint, remedy", [

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # its own class in Python 3.10
@@ -32,7 +33,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     serving = _in_background(lambda: _serve(args, node, stop))
     while not serving.done() and not stop.is_set():
         stop.wait(_POLL_SECONDS)
-    if serving.done() and isinstance(serving.exception(), _Refused):
+    if serving.done() and (error := serving.exception()) is not None:
+        if not isinstance(error, _Refused):  # e.g. a library that cannot be imported
+            traceback.print_exception(error)
         _leave(1)
     if node.done() and _ended(serving):
         _end(node.result())
