@@ -13,6 +13,7 @@ from sclip_seg_ros.tools.training.loftup.settings import TrainingSettings
 
 _PROBES = (16, 32)     # output sides of the forwards that are measured
 _TARGET_COPIES = 4     # bicubic features, refined target, and what the losses make of them
+_TEMPORARIES = 6       # maps of the widest layer that the backward pass holds at once
 _HALF_SHARE = 0.6      # of the activations that autocast keeps in half precision, about
 
 
@@ -32,13 +33,16 @@ def estimate(network: LoftUp, featurizer: Featurizer,
     if settings.precision != "fp32":
         kept *= _HALF_SHARE
     targets = 4 * settings.batch * pixels * featurizer.dimension * _TARGET_COPIES
+    widest = max(network.upsampler.fourier_feat[1].channels, network.sizes.width)
+    temporaries = 4 * settings.batch * pixels * widest * _TEMPORARIES
     weights = _bytes(network)
     copies = 4 + (settings.average > 0) + (settings.stage == 2)  # weights, gradients, two moments
     affinity = 0
     if settings.stage == 2:
         affinity = 4 * 4 * settings.batch * min(settings.affinity_pixels, pixels) ** 2
     parts = {"backbone": featurizer.bytes, "weights and optimiser": copies * weights,
-             "activations": kept, "targets and losses": targets + affinity}
+             "activations": kept, "backward pass": temporaries,
+             "targets and losses": targets + affinity}
     return {name: value / 2**20 for name, value in parts.items()}
 
 
