@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.segmentation import SCLIPSegmentor, text
 from sclip_seg_ros.segmentation import segmentor as pipeline
-from sclip_seg_ros.segmentation import text
 from sclip_seg_ros.tools.scenes import render, sample_scene
 
 WORDS = ["red ball", "floor", "wall", "blue chair", "table"]
