@@ -55,7 +55,7 @@ setup(
     # definitions of msg/ as sclip_seg_ros/interfaces; models/resources.py finds them there.
     package_dir={f"{PACKAGE}.config": "config", f"{PACKAGE}.interfaces": "msg"},
     package_data={
-        f"{PACKAGE}.config": ["*.yaml", "*.rviz", "*/*.yaml", "*/*.txt"],
+        f"{PACKAGE}.config": ["*.yaml", "*.rviz", "*/*.yaml", "*/*.txt", "*/*.xml"],
         f"{PACKAGE}.interfaces": ["*.msg"],
         f"{PACKAGE}.tools.benchmark.page": ["*.html", "*.css"],
         f"{PACKAGE}.models": ["embedded/*.safetensors", "embedded/*.json", "embedded/*.md"],

@@ -13,7 +13,7 @@ import time
 from itertools import product
 from pathlib import Path
 
-from hosts import ENVIRONMENT, Hosts, reason_not_allowed
+from hosts import ENVIRONMENT, MIDDLEWARES, Hosts, reason_not_allowed
 from measures import Situation, markdown, measure
 
 from sclip_seg_ros.tools.child_processes import ChildProcesses, ProcessError
@@ -35,8 +35,10 @@ def main() -> int:
                         help="milliseconds each way between any two hosts")
     parser.add_argument("--transport", nargs="+", default=["raw", "jpeg"],
                         choices=("raw", "jpeg"))
-    parser.add_argument("--reliability", nargs="+", default=["reliable", "best_effort"],
+    parser.add_argument("--reliability", nargs="+", default=["reliable"],
                         choices=("reliable", "best_effort"), help="that the camera offers")
+    parser.add_argument("--middleware", nargs="+", default=list(MIDDLEWARES), choices=MIDDLEWARES,
+                        help="how Fast DDS sends")
     parser.add_argument("--output", type=Path, default=Path("out/three_hosts"))
     arguments = parser.parse_args()
     if reason := reason_not_allowed():
@@ -44,18 +46,19 @@ def main() -> int:
               file=sys.stderr)
         return 1
     arguments.output.mkdir(parents=True, exist_ok=True)
+    rows = []
     try:
-        situations = run(arguments)
+        for middleware in arguments.middleware:
+            rows += measure(run(arguments, middleware), arguments.output)
     except ProcessError as error:
         print(f"three_hosts: {error}", file=sys.stderr)
         return 1
-    rows = measure(situations, arguments.output)
     (arguments.output / "summary.json").write_text(json.dumps(rows, indent=1) + "\n")
     print(markdown(rows))
     return 0
 
 
-def run(arguments: argparse.Namespace) -> list[Situation]:
+def run(arguments: argparse.Namespace, middleware: str) -> list[Situation]:
     """Let the hosts work through every situation; their records lie in the output folder."""
     situations: list[Situation] = []
     with Hosts() as hosts, ChildProcesses(arguments.output) as processes:
@@ -63,7 +66,8 @@ def run(arguments: argparse.Namespace) -> list[Situation]:
 
         def start(host: str, name: str, module: str, *words: str) -> None:
             processes.start(name, module, *words, prefix=hosts.inside(host),
-                            environment={**ENVIRONMENT, "PYTHONPATH": paths})
+                            environment={**ENVIRONMENT, **MIDDLEWARES[middleware],
+                                         "PYTHONPATH": paths})
 
         start("segmenter", "node", "sclip_seg_ros.ros.node", "--ros-args",
               *(word for value in NODE_PARAMETERS for word in ("-p", value)))
@@ -80,7 +84,7 @@ def run(arguments: argparse.Namespace) -> list[Situation]:
             processes.wait_for(name, "publishing", START_SECONDS)
             time.sleep(SETTLE_SECONDS)
             for loss, delay in product(arguments.loss, arguments.delay):
-                situations.append(_watch(hosts, (transport, reliability), loss, delay,
+                situations.append(_watch(hosts, (middleware, transport, reliability), loss, delay,
                                          arguments.seconds))
                 print(f"three_hosts: {situations[-1]}", flush=True)
             hosts.cable.loss = hosts.cable.delay = 0.0
@@ -90,7 +94,7 @@ def run(arguments: argparse.Namespace) -> list[Situation]:
     return situations
 
 
-def _watch(hosts: Hosts, camera: tuple[str, str], loss: float, delay: float,
+def _watch(hosts: Hosts, kind: tuple[str, str, str], loss: float, delay: float,
            seconds: float) -> Situation:
     """Let a situation last, and note what the network carried."""
     cable = hosts.cable
@@ -98,7 +102,7 @@ def _watch(hosts: Hosts, camera: tuple[str, str], loss: float, delay: float,
     time.sleep(SETTLE_SECONDS)
     begin, carried, refused = time.time_ns(), cable.carried_bytes, cable.refused
     time.sleep(seconds)
-    return Situation(*camera, loss, delay, begin, time.time_ns(), cable.carried_bytes - carried,
+    return Situation(*kind, loss, delay, begin, time.time_ns(), cable.carried_bytes - carried,
                      cable.refused - refused)
 
 

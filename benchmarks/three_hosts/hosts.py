@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 from cable import Cable, open_tap
 
 NAMES = ("camera", "segmenter", "consumer")
-# Shared memory would lead past the network: /dev/shm is the same in all namespaces.
-ENVIRONMENT = {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4", "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
-               "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp", "ROS_DOMAIN_ID": "0"}
+ENVIRONMENT = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "ROS_DOMAIN_ID": "0",
+               "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}
+_SMALL_DATAGRAMS = Path(__file__).resolve().parents[2] / "config/dds/small_datagrams.xml"
+# How the middleware sends; shared memory is left out where it is not a part of the choice.
+MIDDLEWARES = {"udp": {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"},
+               "small datagrams": {"FASTDDS_DEFAULT_PROFILES_FILE": str(_SMALL_DATAGRAMS)},
+               "tcp": {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}}
+# Network namespaces have all of the computer's shared memory in common, which would lead past the
+# network: each host gets its own.
+_OWN_MEMORY = ("sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$@"', "sh")
 _QUEUE = 20000  # frames; a burst of one large image must not overflow the card itself
 
 
@@ -45,7 +53,7 @@ class Hosts:
 
     def inside(self, name: str) -> tuple[str, ...]:
         """Return the command that runs another one on a host."""
-        return ("ip", "netns", "exec", self._space(name))
+        return ("ip", "netns", "exec", self._space(name), *_OWN_MEMORY)
 
     def _add(self, name: str, number: int) -> None:
         space, card = self._space(name), f"tap{self._tag}{number}"

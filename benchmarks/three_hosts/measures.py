@@ -16,6 +16,7 @@ class Situation:
     """A stretch of time with one camera and one kind of network.
 
     Attributes:
+        middleware: how it sends, see :data:`hosts.MIDDLEWARES`.
         transport: "raw" or "jpeg".
         reliability: that the camera offers.
         loss: of Ethernet frames, per cent.
@@ -25,6 +26,7 @@ class Situation:
         refused: Ethernet frames that found no room, which is a fault of the measurement.
     """
 
+    middleware: str
     transport: str
     reliability: str
     loss: float
@@ -59,7 +61,8 @@ def _row(situation: Situation, camera: dict, heard: dict) -> dict[str, Any]:
                if stamp in in_node]
     counts = [status[2:] for status in statuses]
     return {
-        "transport": situation.transport, "reliability": situation.reliability,
+        "middleware": situation.middleware, "transport": situation.transport,
+        "reliability": situation.reliability,
         "loss_percent": situation.loss, "delay_ms": situation.delay,
         "sent": len(sent), "worked_on": len(in_node), "labels_arrived": len(labels),
         "dropped_for_newer": counts[-1][1] - counts[0][1] if counts else 0,
@@ -70,14 +73,15 @@ def _row(situation: Situation, camera: dict, heard: dict) -> dict[str, Any]:
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as a table."""
-    lines = ["| camera | loss | delay | sent | worked on | labels arrived | latency p50 / p95 "
-             "| of it network p50 / p95 | carried |", "|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| middleware | camera | loss | delay | sent | worked on | labels arrived "
+             "| latency p50 / p95 | of it network p50 / p95 | carried |", "|---" * 10 + "|"]
     for row in rows:
         kind = f"{row['transport']}, {row['reliability'].replace('_', ' ')}"
         lines.append(
-            f"| {kind} | {row['loss_percent']:g} % | {row['delay_ms']:g} ms | {row['sent']} "
-            f"| {row['worked_on']} | {row['labels_arrived']} | {_text(row['latency_ms'])} "
-            f"| {_text(row['network_ms'])} | {row['megabytes_carried']:g} MB |")
+            f"| {row['middleware']} | {kind} | {row['loss_percent']:g} % "
+            f"| {row['delay_ms']:g} ms | {row['sent']} | {row['worked_on']} "
+            f"| {row['labels_arrived']} | {_text(row['latency_ms'])} | {_text(row['network_ms'])} "
+            f"| {row['megabytes_carried']:g} MB |")
     return "\n".join(lines)
 
 
