@@ -70,13 +70,14 @@ class Replayed:
             self._recordings[shape] = recording
             return
         try:
-            replay = capture(self._call, argument)
+            with torch.cuda.device_of(argument):  # graphs and events belong to the current device
+                replay = capture(self._call, argument)
+                eager, replayed = (milliseconds(call, argument) for call in (self._call, replay))
         except RuntimeError as error:  # an operation that cannot be recorded, or memory
             self.failure = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             _log.warning("the image tower cannot be recorded as a CUDA graph (%s); its kernels are "
                          "launched one by one", self.failure)
             return
-        eager, replayed = (milliseconds(call, argument) for call in (self._call, replay))
         kept = replayed < GAIN * eager
         _log.info("image tower on %s: %.2f ms launched one by one, %.2f ms as a CUDA graph, %s",
                   shape[0], eager, replayed, "which is kept" if kept else "which is dropped")
@@ -91,12 +92,12 @@ def capture(call: Call, argument: Tensor) -> Call:
         RuntimeError: what is called cannot be recorded.
     """
     source = argument.clone()
-    stream = torch.cuda.Stream(argument.device)
-    stream.wait_stream(torch.cuda.current_stream(argument.device))
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):  # libraries set themselves up at first use, which is no kernel
         for _ in range(WARM_UP):
             call(source)
-    torch.cuda.current_stream(argument.device).wait_stream(stream)
+    torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         output = call(source)
