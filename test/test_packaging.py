@@ -28,7 +28,8 @@ import sclip_seg_ros
 ROOT = Path(__file__).resolve().parents[1]
 MESSAGES = sorted(path.stem for path in (ROOT / "msg").glob("*.msg"))
 # This package, the CRF library of the extra "crf", and what comes with ROS.
-FROM_ELSEWHERE = {"sclip_seg_ros", "pydensecrf", "ament_index_python"}
+FROM_ELSEWHERE = {"sclip_seg_ros", "pydensecrf", "ament_index_python",
+                  "triton"}  # comes with torch for CUDA
 
 
 def files_below(folder: Path) -> set[Path]:
