@@ -6,9 +6,12 @@ import threading
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
+import torch
 
 from sclip_seg_ros.ros.vocabulary_server import Proposal, VocabularyServer
+from sclip_seg_ros.segmentation import Vocabulary
 
 PATIENCE = 20.0
 FIRST = Proposal(("floor", "wall"), "")
@@ -28,12 +31,15 @@ class Encoder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
+        self.gives_up = False
         self.free = threading.Event()
         self.free.set()
 
-    def __call__(self, proposal: Proposal) -> Words:
+    def __call__(self, proposal: Proposal, wanted) -> Words:
         self.calls.append(proposal.classes)
-        assert self.free.wait(PATIENCE)
+        while not self.free.wait(0.01):
+            if self.gives_up and not wanted():
+                raise RuntimeError("given up")
         if "unreadable" in proposal.classes:
             raise ValueError("class 'unreadable' has too many tokens; use fewer words")
         return Words(proposal.classes, proposal.background)
@@ -116,6 +122,39 @@ def test_a_failure_that_was_overtaken_is_nobodys_business(server, encoder, failu
     server.propose(Proposal(("cup",), ""))
     encoder.free.set()
     wait(lambda: server.adopt().classes == ("cup",))
+    assert failures == []
+
+
+def test_what_is_no_longer_wanted_may_be_given_up_without_a_word(server, encoder, failures):
+    encoder.free.clear()
+    encoder.gives_up = True
+    server.propose(Proposal(("long", "words"), ""))
+    wait(lambda: len(encoder.calls) == 2)
+    server.propose(Proposal(("cup",), ""))
+    wait(lambda: len(encoder.calls) == 3)
+    assert not encoder.free.is_set()
+    assert server.stop(PATIENCE)
+    assert failures == []
+
+
+def test_a_vocabulary_goes_to_the_device_that_the_frames_are_on(failures):
+    """Encoded with weights that were elsewhere, it would fail every frame."""
+    started, go_on = threading.Event(), threading.Event()
+
+    def encode(proposal: Proposal, wanted) -> Vocabulary:
+        if proposal != FIRST:
+            started.set()
+            assert go_on.wait(PATIENCE)
+        return Vocabulary((), None, 0, torch.ones(2, 4), torch.arange(2), np.zeros((0, 3)))
+
+    server = VocabularyServer(encode, FIRST, lambda *failure: failures.append(failure))
+    server.propose(Proposal(("cup",), ""))
+    assert started.wait(PATIENCE)
+    server.move(torch.device("meta"))
+    go_on.set()
+    wait(lambda: server.adopt().version == 2)
+    assert server.current.embeddings.device.type == "meta"
+    assert server.stop(PATIENCE)
     assert failures == []
 
 

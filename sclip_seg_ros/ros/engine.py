@@ -19,9 +19,10 @@ from sclip_seg_ros.ros.cameras import Camera
 from sclip_seg_ros.ros.parameters import NodeOptions
 from sclip_seg_ros.ros.pipeline import Frame, FramePipeline
 from sclip_seg_ros.ros.status import describe
-from sclip_seg_ros.ros.vocabulary_server import Proposal, VocabularyServer
+from sclip_seg_ros.ros.vocabulary_server import Proposal, VocabularyServer, Wanted
 from sclip_seg_ros.ros.worker import Worker
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.segmentation.text import CACHE_SIZE
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
 
 _ENCODING_SECONDS = 10.0  # for the word in work, where a start fails
@@ -52,7 +53,6 @@ class Engine:
         self._node = node
         self._on_refused = on_refused
         self._weights = threading.Lock()  # held while they move, and while a word is encoded
-        self._closing = threading.Event()
         self._worker: Worker[Frame] | None = None
         self.segmentor = _load(options, node.get_logger())
         self.quality = QualityControl(self.segmentor, options.ladder_for(self.segmentor.device))
@@ -128,7 +128,6 @@ class Engine:
         Returns:
             Whether the threads ended within so many seconds.
         """
-        self._closing.set()
         deadline = time.monotonic() + seconds
         ended = self._worker is None or self._worker.stop(seconds)
         ended = self.vocabularies.stop(max(0.0, deadline - time.monotonic())) and ended
@@ -142,14 +141,18 @@ class Engine:
         if self._worker.mailbox.put(Frame(camera, message, time.monotonic()), camera.name):
             camera.log.dropped()
 
-    def _encode(self, proposal: Proposal) -> Vocabulary:
-        """Encode word by word, so that the weights can move, and the thread end, in between."""
-        for entry in validate_classes(proposal.classes, proposal.background):
-            for word in entry.synonyms:
-                if self._closing.is_set():
-                    raise CancelledError
-                with self._weights:
-                    self.segmentor.text.encode([word], proposal.templates)
+    def _encode(self, proposal: Proposal, wanted: Wanted) -> Vocabulary:
+        """Encode word by word, so that the weights can move, and it can be given up, between."""
+        words = [word for entry in validate_classes(proposal.classes, proposal.background)
+                 for word in entry.synonyms]
+        if len(words) > CACHE_SIZE:
+            raise ValueError(f"the classes have {len(words)} words, synonyms counted; give at most "
+                             f"{CACHE_SIZE}")
+        for word in words:
+            if not wanted():
+                raise CancelledError
+            with self._weights:
+                self.segmentor.text.encode([word], proposal.templates)
         with self._weights:  # from the cache
             return self.segmentor.vocabulary(
                 proposal.classes, proposal.background, templates=proposal.templates,

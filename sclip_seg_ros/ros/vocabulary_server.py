@@ -14,6 +14,9 @@ from sclip_seg_ros.segmentation.templates import DEFAULT_TEMPLATES
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 
 
+Wanted = Callable[[], bool]
+
+
 @dataclass(frozen=True)
 class Proposal:
     """Checked words that shall become the vocabulary.
@@ -39,12 +42,13 @@ class VocabularyServer:
     vocabulary is adopted; a proposal that cannot be encoded leaves everything as it was.
     """
 
-    def __init__(self, encode: Callable[[Proposal], Vocabulary], first: Proposal,
+    def __init__(self, encode: Callable[[Proposal, Wanted], Vocabulary], first: Proposal,
                  on_failure: Callable[[Proposal, Exception], None]) -> None:
         """Encode the first vocabulary at once, and start the thread for later ones.
 
         Args:
-            encode: from a proposal to a vocabulary; slow for new words.
+            encode: from a proposal to a vocabulary; slow for new words. It may raise, and had
+                better do so soon, once its second argument says that the result is not wanted.
             first: the vocabulary to begin with.
             on_failure: called in the encoding thread with a proposal that cannot be encoded.
 
@@ -56,7 +60,7 @@ class VocabularyServer:
         self._lock = threading.Lock()
         self._ready: Vocabulary | None = None
         self._device: torch.device | None = None  # None: where the encoder leaves them
-        self._current = replace(encode(first), version=1)
+        self._current = replace(encode(first, lambda: True), version=1)
         self._in_force = self._proposed = first
         self._failed: Proposal | None = None
         self._worker: Worker[Proposal] = Worker("vocabulary", self._prepare, self._fail)
@@ -107,19 +111,21 @@ class VocabularyServer:
 
     def _prepare(self, proposals: list[Proposal]) -> None:
         proposal = self._failed = proposals[-1]
-        vocabulary = self._encode(proposal)
+        vocabulary = self._encode(proposal, lambda: self._is_wanted(proposal))
         with self._lock:
             if self._device is not None:  # it may have changed in the meantime
                 vocabulary = vocabulary.to(self._device)
             self._ready, self._in_force = vocabulary, proposal
 
     def _fail(self, error: Exception) -> None:
-        if self._worker.mailbox.closed:  # given up, nobody waits for it
-            return
         proposal = self._failed
+        if not self._is_wanted(proposal):
+            return
         with self._lock:
-            newest = proposal == self._proposed
-            if newest:
-                self._proposed = self._in_force
-        if newest:
-            self._on_failure(proposal, error)
+            self._proposed = self._in_force
+        self._on_failure(proposal, error)
+
+    def _is_wanted(self, proposal: Proposal) -> bool:
+        """Tell whether nothing newer has been proposed, and the end not come."""
+        with self._lock:
+            return proposal == self._proposed and not self._worker.mailbox.closed
