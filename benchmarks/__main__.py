@@ -31,12 +31,13 @@ from sclip_seg_ros.segmentation.settings import PRECISIONS, CrfSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-MEASURED = ("sclip_seg_ros/segmentation", "sclip_seg_ros/models")
+MEASURED = ("sclip_seg_ros/segmentation", "sclip_seg_ros/models", ":(glob)benchmarks/*.py")
 CRF_CLASSES = 21
 
 
 def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Run all configurations model by model, then the CRF and the curves."""
+    measured, date = commit(), time.strftime("%Y-%m-%d")  # files may change meanwhile
     chosen = configurations.FULL if arguments.full else configurations.SHORT
     rates: dict[str, float] = {}
     results, grown = [], {}
@@ -52,7 +53,7 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, An
             grown = curves(model, arguments.rounds)
     _, clock = clock_of(device)
     return {"device": device_name(device), "threads": torch.get_num_threads(), "clock": clock,
-            "torch": torch.__version__, "date": time.strftime("%Y-%m-%d"), "commit": commit(),
+            "torch": torch.__version__, "date": date, "commit": measured,
             "command": " ".join(["python", "-m", "benchmarks", *sys.argv[1:]]),
             "matrix_rate_gops": {name: round(rate / 1e9, 1) for name, rate in rates.items()},
             "legend": report.LEGEND, "results": results, "crf": measure_crf(device, arguments),
@@ -84,7 +85,7 @@ def commit() -> str:
         return subprocess.run(["git", *command], cwd=ROOT, text=True,
                               capture_output=True).stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "benchmarks/*.py", *MEASURED)
+    changed = git("status", "--porcelain", "--", *MEASURED)
     return (git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changed else "")
 
 
