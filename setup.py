@@ -19,6 +19,7 @@ CONSOLE_SCRIPTS: list[str] = [
     "sclip-gallery = sclip_seg_ros.tools.gallery.command:main",
     "sclip-segment = sclip_seg_ros.tools.segment.command:main",
     "sclip-bag = sclip_seg_ros.tools.bag.command:main",
+    "sclip-level-costs = sclip_seg_ros.tools.level_costs:main",
     "sclip-check-upsampler = sclip_seg_ros.tools.check_upsampler:main",
     "sclip-train-loftup = sclip_seg_ros.tools.train_loftup:main",
 ]

@@ -1,0 +1,160 @@
+"""Measure what each level of a quality ladder costs on this computer, stage by stage.
+
+    sclip-level-costs --use-pamr --size 640x480
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from sclip_seg_ros.models import WeightsError, resolve_device
+from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.tools.arguments import (
+    FAILED,
+    UNUSABLE,
+    OneLineParser,
+    UsageError,
+    add_segmentor_flags,
+    add_vocabulary_flags,
+    chosen_classes,
+    chosen_profile,
+    chosen_settings,
+    one_line,
+    positive,
+)
+from sclip_seg_ros.tools.demo.footage import render_footage
+from sclip_seg_ros.tools.ladders import read_ladder
+
+SCENE_SEED = 1
+WORDS = ["floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup"]
+
+
+@dataclass(frozen=True)
+class LevelCost:
+    """What one level costs.
+
+    Attributes:
+        name: of the level.
+        total_ms: median over the rounds.
+        stage_ms: median of each stage, in their order.
+    """
+
+    name: str
+    total_ms: float
+    stage_ms: dict[str, float]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Measure and print a table; return 1 or 2 where that cannot be."""
+    try:
+        arguments = _parser().parse_args(args)
+        print(table(_measure(arguments)))
+    except (UsageError, ValueError, OSError) as error:
+        print(f"sclip-level-costs: {one_line(error)}", file=sys.stderr)
+        return UNUSABLE
+    except WeightsError as error:
+        print(f"sclip-level-costs: {one_line(error)}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+def measure(segmentor: SCLIPSegmentor, ladder, image: np.ndarray, vocabulary: Vocabulary,
+            rounds: int) -> list[LevelCost]:
+    """Run every level in turn, round after round, so that a load from outside meets all alike.
+
+    Args:
+        segmentor: its settings are what the levels change.
+        ladder: a quality ladder.
+        image: (H, W, 3) uint8 RGB.
+        vocabulary: to compare with.
+        rounds: that count, after one that does not.
+    """
+    base = segmentor.settings
+    ladder = ladder.for_base(base)
+    levels = [segmentor.prepare(ladder.settings_for(base, level)) for level in range(len(ladder))]
+    totals: list[list[float]] = [[] for _ in levels]
+    stages: list[list[dict[str, float]]] = [[] for _ in levels]
+    for turn in range(rounds + 1):
+        for index, level in enumerate(levels):
+            segmentor.use(level)
+            begin = time.perf_counter()
+            result = segmentor.predict_dense(image, vocabulary)
+            if turn:
+                totals[index].append((time.perf_counter() - begin) * 1e3)
+                stages[index].append(dict(result.stage_ms))
+    return [LevelCost(name, statistics.median(total),
+                      {stage: statistics.median(times[stage] for times in each)
+                       for stage in each[0]})
+            for name, total, each in zip(ladder.names, totals, stages, strict=True)]
+
+
+def table(costs: Sequence[LevelCost]) -> str:
+    """Return a Markdown table with a row a level and a column a stage, in milliseconds."""
+    names = list(dict.fromkeys(stage for cost in costs for stage in cost.stage_ms))
+    rows = [["level", "ms", "of the best", *names]]
+    for index, cost in enumerate(costs):
+        rows.append([f"{index} {cost.name}", f"{cost.total_ms:.0f}",
+                     f"{cost.total_ms / costs[0].total_ms:.0%}",
+                     *(f"{cost.stage_ms[name]:.1f}" if name in cost.stage_ms else ""
+                       for name in names)])
+    rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _measure(arguments: argparse.Namespace) -> list[LevelCost]:
+    profile = chosen_profile(arguments)
+    settings = chosen_settings(arguments, profile)
+    words_given = arguments.vocabulary or arguments.vocabulary_file or profile
+    classes, background = chosen_classes(arguments, profile) if words_given else (WORDS, "")
+    device = resolve_device(arguments.device)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    ladder = read_ladder(arguments.ladder, device)
+    image = _image(arguments)
+    segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, device, settings)
+    return measure(segmentor, ladder, image, segmentor.vocabulary(classes, background),
+                   arguments.rounds)
+
+
+def _image(arguments: argparse.Namespace) -> np.ndarray:
+    width, height = arguments.size
+    if arguments.image is None:
+        return render_footage(SCENE_SEED, 1, height, width).frames[0]
+    picture = cv2.imread(str(arguments.image), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise UsageError(f"image '{arguments.image}' cannot be read; give a PNG or JPEG file")
+    return cv2.cvtColor(cv2.resize(picture, (width, height)), cv2.COLOR_BGR2RGB)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Parse "640x480"."""
+    width, _, height = text.partition("x")
+    return positive(width), positive(height)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(prog="sclip-level-costs", description=__doc__.split("\n")[0])
+    parser.add_argument("--ladder", default="auto",
+                        help="ladder file, or a name in config/ladders (default: the device's)")
+    parser.add_argument("--size", type=_size, default=(640, 480), metavar="WxH",
+                        help="of the image (default: 640x480)")
+    parser.add_argument("--image", type=Path, help="picture of your own instead of a rendered room")
+    parser.add_argument("--rounds", type=positive, default=5, help="(default: %(default)s)")
+    parser.add_argument("--threads", type=positive, help="of torch on the CPU (default: torch's)")
+    add_segmentor_flags(parser)
+    add_vocabulary_flags(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

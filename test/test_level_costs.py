@@ -1,0 +1,61 @@
+"""sclip-level-costs runs every level of the ladder and tells what each stage of it took."""
+
+from __future__ import annotations
+
+import pytest
+
+from sclip_seg_ros.tools.level_costs import main
+
+LADDER = """
+levels:
+  - name: full
+  - name: short-pamr
+    pamr.steps: 1
+  - name: plain
+    use_pamr: false
+  - name: whole
+    use_pamr: false
+    inference: whole
+"""
+
+
+@pytest.fixture
+def ladder(tmp_path):
+    path = tmp_path / "ladder.yaml"
+    path.write_text(LADDER)
+    return path
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+
+
+def test_every_level_is_measured_with_its_own_stages(ladder, capsys):
+    assert main(["--ladder", str(ladder), "--use-pamr", "--size", "160x120", "--rounds", "3",
+                 "--threads", "1", "--precision", "fp32"]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert [row["level"] for row in rows] == ["0 full", "1 short-pamr", "2 plain", "3 whole"]
+    assert [row["pamr"] != "" for row in rows] == [True, True, False, False]
+    assert rows[0]["of the best"] == "100%"
+    for row in rows:
+        assert float(row["encode"]) > 0
+        stages = [float(row[name]) for name in list(row)[3:] if row[name]]
+        assert sum(stages) <= float(row["ms"]) * 1.5 + 2
+
+
+def test_levels_that_change_nothing_are_left_out(ladder, capsys):
+    assert main(["--ladder", str(ladder), "--size", "64x48", "--rounds", "1"]) == 0
+    assert [row["level"] for row in rows_of(capsys.readouterr().out)] == ["0 full", "1 whole"]
+
+
+@pytest.mark.parametrize("flags, complaint", [
+    (["--ladder", "no-such.yaml"], "no-such.yaml"),
+    (["--size", "640"], "--size"),
+    (["--image", "no-such.png"], "'no-such.png' cannot be read"),
+    (["--rounds", "0"], "'0' is no positive whole number"),
+], ids=["ladder", "size", "image", "rounds"])
+def test_what_cannot_be_used_is_named_in_one_line(flags, complaint, capsys):
+    assert main(flags) == 2
+    error = capsys.readouterr().err
+    assert complaint in error and error.count("\n") == 1
