@@ -13,7 +13,6 @@ from sclip_seg_ros.segmentation.palette import Colour
 from sclip_seg_ros.segmentation.templates import DEFAULT_TEMPLATES
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 
-
 Wanted = Callable[[], bool]
 
 

@@ -1,0 +1,194 @@
+"""Memory that runs out and exceptions at every stage of a frame: told, survived, harming no other.
+
+The node is a real one, in this process; one function of one stage raises.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_driver import Lifecycle
+from node_in_process import node_in_process
+from right_labels import SHORT_SIDE, expect_right_labels, names_in_force
+from ros_harness import LATCHED, Probe, by_stamp, domain_for, picture
+from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
+from sensor_msgs.msg import Image
+
+from sclip_seg_ros.ros import pipeline, publishers, upsampler_gate
+from sclip_seg_ros.segmentation import SCLIPSegmentor, segmentor
+from sclip_seg_ros.segmentation.scoring import WindowScorer
+from sclip_seg_ros.segmentation.text import TextEncoder
+
+DOMAIN = domain_for(__file__)
+CLASSES = ["floor", "wall", "ball"]
+OUTPUTS = {"label": Image, "confidence": Image, "overlay": Image,
+           "class_confidence": ClassConfidenceArray, "probabilities": Image}
+# Where each stage can be made to fail, and a parameter that switches it on.
+STAGES = {
+    "convert": (pipeline, "to_rgb", ""),
+    "preprocess": (segmentor, "to_tensor", ""),
+    "shrink": (segmentor, "resize", ""),
+    "windows": (segmentor, "cut", ""),
+    "features and similarity": (WindowScorer, "__call__", ""),
+    "stitch": (segmentor, "stitch", ""),
+    "pamr": (segmentor, "pamr", "use_pamr"),
+    "densecrf": (segmentor, "dense_crf", "use_densecrf"),
+    "decode": (segmentor, "decode", ""),
+    "statistics": (segmentor, "summarise", ""),
+    "label message": (publishers, "to_message", ""),
+    "overlay": (publishers, "draw_overlay", ""),
+    "summary": (publishers, "class_confidence_message", ""),
+    "probabilities": (publishers, "probabilities_message", ""),
+    "vocabulary message": (publishers.Outputs, "announce", ""),
+    "level": (pipeline.QualityControl, "begin", ""),
+}
+ERRORS = {"out of memory": torch.cuda.OutOfMemoryError("CUDA out of memory"),
+          "exception": RuntimeError("out of order")}
+
+
+@pytest.fixture(scope="module")
+def node():
+    with node_in_process(DOMAIN, classes=CLASSES, short_side=SHORT_SIDE, crf_iterations=1,
+                         pamr_steps=1) as node:
+        assert node.start()
+        yield node
+
+
+@pytest.fixture
+def probe(node):
+    probe = Probe(DOMAIN)
+    yield probe
+    probe.close()
+
+
+def raising(error: Exception):
+    def fail(*arguments, **keywords):
+        raise error
+    return fail
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_fails_costs_its_frame_alone(node, probe, monkeypatch, stage, kind):
+    owner, name, switch = STAGES[stage]
+    if switch:
+        assert probe.set_parameters(**{switch: True}).successful
+    received: dict[str, list] = {}
+    for topic, message in OUTPUTS.items():
+        received[topic] = []
+        probe.node.create_subscription(message, f"/sclip_seg/{topic}", received[topic].append, 50)
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        probe.feed_until(lambda: statuses and all(received.values()), "all outputs", picture)
+        if switch:
+            probe.feed_until(lambda: switch.removeprefix("use_") in
+                             [entry.stage for entry in statuses[-1].stages], stage, picture)
+        before = node._engine.cameras[0].log.counts
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, raising(ERRORS[kind]))
+            for _ in range(3):
+                probe.publish(picture())
+                probe.spin(0.1)
+            probe.wait(lambda: node._engine.cameras[0].log.counts.failed > before.failed,
+                       "a failed frame")
+        counts = node._engine.cameras[0].log.counts
+        assert type(ERRORS[kind]).__name__ in counts.last_error
+        assert str(ERRORS[kind]) in counts.last_error
+        assert node._engine.worker_alive
+        good = probe.feed_until(lambda: statuses[-1].frames_labelled > counts.labelled + 1,
+                                "good frames", picture)
+        assert good
+    if switch:
+        assert probe.set_parameters(**{switch: False}).successful
+    expect_right_labels(probe, CLASSES)
+
+
+def test_frames_that_fail_are_an_error_until_one_does_not(node, probe, monkeypatch):
+    with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics, \
+            probe.listening(Image, "/sclip_seg/label"):
+        with monkeypatch.context() as patch:
+            patch.setattr(segmentor, "decode", raising(ERRORS["out of memory"]))
+            probe.feed_until(lambda: diagnostics and diagnostics[-1].status[0].level
+                             == DiagnosticStatus.ERROR, "an error", picture)
+            assert "frames fail: OutOfMemoryError" in diagnostics[-1].status[0].message
+        probe.feed_until(lambda: diagnostics[-1].status[0].level != DiagnosticStatus.ERROR,
+                         "better news", picture)
+
+
+def test_words_that_run_out_of_memory_half_way_leave_the_former_working(node, probe, monkeypatch):
+    encode, encoded = TextEncoder._encode, []
+
+    def run_out(self, word, prompts):
+        encoded.append(word)
+        if len(encoded) == 3:
+            raise ERRORS["out of memory"]
+        return encode(self, word, prompts)
+
+    with probe.listening(Vocabulary, "/sclip_seg/vocabulary", LATCHED) as vocabularies, \
+            probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        probe.wait(lambda: names_in_force(vocabularies) == CLASSES, "the words")
+        with monkeypatch.context() as patch:
+            patch.setattr(TextEncoder, "_encode", run_out)
+            assert probe.set_parameters(classes=[f"quite new {n}" for n in range(6)]).successful
+            probe.feed_until(lambda: statuses and "vocabulary refused" in statuses[-1].last_error,
+                             "the refusal", picture)
+            assert "OutOfMemoryError" in statuses[-1].last_error
+        probe.wait(lambda: probe.get_parameter("classes") == CLASSES, "the former words")
+        assert names_in_force(vocabularies) == CLASSES
+    expect_right_labels(probe, CLASSES)
+
+
+def test_a_stage_that_cannot_be_prepared_is_refused_whatever_it_raises(node, probe, monkeypatch):
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        with monkeypatch.context() as patch:
+            patch.setattr(segmentor, "make_upsampler", raising(ERRORS["out of memory"]))
+            assert probe.set_parameters(use_loftup=True).successful
+            probe.feed_until(lambda: statuses and "settings refused" in statuses[-1].last_error,
+                             "the refusal", picture)
+        probe.wait(lambda: probe.get_parameter("use_loftup") is False, "the former value")
+    expect_right_labels(probe, CLASSES)
+
+
+def test_a_look_at_a_doubtful_upsampler_that_fails_costs_no_frame(node, probe, monkeypatch):
+    monkeypatch.setattr(SCLIPSegmentor, "departures", ("trained on other features",))
+    monkeypatch.setattr(upsampler_gate, "check_one", raising(ERRORS["out of memory"]))
+    expect_right_labels(probe, CLASSES)
+
+
+def test_two_cameras_survive_a_batch_too_large_for_the_memory(monkeypatch):
+    """Each frame is tried alone, once the memory of the failed attempt has been let go."""
+    domain = domain_for("two cameras")
+    probe, predict = Probe(domain, "/front/image"), SCLIPSegmentor.predict_batch
+    attempts: list[weakref.ref] = []
+
+    def predict_one(self, images, *arguments):
+        assert all(attempt() is None for attempt in attempts), "memory is still held"
+        if len(images) > 1:
+            activations = np.zeros(1000)
+            attempts.append(weakref.ref(activations))
+            raise torch.cuda.OutOfMemoryError(f"CUDA out of memory for {len(images)} images")
+        return predict(self, images, *arguments)
+
+    rear = probe.node.create_publisher(Image, "/rear/image", 1)
+    try:
+        with node_in_process(domain, classes=CLASSES, image_topics=["/front/image", "/rear/image"]):
+            Lifecycle(probe).bring_to("active")
+            monkeypatch.setattr(SCLIPSegmentor, "predict_batch", predict_one)
+            with probe.listening(Image, "/sclip_seg/front/label") as fronts, \
+                    probe.listening(Image, "/sclip_seg/rear/label") as rears, \
+                    probe.listening(SegmentationStatus, "/sclip_seg/front/status") as statuses:
+                def picture_for_both() -> Image:
+                    message = picture()
+                    message.header.stamp = probe.node.get_clock().now().to_msg()
+                    rear.publish(message)
+                    return message
+
+                probe.feed_until(lambda: attempts and len(fronts) > 4 and len(rears) > 4,
+                                 "labels of both", picture_for_both, 60.0)
+                assert set(by_stamp(fronts)) & set(by_stamp(statuses))
+                assert statuses[-1].frames_failed == 0
+    finally:
+        probe.close()
