@@ -15,12 +15,15 @@ class Sample:
     Attributes:
         seconds: since the first sample.
         resident_mb: memory, 10^6 bytes.
+        allocated_mb: the part of it that the process has allocated; the rest are pages of libraries
+            and files, which come and go as the kernel likes.
         files: open file descriptors.
         threads: of the process.
     """
 
     seconds: float
     resident_mb: float
+    allocated_mb: float
     files: int
     threads: int
 
@@ -51,5 +54,11 @@ class ProcessSampler:
         status = dict(line.split(":", 1) for line in
                       (self._folder / "status").read_text().splitlines())
         self.samples.append(Sample(
-            time.monotonic() - self._begin, int(status["VmRSS"].split()[0]) * 1024 / 1e6,
-            len(os.listdir(self._folder / "fd")), int(status["Threads"])))
+            time.monotonic() - self._begin, _megabytes(status["VmRSS"]),
+            _megabytes(status["RssAnon"]), len(os.listdir(self._folder / "fd")),
+            int(status["Threads"])))
+
+
+def _megabytes(text: str) -> float:
+    """Read a size such as "1234 kB"."""
+    return int(text.split()[0]) * 1024 / 1e6

@@ -27,19 +27,19 @@ def summarise(samples: Sequence[Sample], counts: Mapping[str, Any]) -> dict[str,
     warm = [sample for sample in samples
             if sample.seconds >= WARM_UP_SHARE * samples[-1].seconds]
     times = [sample.seconds for sample in warm]
-    memory = fit(times, [sample.resident_mb for sample in warm])
-    files = fit(times, [sample.files for sample in warm])
+    trends = {name: fit(times, [getattr(sample, name) for sample in warm])
+              for name in ("resident_mb", "allocated_mb", "files")}
     threads = (median(sample.threads for sample in warm[:_FEW]),
                median(sample.threads for sample in warm[-_FEW:]))
     return {
         "seconds": round(samples[-1].seconds, 1),
         "warm_up_seconds": round(times[0], 1),
-        "memory_mb": _rounded(memory), "open_files": _rounded(files),
+        **{name: _rounded(trend) for name, trend in trends.items()},
         "threads": {"after_warm_up": threads[0], "at_end": threads[1],
                     "highest": max(sample.threads for sample in samples)},
         "criterion": criterion((times[-1] - times[0]) / 60.0),
         **counts,
-        "faults": [*_growing(memory, files, threads, times[-1] - times[0]), *_lost(counts),
+        "faults": [*_growing(trends, threads, times[-1] - times[0]), *_lost(counts),
                    *_untested(counts)],
     }
 
@@ -58,7 +58,8 @@ def memory_bound(minutes: float) -> float:
 def table(summary: Mapping[str, Any]) -> str:
     """Return the summary as aligned lines."""
     rows = [("", "first", "last", "highest", "slope a minute", "standard error")]
-    for key, unit in (("memory_mb", "memory, MB"), ("open_files", "open files")):
+    for key, unit in (("resident_mb", "resident, MB"), ("allocated_mb", "allocated, MB"),
+                      ("files", "open files")):
         trend = summary[key]
         rows.append((unit, *(f"{trend[name]:.1f}" for name in ("first", "last", "highest")),
                      f"{trend['slope']:+.3f}", f"{trend['error']:.3f}"))
@@ -86,15 +87,18 @@ def _rounded(trend: Trend) -> dict[str, float]:
     return {name: round(value, 4) for name, value in vars(trend).items()}
 
 
-def _growing(memory: Trend, files: Trend, threads: tuple[float, float],
+def _growing(trends: Mapping[str, Trend], threads: tuple[float, float],
              seconds: float) -> list[str]:
+    memory = memory_bound(seconds / 60.0)
+    bounds = {"resident_mb": ("resident memory grows", memory, "MB"),
+              "allocated_mb": ("allocated memory grows", memory, "MB"),
+              "files": ("open files grow", FILES, "files")}
     faults = []
-    if memory.grows(memory_bound(seconds / 60.0)):
-        faults.append(f"memory grows by {memory.slope:.2f} MB a minute "
-                      f"(standard error {memory.error:.2f})")
-    if files.grows(FILES):
-        faults.append(f"open files grow by {files.slope:.2f} a minute "
-                      f"(standard error {files.error:.2f})")
+    for name, (what, bound, unit) in bounds.items():
+        trend = trends[name]
+        if trend.grows(bound):
+            faults.append(f"{what} by {trend.slope:.2f} {unit} a minute "
+                          f"(standard error {trend.error:.2f})")
     if threads[1] > threads[0]:
         faults.append(f"threads were left behind: {threads[0]:g} after the warm-up, "
                       f"{threads[1]:g} at the end")
