@@ -66,7 +66,8 @@ def test_a_looping_bag_is_labelled_round_after_round(node, probe):
             labels.clear()
             statuses.clear()
             stamps = player.play(100 * SECOND, 103 * SECOND)
-            probe.wait(lambda last=stamps[-1]: last in by_stamp(labels), "labels of the recording's end")
+            probe.wait(lambda last=stamps[-1]: last in by_stamp(labels),
+                       "labels of the recording's end")
             assert len(labels) >= 10
             assert {stamp_of(label) for label in labels} <= set(stamps)
             ages = [status.age_ms for status in statuses if not math.isnan(status.age_ms)]
