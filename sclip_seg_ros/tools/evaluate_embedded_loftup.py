@@ -1,0 +1,145 @@
+"""Measure the embedded LoftUp against none and against bilinear features of the same size.
+
+    python -m sclip_seg_ros.tools.evaluate_embedded_loftup [--output evaluation.json]
+
+Held-out rendered scenes and words as in `evaluate_embedded_model`, every row on the same scenes.
+Prints a Markdown table, and writes JSON if asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
+from sclip_seg_ros.models.upsampler import EMBEDDED_FILE
+from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
+from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
+from sclip_seg_ros.tools.metrics import IouMeter
+
+RESULTS = EMBEDDED_FOLDER / "loftup_evaluation.json"
+SLICE = 3           # scenes whose scores are kept apart, so that they can be checked quickly
+_NO_FILE = str(Path(os.devnull) / "none")   # under no circumstances a checkpoint
+
+
+class Row(NamedTuple):
+    """One way to enlarge features: by what, and by how much ("adaptive", or a factor)."""
+
+    inference: str
+    upsampling: str
+    factor: str
+
+    def settings(self) -> dict[str, Any]:
+        """Return the segmentor's settings."""
+        if self.upsampling == "none":
+            return {"inference": self.inference, "use_loftup": False}
+        adaptive = self.factor == "adaptive"
+        bilinear = self.upsampling == "bilinear"    # the pipeline's own fallback, on purpose
+        return {"inference": self.inference, "use_loftup": True, "loftup__adaptive": adaptive,
+                "loftup__factor": 2.0 if adaptive else float(self.factor),
+                "loftup__source": _NO_FILE if bilinear else EMBEDDED,
+                "loftup__allow_fallback": bilinear}
+
+
+ROWS = [Row(inference, upsampling, factor)
+        for inference in ("slide", "whole")
+        for upsampling, factors in (("none", ("1",)), ("bilinear", ("2", "3", "4", "adaptive")),
+                                    ("loftup", ("2", "3", "4", "adaptive")))
+        for factor in factors]
+
+
+class Tally:
+    """What one row has scored so far."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._iou, self._boundaries, self._seconds = IouMeter(), Boundaries(), []
+
+    def add(self, labels: np.ndarray, truth: np.ndarray, words: Sequence[str],
+            seconds: float) -> None:
+        """Count one scene."""
+        self._iou.add(labels, truth, words)
+        self._boundaries.add(boundary_counts(labels, truth, len(words)), words)
+        self._seconds.append(seconds)
+
+    def scores(self) -> dict[str, float]:
+        """Return mIoU, mean boundary F1 and IoU over phrases, and the median milliseconds."""
+        return {"miou": round(self._iou.mean(), 4),
+                "boundary_f1": round(float(np.mean(list(self._boundaries.f1().values()))), 4),
+                "boundary_iou": round(float(np.mean(list(self._boundaries.iou().values()))), 4),
+                "milliseconds": round(1000 * float(np.median(self._seconds)), 1)}
+
+
+def measure(count: int, rows: Sequence[Row] = ROWS, progress: bool = False) -> dict[str, Any]:
+    """Segment held-out scenes 0..count-1 in every way.
+
+    Returns:
+        the scores of all rows over all scenes, and over the first few.
+    """
+    segmentor = SCLIPSegmentor()
+    tallies, first = {row: Tally() for row in rows}, {}
+    for index in tqdm(range(count), desc="scenes", disable=not progress):
+        scene, names = held_out_scene(index)
+        words, truth = segmentor.vocabulary(names), scene.labels(names)
+        for row in rows:
+            segmentor.settings = segmentor.settings.with_changes(**row.settings())
+            if index == 0:      # the first pass through a model allocates and chooses kernels
+                segmentor.segment(scene.image, words)
+            start = time.perf_counter()
+            labels = segmentor.segment(scene.image, words)
+            tallies[row].add(labels, truth, names, time.perf_counter() - start)
+        if index + 1 == min(SLICE, count):
+            first = {row: tally.scores() for row, tally in tallies.items()}
+    return {"scenes": count, "threads": torch.get_num_threads(),
+            "rows": _listed({row: tally.scores() for row, tally in tallies.items()}),
+            "slice": {"scenes": min(SLICE, count), "rows": _listed(first)},
+            "weights_sha256": sha256(EMBEDDED_FOLDER / "open_clip_model.safetensors"),
+            "loftup_sha256": sha256(EMBEDDED_FILE)}
+
+
+def table(results: dict[str, Any]) -> str:
+    """Write the scores of all scenes as Markdown."""
+    lines = ["| inference | features | factor | mIoU | boundary F1 | boundary IoU | ms |",
+             "|---|---|---|---|---|---|---|"]
+    for row in results["rows"]:
+        name = {"loftup": "LoftUp", "none": "as they are"}.get(row["upsampling"],
+                                                               row["upsampling"])
+        lines.append(f"| {row['inference']} | {name} | {row['factor']} | {row['miou']:.3f} | "
+                     f"{row['boundary_f1']:.3f} | {row['boundary_iou']:.3f} | "
+                     f"{row['milliseconds']:.0f} |")
+    return "\n".join(lines)
+
+
+def _listed(scores: dict[Row, dict[str, float]]) -> list[dict[str, Any]]:
+    return [{**row._asdict(), **values} for row, values in scores.items()]
+
+
+def main() -> None:
+    """Parse the command line, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
+    parser.add_argument("--output", type=Path, help="JSON file to write as well")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    logging.disable(logging.WARNING)    # every bilinear row would tell that it is bilinear
+    results = measure(arguments.scenes, progress=True)
+    print(table(results))
+    if arguments.output:
+        arguments.output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
