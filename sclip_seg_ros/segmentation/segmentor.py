@@ -13,18 +13,12 @@ from torch import Tensor
 from sclip_seg_ros.models import EMBEDDED, fast_precision, load_clip, resolve_device
 from sclip_seg_ros.segmentation import decoding_triton
 from sclip_seg_ros.segmentation.backbone import DenseBackbone
-from sclip_seg_ros.segmentation.decoding import (
-    decide,
-    decode,
-    enlarged_probabilities,
-    large_enough,
-)
+from sclip_seg_ros.segmentation.labelling import Labelling
 from sclip_seg_ros.segmentation.palette import Colour
 from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, working_size
 from sclip_seg_ros.segmentation.rcs import recorded_blocks
-from sclip_seg_ros.segmentation.refinement.anytime import Iterations, KeepGoing
-from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf, resolve_backend
-from sclip_seg_ros.segmentation.refinement.pamr import pamr
+from sclip_seg_ros.segmentation.refinement.anytime import KeepGoing
+from sclip_seg_ros.segmentation.refinement.dense_crf import resolve_backend
 from sclip_seg_ros.segmentation.result import SegmentationResult, summarise
 from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scoring import WindowScorer
@@ -247,15 +241,15 @@ class SCLIPSegmentor:
             working = [self._shrink(image) for image in originals]
         scores = self._score(working, vocabulary, watch)
         _refuse_not_finite(scores, self.precision)
-        iterations: list[dict[str, int]] = [{} for _ in images]
-        if self._settings.use_pamr:
-            with watch.stage("pamr"):
-                self._pamr(working, scores, keep_going, iterations)
-        decoded = [self._decode(image, score, vocabulary, watch, keep_going, ran)
-                   for image, score, ran in zip(originals, scores, iterations, strict=True)]
+        labelling = Labelling(self._settings, self.logit_scale, vocabulary, watch, keep_going,
+                              len(images))
+        scores = labelling.refine(working, scores)
+        decided = [labelling.decide(index, image, score)
+                   for index, (image, score) in enumerate(zip(originals, scores, strict=True))]
         milliseconds = watch.milliseconds()
         results = []
-        for (labels, confidence), score, ran in zip(decoded, scores, iterations, strict=True):
+        for (labels, confidence), score, ran in zip(decided, scores, labelling.iterations,
+                                                    strict=True):
             coverage, mean = summarise(labels, confidence, len(vocabulary))
             results.append(SegmentationResult(labels, confidence, coverage, mean, score, vocabulary,
                                               self.logit_scale, milliseconds, ran))
@@ -308,59 +302,6 @@ class SCLIPSegmentor:
         if self._settings.inference == "whole":
             return [Box(0, 0, height, width)]
         return window_boxes(height, width, self._settings.crop, self._settings.stride)
-
-    def _pamr(self, working: Sequence[Tensor], scores: list[ScoreMap],
-              keep_going: KeepGoing | None,
-              iterations: Sequence[dict[str, int]]) -> None:
-        """Refine the scores in place of the old ones, and note the iterations that ran."""
-        settings = self._settings.pamr
-        by_size: dict[tuple[int, ...], list[int]] = {}
-        for index, pixels in enumerate(working):
-            by_size.setdefault(tuple(pixels.shape), []).append(index)
-        for indices in by_size.values():
-            progress = Iterations(keep_going, self.device)
-            if settings.steps > 0 and progress.may_start():
-                refined = pamr(torch.stack([working[index] for index in indices]),
-                               torch.stack([scores[index].dense() for index in indices]),
-                               settings.steps, settings.dilations, keep_going=progress)
-                for index, score in zip(indices, refined, strict=True):
-                    scores[index] = ScoreMap.of(score)
-            for index in indices:
-                iterations[index]["pamr"] = progress.ran
-
-    def _decode(self, image: Tensor, scores: ScoreMap, vocabulary: Vocabulary, watch: Stopwatch,
-                keep_going: KeepGoing | None,
-                iterations: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Return labels and confidence, both (H, W) uint8, of one image."""
-        settings, size = self._settings, tuple(image.shape[1:])
-        probabilities = None
-        if settings.use_densecrf:
-            progress = Iterations(keep_going, self.device)
-            with watch.stage("densecrf"):
-                if settings.crf.iterations > 0 and progress.may_start():
-                    probabilities = self._densecrf(image, scores, vocabulary, progress)
-            iterations["densecrf"] = progress.ran
-        with watch.stage("decode"):
-            if probabilities is None:
-                labels, confidence = decode(scores, vocabulary.query_class, self.logit_scale, size,
-                                            vocabulary.background, settings.probability_threshold,
-                                            settings.area_threshold)
-            else:
-                keep = None
-                if settings.area_threshold > 0:
-                    keep = large_enough(probabilities.argmax(0), len(vocabulary),
-                                        vocabulary.background, settings.area_threshold)
-                labels, confidence = decide(probabilities, vocabulary.background,
-                                            settings.probability_threshold, keep)
-            confidence = (confidence.clamp(0, 1) * 255).round().to(torch.uint8)
-            return labels.cpu().numpy(), confidence.cpu().numpy()
-
-    def _densecrf(self, image: Tensor, scores: ScoreMap, vocabulary: Vocabulary,
-                  progress: Iterations) -> Tensor:
-        """Return class probabilities (C, H, W) that follow the image's edges."""
-        probabilities = enlarged_probabilities(scores, vocabulary.query_class, self.logit_scale,
-                                               tuple(image.shape[1:]))
-        return dense_crf(image.permute(1, 2, 0), probabilities, self._settings.crf, progress)
 
 
 def _refuse_unusable_stages(settings: SegmentorSettings, depth: int) -> None:

@@ -1,0 +1,113 @@
+"""From a batch's scores to labels: PAMR, DenseCRF, decoding at each image's own size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sclip_seg_ros.segmentation.decoding import (
+    decide,
+    decode,
+    enlarged_probabilities,
+    large_enough,
+)
+from sclip_seg_ros.segmentation.refinement.anytime import Iterations, KeepGoing
+from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf
+from sclip_seg_ros.segmentation.refinement.pamr import pamr
+from sclip_seg_ros.segmentation.score_map import ScoreMap
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.stopwatch import Stopwatch
+from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+
+
+class Labelling:
+    """Refine and decide the images of one batch.
+
+    Attributes:
+        iterations: of each image, how many iterations each refinement ran.
+    """
+
+    def __init__(self, settings: SegmentorSettings, logit_scale: float, vocabulary: Vocabulary,
+                 watch: Stopwatch, keep_going: KeepGoing | None, images: int) -> None:
+        """Begin a batch.
+
+        Args:
+            settings: of the refinements and the decision.
+            logit_scale: inverse softmax temperature.
+            vocabulary: the scores belong to.
+            watch: takes the stage times.
+            keep_going: asked before every iteration; None never stops.
+            images: in the batch.
+        """
+        self.iterations: list[dict[str, int]] = [{} for _ in range(images)]
+        self._settings = settings
+        self._logit_scale = logit_scale
+        self._vocabulary = vocabulary
+        self._watch = watch
+        self._keep_going = keep_going
+
+    def refine(self, working: Sequence[Tensor], scores: Sequence[ScoreMap]) -> list[ScoreMap]:
+        """Run PAMR, if it is on, on all images of one working size together.
+
+        Args:
+            working: (3, h, w) RGB of each image at its working size.
+            scores: of each image.
+        """
+        refined, settings = list(scores), self._settings.pamr
+        if not self._settings.use_pamr:
+            return refined
+        with self._watch.stage("pamr"):
+            for indices in _by_shape(working):
+                progress = Iterations(self._keep_going, working[indices[0]].device)
+                if settings.steps > 0 and progress.may_start():
+                    batch = pamr(torch.stack([working[index] for index in indices]),
+                                 torch.stack([scores[index].dense() for index in indices]),
+                                 settings.steps, settings.dilations, keep_going=progress)
+                    for index, score in zip(indices, batch, strict=True):
+                        refined[index] = ScoreMap.of(score)
+                for index in indices:
+                    self.iterations[index]["pamr"] = progress.ran
+        return refined
+
+    def decide(self, index: int, image: Tensor,
+               scores: ScoreMap) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels and confidence, both (H, W) uint8, of an image (3, H, W) of the batch."""
+        settings, vocabulary = self._settings, self._vocabulary
+        probabilities = self._densecrf(index, image, scores) if settings.use_densecrf else None
+        with self._watch.stage("decode"):
+            if probabilities is None:
+                labels, confidence = decode(scores, vocabulary.query_class, self._logit_scale,
+                                            tuple(image.shape[1:]), vocabulary.background,
+                                            settings.probability_threshold, settings.area_threshold)
+            else:
+                keep = None
+                if settings.area_threshold > 0:
+                    keep = large_enough(probabilities.argmax(0), len(vocabulary),
+                                        vocabulary.background, settings.area_threshold)
+                labels, confidence = decide(probabilities, vocabulary.background,
+                                            settings.probability_threshold, keep)
+            confidence = (confidence.clamp(0, 1) * 255).round().to(torch.uint8)
+            return labels.cpu().numpy(), confidence.cpu().numpy()
+
+    def _densecrf(self, index: int, image: Tensor, scores: ScoreMap) -> Tensor | None:
+        """Return class probabilities (C, H, W) along the image's edges; None if time is up."""
+        settings, progress = self._settings.crf, Iterations(self._keep_going, image.device)
+        probabilities = None
+        with self._watch.stage("densecrf"):
+            if settings.iterations > 0 and progress.may_start():
+                unary = enlarged_probabilities(scores, self._vocabulary.query_class,
+                                               self._logit_scale, tuple(image.shape[1:]))
+                probabilities = dense_crf(image.permute(1, 2, 0), unary, settings, progress)
+        self.iterations[index]["densecrf"] = progress.ran
+        return probabilities
+
+
+def _by_shape(images: Sequence[Tensor]) -> list[list[int]]:
+    """Return the indices of images, those of one shape together."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(images):
+        groups.setdefault(tuple(image.shape), []).append(index)
+    return list(groups.values())
