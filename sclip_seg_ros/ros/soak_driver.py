@@ -34,6 +34,8 @@ CLASSES = (["floor", "wall", "door", "ball"],
            ["wall", "floor"],
            ["rug", "cone", "bottle", "floor", "wall", "pyramid"],
            ["door"])
+_FATES = ("labelled", "dropped", "rejected", "failed", "skipped")
+_COUNTS = ("budget_misses", "frames_received", *(f"frames_{fate}" for fate in _FATES))
 BUDGETS_MS = (300.0, 60.0, 1000.0, 120.0, 0.0)
 
 
@@ -55,6 +57,8 @@ class SoakDriver(Node):
         self.refused_changes = self.level_changes = 0
         self.versions: set[int] = set()
         self.status: SegmentationStatus | None = None
+        self._before = dict.fromkeys(_COUNTS, 0)        # the node's counts when the books began
+        self._newest = dict.fromkeys(("sent", "label", "classes", "status"), 0)  # stamps
         self.create_subscription(Image, f"{NODE}/label", self._on_label, qos)
         self.create_subscription(ClassConfidenceArray, f"{NODE}/class_confidence",
                                  self._on_classes, qos)
@@ -71,11 +75,26 @@ class SoakDriver(Node):
             and all(self.count_publishers(topic) for topic in outputs)
 
     @property
+    def answered(self) -> bool:
+        """Tell whether all answers to the newest frame are here."""
+        return self._newest["sent"] > 0 and len(set(self._newest.values())) == 1
+
+    @property
     def settled(self) -> bool:
         """Tell whether the node's books account for every frame sent, and all labels are here."""
-        status = self.status
-        return status is not None and status.frames_received == self.sent == accounted(status) \
-            and self.labels_heard == status.frames_labelled
+        frames = self._frames()
+        return self.answered and frames["received"] == self.sent == sum(
+            frames[fate] for fate in _FATES) and self.labels_heard == frames["labelled"]
+
+    def try_out(self) -> None:
+        """Publish slowly, until the node and this one hear each other in both directions."""
+        self._timers = [self.create_timer(1.0, self._publish)]
+
+    def open_books(self) -> None:
+        """Count from now on."""
+        self.sent = self.labels_heard = self.strange_labels = 0
+        self.versions.clear()
+        self._before = {name: getattr(self.status, name) for name in _COUNTS}
 
     def begin(self) -> None:
         """Start publishing and changing."""
@@ -93,11 +112,15 @@ class SoakDriver(Node):
         return {"sent": self.sent, "labels_heard": self.labels_heard,
                 "strange_labels": self.strange_labels, "size_changes": self.size_changes,
                 "refused_changes": self.refused_changes,
-                "vocabulary_versions": len(self.versions),
-                "level_changes": self.level_changes, "budget_misses": status.budget_misses,
-                "last_error": status.last_error,
-                "frames": {fate: getattr(status, f"frames_{fate}") for fate in
-                           ("received", "labelled", "dropped", "rejected", "failed", "skipped")}}
+                "vocabulary_versions": len(self.versions), "level_changes": self.level_changes,
+                "budget_misses": status.budget_misses - self._before["budget_misses"],
+                "last_error": status.last_error, "frames": self._frames()}
+
+    def _frames(self) -> dict[str, int]:
+        """Return the node's counts of frames since the books began."""
+        status = self.status or SegmentationStatus()
+        return {fate: getattr(status, f"frames_{fate}") - self._before[f"frames_{fate}"]
+                for fate in ("received", *_FATES)}
 
     def _publish(self) -> None:
         pixels = self._pictures[self._change % len(self._pictures)]
@@ -105,6 +128,7 @@ class SoakDriver(Node):
         self._camera.publish(to_message(pixels, "rgb8", Header(stamp=now.to_msg(),
                                                                frame_id="camera")))
         self._sizes[now.nanoseconds] = pixels.shape[:2]
+        self._newest["sent"] = now.nanoseconds
         self.sent += 1
 
     def _ask_for_change(self) -> None:
@@ -124,29 +148,24 @@ class SoakDriver(Node):
 
     def _on_label(self, message: Image) -> None:
         self.labels_heard += 1
-        stamp = _stamp(message)
+        stamp = self._newest["label"] = _stamp(message)
         labels = np.frombuffer(message.data, np.uint8)
         self._widest[stamp] = int(labels.max())
         self.strange_labels += self._sizes.pop(stamp, None) != (message.height, message.width)
 
     def _on_classes(self, message: ClassConfidenceArray) -> None:
         self.versions.add(message.vocabulary_version)
+        stamp = self._newest["classes"] = _stamp(message)
         # The label of a frame is published before its classes.
-        self.strange_labels += self._widest.pop(_stamp(message), 0) >= len(message.classes)
+        self.strange_labels += self._widest.pop(stamp, 0) >= len(message.classes)
 
     def _on_status(self, message: SegmentationStatus) -> None:
         former, self.status = self.status or message, message
         self.level_changes += message.quality_level_name != former.quality_level_name
-        stamp = _stamp(message)  # the node will come back to no older frame
+        stamp = self._newest["status"] = _stamp(message)  # the node comes back to no older one
         for book in (self._sizes, self._widest):
             for old in [key for key in book if key < stamp - 10**10]:
                 del book[old]
-
-
-def accounted(status: SegmentationStatus) -> int:
-    """Return how many frames have met a known fate."""
-    return (status.frames_labelled + status.frames_dropped + status.frames_rejected
-            + status.frames_failed + status.frames_skipped)
 
 
 def _stamp(message) -> int:
@@ -181,6 +200,12 @@ def main() -> None:
     driver = SoakDriver(arguments.topic, arguments.rate, arguments.depth)
     if not _spin_until(driver, lambda: driver.connected, DRAIN_SECONDS):
         raise SystemExit(f"{NODE} was not found; see that it runs in the same ROS domain")
+    driver.try_out()
+    _spin_until(driver, lambda: driver.answered, DRAIN_SECONDS)
+    driver.end()
+    if not _spin_until(driver, lambda: driver.answered, DRAIN_SECONDS):
+        raise SystemExit(f"{NODE} does not answer to images; see its log")
+    driver.open_books()
     driver.get_logger().info("begin")
     driver.begin()
     _spin_until(driver, lambda: False, arguments.seconds)
