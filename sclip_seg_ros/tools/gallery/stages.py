@@ -33,6 +33,7 @@ def stage_tiles(segmentor: SCLIPSegmentor, rows: Sequence[Row], image: np.ndarra
     tiles, plain = [], None
     for row in shown_rows(rows):
         segmentor.use(row.prepared)
+        segmentor.warm_up([image.shape[:2]], vocabulary)
         result = segmentor.predict_dense(image, vocabulary)
         note = f"{sum(result.stage_ms.values()):.0f} ms"
         if plain is None:
