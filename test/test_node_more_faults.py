@@ -51,9 +51,10 @@ def test_frames_of_another_size_every_time(probe):
     sizes = [(int(width), int(height)) for width, height in generator.integers(16, 400, (12, 2))]
     with probe.listening(Image, LABEL) as labels:
         for width, height in [*sizes, (16, 16), (640, 17), (17, 640)]:
-            stamp = probe.publish(picture(width, height))
-            probe.wait(lambda stamp=stamp: stamp in by_stamp(labels), f"{width}x{height}")
-            assert (labels[-1].width, labels[-1].height) == (width, height)
+            probe.feed_until(lambda size=(width, height): labels
+                             and (labels[-1].width, labels[-1].height) == size,
+                             f"a label of {width}x{height}",
+                             lambda size=(width, height): picture(*size), 5.0)
 
 
 def test_a_4k_frame_is_labelled_in_full_and_one_pixel_is_refused(probe):
