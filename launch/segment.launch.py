@@ -19,8 +19,8 @@ CONFIG = PathJoinSubstitution([FindPackageShare("sclip_seg_ros"), "config"])
 # Name, default, description.
 ARGUMENTS = (
     ("image", "image_raw", "Camera topic; for compressed images the name without '/compressed'."),
-    ("image_topics", "", "Several cameras, e.g. \"['/front/image_raw', '/rear/image_raw']\"; empty: "
-     "the one of 'image'."),
+    ("image_topics", "", "Several cameras, e.g. \"['/front/image_raw', '/rear/image_raw']\"; "
+     "empty: the one of 'image'."),
     ("namespace", "", "Namespace of the node and its topics, e.g. 'front'."),
     ("params_file", PathJoinSubstitution([CONFIG, "segment.yaml"]),
      "YAML file with parameters; substitutions such as $(env HOME) are allowed in it."),

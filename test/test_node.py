@@ -8,6 +8,7 @@ import math
 import cv2
 import numpy as np
 import pytest
+import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import (
@@ -26,6 +27,7 @@ from ros_harness import (
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
 from sensor_msgs.msg import CompressedImage, Image
 
+from sclip_seg_ros.models import fast_precision
 from sclip_seg_ros.ros.engine import default_threads
 
 DOMAIN = domain_for(__file__)
@@ -106,7 +108,8 @@ def test_status_tells_model_times_and_counts(probe):
     with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
         probe.feed_until(lambda: len(statuses) >= 3, "three statuses", picture)
     last = statuses[-1]
-    assert last.model and last.device == "cpu" and last.precision == "fp32"
+    assert last.model and last.device == "cpu"
+    assert last.precision == fast_precision(torch.device("cpu"))
     assert stages_of(last)[:2] == ["wait", "convert"] and "publish" in stages_of(last)
     assert 0 < sum(entry.ms for entry in last.stages) <= last.total_ms <= last.age_ms
     assert last.frames_labelled + last.frames_dropped + last.frames_rejected \

@@ -46,7 +46,8 @@ def code(folder: Path, trace: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil, complaint", [
-    (cut_short, "is not a readable safetensors file"), (of_another_model, "visual.proj has shape (64, 48)"),
+    (cut_short, "is not a readable safetensors file"),
+    (of_another_model, "visual.proj has shape (64, 48)"),
     (code, "could run code"),
 ])
 def test_a_model_that_cannot_be_trusted_ends_the_start(tmp_path, spoil, complaint):

@@ -19,7 +19,7 @@ from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabula
 from sensor_msgs.msg import Image
 
 from sclip_seg_ros.ros import pipeline, publishers, upsampler_gate
-from sclip_seg_ros.segmentation import SCLIPSegmentor, segmentor
+from sclip_seg_ros.segmentation import SCLIPSegmentor, labelling, segmentor
 from sclip_seg_ros.segmentation.scoring import WindowScorer
 from sclip_seg_ros.segmentation.text import TextEncoder
 
@@ -35,9 +35,9 @@ STAGES = {
     "windows": (segmentor, "cut", ""),
     "features and similarity": (WindowScorer, "__call__", ""),
     "stitch": (segmentor, "stitch", ""),
-    "pamr": (segmentor, "pamr", "use_pamr"),
-    "densecrf": (segmentor, "dense_crf", "use_densecrf"),
-    "decode": (segmentor, "decode", ""),
+    "pamr": (labelling, "pamr", "use_pamr"),
+    "densecrf": (labelling, "dense_crf", "use_densecrf"),
+    "decode": (labelling, "decode", ""),
     "statistics": (segmentor, "summarise", ""),
     "label message": (publishers, "to_message", ""),
     "overlay": (publishers, "draw_overlay", ""),
@@ -110,7 +110,7 @@ def test_frames_that_fail_are_an_error_until_one_does_not(node, probe, monkeypat
     with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics, \
             probe.listening(Image, "/sclip_seg/label"):
         with monkeypatch.context() as patch:
-            patch.setattr(segmentor, "decode", raising(ERRORS["out of memory"]))
+            patch.setattr(labelling, "decode", raising(ERRORS["out of memory"]))
             probe.feed_until(lambda: diagnostics and diagnostics[-1].status[0].level
                              == DiagnosticStatus.ERROR, "an error", picture)
             assert "frames fail: OutOfMemoryError" in diagnostics[-1].status[0].message
