@@ -4,7 +4,7 @@ Frames come at a camera's rate; each is labelled at the level the governor choos
 In every other phase one process a core multiplies matrices. Prints, by phase, frames, levels and
 the share of frames over the budget.
 
-    .venv/bin/python -m benchmarks.load --budget 200 --rate 4
+    .venv/bin/python -m benchmarks.load --budget 150 --rate 5 --phase 20
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the node does
+
 import torch
 
 from sclip_seg_ros.latency.quality import QualityControl
@@ -38,6 +41,8 @@ def main() -> None:
     parser.add_argument("--phases", type=int, default=6, help="idle and loaded in turn")
     parser.add_argument("--burners", type=int, default=len(os.sched_getaffinity(0)),
                         help="processes that take the cores")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)),
+                        help="that torch computes with")
     parser.add_argument("--output", type=Path, help="JSON file")
     options = parser.parse_args()
     frames = run(options)
@@ -54,7 +59,7 @@ def main() -> None:
 
 def run(options: argparse.Namespace) -> list[dict]:
     """Label frames through all phases; return what became of each."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(options.threads)
     segmentor = SCLIPSegmentor("embedded", use_pamr=True)
     vocabulary = segmentor.vocabulary(CLASSES)
     quality = QualityControl(segmentor, read_ladder("cpu.yaml", segmentor.device))
@@ -114,6 +119,7 @@ def summarise(frames: list[dict], options: argparse.Namespace) -> dict:
                        "median_ms": float(np.median(times)), "most_ms": max(times),
                        "levels": dict(Counter(frame["name"] for frame in own))})
     return {"budget_ms": options.budget, "rate": options.rate, "burners": options.burners,
+            "threads": options.threads,
             "cores": len(os.sched_getaffinity(0)), "frames": len(judged),
             "kept": 1 - sum(frame["over"] for frame in judged) / len(judged),
             "down": sum(move > 0 for move in moves), "up": sum(move < 0 for move in moves),

@@ -104,7 +104,8 @@ def build(node, height: int, width: int) -> tuple[FramePipeline, Camera]:
     options = declare_parameters(node)
     segmentor = NullSegmentor("embedded")
     vocabularies = VocabularyServer(
-        lambda proposal: segmentor.vocabulary(proposal.classes), Proposal(CLASSES), print)
+        lambda proposal, wanted: segmentor.vocabulary(proposal.classes), Proposal(CLASSES),
+        print)
     generator = np.random.default_rng(0)
     labels = generator.integers(0, len(CLASSES), (height // 40, width // 40), dtype=np.uint8)
     labels = np.ascontiguousarray(labels.repeat(40, 0).repeat(40, 1))

@@ -26,6 +26,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     The main thread never does anything long, so that a signal is always answered: libraries are
     imported, weights loaded and callbacks served in another.
     """
+    # Before torch is imported: threads that wait by spinning take the cores, when others want them
+    # too, from the very thread they wait for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
