@@ -96,7 +96,7 @@ bench: build
 
 lint: $(STAMPS)/packages
 	@echo "== linting"
-	$(VENV)/bin/ruff check . scripts/segment_node scripts/show_state scripts/sclip-segment scripts/sclip-bag
+	$(VENV)/bin/ruff check . scripts/segment_node scripts/show_state scripts/sclip-*
 
 constraints: $(STAMPS)/packages
 	@echo "== writing the versions found in .venv to constraints.txt"

@@ -199,3 +199,22 @@ def test_several_threads_may_ask_at_once(clip, monkeypatch):
         rounds = list(pool.map(lambda _: shared.encode(words), range(24)))
     assert all(torch.equal(embeddings, expected) for embeddings in rounds)
     assert len(shared._cache) == 3
+
+
+def test_a_vocabulary_has_its_own_templates_and_colours(clip):
+    encoder = TextEncoder(clip)
+    usual = encoder.vocabulary(["dog", "cat"])
+    own = encoder.vocabulary(["dog", "cat"], templates=["a {} in a warehouse."],
+                             palette={"cat": (1, 2, 3)})
+    assert not torch.allclose(own.embeddings, usual.embeddings)
+    assert own.colours[1].tolist() == [1, 2, 3]
+    assert own.colours[0].tolist() == usual.colours[0].tolist()
+    again = encoder.vocabulary(["dog", "cat"])  # the palette given once does not stick
+    assert again.colours.tolist() == usual.colours.tolist()
+    assert torch.equal(again.embeddings, usual.embeddings)
+
+
+@pytest.mark.parametrize("templates", [[], ["a photo"], ["{} and {}"], ["a {thing}"]])
+def test_templates_that_are_none_are_refused(clip, templates):
+    with pytest.raises(ValueError, match="template"):
+        TextEncoder(clip).encode(["dog"], templates)
