@@ -61,6 +61,8 @@ def test_right_labels_score_one_and_pass_every_check(record, tmp_path):
     assert summary["ids_within_vocabulary"]
     assert summary["latency_ms"] == {"p50": 25.0, "p95": 25.0, "p99": 25.0}
     assert summary["frames_lost"] == 1
+    assert summary["frames_received"] == summary["frames_labelled"] + summary["frames_dropped"] \
+        + summary["frames_unheard"]
     assert json.loads((tmp_path / "summary.json").read_text()) == summary | {
         "vocabularies": {str(version): names for version, names in NAMES.items()}}
     assert all(cv2.imread(str(tmp_path / name)) is not None for name in summary["images"])

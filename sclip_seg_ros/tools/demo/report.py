@@ -37,6 +37,9 @@ def write_report(footage: Footage, output: Path) -> dict:
         "frames_labelled": len(labels.files),
         "frames_dropped": recording["frames_dropped"],
         "frames_lost": len(stamps) - recording["frames_received"],
+        # Labels replaced by newer ones before the consumer, which writes them down, took them.
+        "frames_unheard": recording["frames_received"] - recording["frames_dropped"]
+        - len(labels.files),
         "latency_ms": _percentiles(recording["total_ms"].values()),
         "capture_to_label_ms": _percentiles(recording["delays_ms"].values()),
         "stage_ms": _mean_stages(recording["stage_ms"].values()),
@@ -134,7 +137,8 @@ def _write(path: Path, picture: np.ndarray) -> None:
 def _print(summary: dict, output: Path) -> None:
     latency = summary["latency_ms"]
     print(f"demo: {summary['frames_labelled']} of {summary['frames_published']} frames labelled, "
-          f"{summary['frames_dropped']} dropped, {summary['frames_lost']} lost on the way; "
+          f"{summary['frames_dropped']} dropped, {summary['frames_lost']} lost on the way, "
+          f"{summary['frames_unheard']} not heard by the consumer; "
           f"latency p50 {latency['p50']} ms, p95 {latency['p95']} ms; "
           f"mIoU {summary.get('miou', 'n/a')}; "
           f"vocabulary versions {summary['vocabulary_versions']}")
