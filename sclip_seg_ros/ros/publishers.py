@@ -27,6 +27,8 @@ from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
 from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
 
+DEPTH = 5  # of the per-frame outputs
+
 
 class Outputs:
     """Publish a frame's results, every message with the frame's own header."""
@@ -34,8 +36,9 @@ class Outputs:
     def __init__(self, node: Node, camera: str = "") -> None:
         """Create the publishers, below ``~/<camera>/`` if a camera is named.
 
-        Per-frame outputs are reliable with depth 1, which reaches best-effort and reliable
-        subscribers alike; ``qos_overrides`` parameters change that. The vocabulary is latched.
+        Per-frame outputs are reliable, which reaches best-effort and reliable subscribers alike,
+        with depth 5: with 1 a message lost on the way is replaced before it can be repeated.
+        ``qos_overrides`` parameters change that. The vocabulary is latched.
         """
         self._node = node
         self._prefix = f"~/{camera}/" if camera else "~/"
@@ -104,7 +107,7 @@ class Outputs:
         self._status.publish(status)
 
     def _per_frame_publisher(self, kind: type, topic: str) -> Publisher:
-        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+        qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         return self._node.create_publisher(
             kind, self._prefix + topic, qos,
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
