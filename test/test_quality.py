@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import numpy as np
@@ -89,6 +90,16 @@ def test_only_what_changes_the_cost_is_measured_again(quality, vocabulary):
     assert quality.warm_up(IMAGE, vocabulary) == 1  # the other levels have their own steps, or none
     quality.configure(quality.base.with_changes(short_side=80), AMPLE)
     assert quality.warm_up(IMAGE, vocabulary) == 3
+
+
+def test_a_warm_up_that_takes_too_long_is_not_begun_again(segmentor, vocabulary):
+    seconds = itertools.count(step=10.0)
+    quality = QualityControl(segmentor, LADDER, clock=lambda: next(seconds))
+    quality.configure(segmentor.settings, AMPLE)
+    assert 0 < quality.warm_up(IMAGE, vocabulary) < 4
+    assert not quality.needs_warm_up  # or each frame would wait for the next part of it
+    quality.begin([IMAGE.shape[:2]], vocabulary)
+    assert quality.level in range(4)
 
 
 def test_refinement_stops_when_the_time_is_up(quality, segmentor, vocabulary):

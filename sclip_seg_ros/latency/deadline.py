@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 
 
 class Deadline:
@@ -22,7 +24,7 @@ class Deadline:
         """
         self._at = at
         self._clock = clock
-        self._asked: list[float] = []
+        self._asked: deque[float] = deque(maxlen=3)  # two intervals
 
     def __call__(self) -> bool:
         """Return whether an iteration that begins now ends before the deadline."""
@@ -32,6 +34,4 @@ class Deadline:
     @property
     def iteration_seconds(self) -> float:
         """How long an iteration takes, by the last questions; 0 before the second question."""
-        last = self._asked[-3:]
-        return min((later - earlier for earlier, later in zip(last, last[1:], strict=False)),
-                   default=0.0)
+        return min((later - earlier for earlier, later in pairwise(self._asked)), default=0.0)

@@ -102,7 +102,9 @@ class QualityControl:
         levels = [known.get(settings) or self._segmentor.prepare(settings) for settings in wanted]
         self._segmentor.use(prepared)
         self._base, self._budget_ms, self._ladder, self._levels = base, budget_ms, ladder, levels
-        self._settings = wanted
+        # Here and not for each frame: the settings are checked anew by every copy.
+        self._keys = [_cost_key(settings) for settings in wanted]
+        self._warm = all(key in self._measured for key in self._keys)
         self._restart((0, 0))
 
     @property
@@ -142,9 +144,8 @@ class QualityControl:
 
     @property
     def needs_warm_up(self) -> bool:
-        """Whether there is a budget, and levels whose cost is not known."""
-        return self._budget_ms > 0 and not all(_cost_key(settings) in self._measured
-                                               for settings in self._settings)
+        """Whether there is a budget, and levels that no warm-up has come to know."""
+        return self._budget_ms > 0 and not self._warm
 
     def warm_up(self, image: np.ndarray, vocabulary: Vocabulary) -> int:
         """Warm every level up; with a budget, measure those that have not been.
@@ -157,8 +158,7 @@ class QualityControl:
         """
         begin, count = self._clock(), 0
         try:
-            for level in reversed(self._levels):
-                key = _cost_key(level.settings)
+            for level, key in zip(reversed(self._levels), reversed(self._keys), strict=True):
                 if key in self._measured:
                     continue
                 if self._clock() - begin > WARM_UP_SECONDS:
@@ -170,12 +170,14 @@ class QualityControl:
                     count += 1
         finally:
             self._segmentor.use(self._levels[0])
+        self._warm = True
         self._restart((0, 0))
         return count
 
     def forget(self) -> None:
         """Measure all levels anew at the next warm-up: the weights were moved."""
         self._measured.clear()
+        self._warm = False
 
     def begin(self, sizes: Sequence[Size], vocabulary: Vocabulary) -> None:
         """Choose the level of the next batch, and set the segmentor to it.
@@ -218,7 +220,7 @@ class QualityControl:
         stages = dict(results[0].stage_ms)
         queries = len(results[0].vocabulary.query_class)
         missing_ms = {"pamr": 0.0, "densecrf": 0.0}
-        settings = self._settings[self.level]
+        settings = self._levels[self.level].settings
         wanted = {"pamr": settings.pamr.steps, "densecrf": settings.crf.iterations}
         for result in results if deadline else ():
             for stage, ran in result.iterations.items():
@@ -239,8 +241,8 @@ class QualityControl:
         self._changes_before += self._governor.changes
         self._governor = Governor(len(self._levels), self._budget_ms)
         self._seeded_for = pixels
-        for level, settings in enumerate(self._settings):
-            measured = self._measured.get(_cost_key(settings))
+        for level, key in enumerate(self._keys):
+            measured = self._measured.get(key)
             if measured is not None:
                 if pixels[0]:
                     measured = measured.scaled(pixels)

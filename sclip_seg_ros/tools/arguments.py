@@ -74,8 +74,8 @@ def _add_model_flags(model: argparse._ArgumentGroup) -> None:
     model.add_argument("--pretrained", default="", help="tag such as openai, or a weights file")
     arithmetic = model.add_mutually_exclusive_group()
     arithmetic.add_argument("--precision", choices=PRECISIONS,
-                            help="arithmetic of the image tower (auto: fp32 on a CPU, half on "
-                                 "CUDA)")
+                            help="arithmetic of the image tower (auto: half precision where the "
+                                 "device computes in it, else fp32)")
     arithmetic.add_argument("--use-fp16", dest="precision", action="store_const", const="fp16",
                             help="the same as --precision fp16")
     arithmetic.add_argument("--no-fp16", dest="precision", action="store_const", const="fp32",
@@ -85,6 +85,24 @@ def _add_model_flags(model: argparse._ArgumentGroup) -> None:
     model.add_argument("--batch-prompts", action="store_true",
                        help="changes nothing: all prompts of a word always go through the text "
                             "tower in one batch; accepted for older command lines")
+
+
+def add_overlay_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how overlays look; :func:`check_overlay_flags` looks at them."""
+    parser.add_argument("--overlay-alpha", type=float, default=0.5, metavar="SHARE",
+                        help="share of the class colours in the overlay, 0 to 1 (default 0.5)")
+    parser.add_argument("--no-legend", dest="legend", action="store_false",
+                        help="leave the names of the classes out of the overlay")
+
+
+def check_overlay_flags(parsed: argparse.Namespace) -> None:
+    """Refuse a share of colours that is none.
+
+    Raises:
+        UsageError: naming the value and what is allowed.
+    """
+    if not 0 <= parsed.overlay_alpha <= 1:
+        raise UsageError(f"--overlay-alpha {parsed.overlay_alpha} is out of range; give 0 to 1")
 
 
 def add_vocabulary_flags(parser: argparse.ArgumentParser) -> None:
