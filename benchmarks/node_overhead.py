@@ -32,6 +32,7 @@ from sclip_seg_ros.ros.parameters import declare_parameters
 from sclip_seg_ros.ros.pipeline import Frame, FramePipeline
 from sclip_seg_ros.ros.vocabulary_server import Proposal, VocabularyServer
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult
+from sclip_seg_ros.segmentation.result import DeviceView
 from sclip_seg_ros.segmentation.score_map import ScoreMap
 
 TOPICS = {"label": Image, "confidence": Image, "class_confidence": ClassConfidenceArray,
@@ -110,8 +111,10 @@ def build(node, height: int, width: int) -> tuple[FramePipeline, Camera]:
     labels = generator.integers(0, len(CLASSES), (height // 40, width // 40), dtype=np.uint8)
     labels = np.ascontiguousarray(labels.repeat(40, 0).repeat(40, 1))
     share = np.full(len(CLASSES), 1 / len(CLASSES), np.float32)
+    image = generator.integers(0, 256, (*labels.shape, 3), dtype=np.uint8)
     segmentor.result = SegmentationResult(
         labels, generator.integers(0, 256, labels.shape, dtype=np.uint8), share, share,
+        DeviceView(torch.from_numpy(image), torch.from_numpy(labels)),
         ScoreMap.of(torch.zeros(len(CLASSES), 21, 37)), vocabularies.current, 1.0, {}, {})
     camera = Camera(node, CameraTopic("", "image_raw", False))
     quality = QualityControl(segmentor, parse_ladder({"levels": [{"name": "full"}]}))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
+from sclip_seg_ros.tools.blending import blend_tensors, outline
 from sclip_seg_ros.tools.overlay import draw_legend, draw_overlay, legend_entries
 
 COLOURS = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
@@ -37,6 +40,31 @@ def test_white_outlines_part_two_classes_and_leave_the_rest():
     assert 2 * (200 + 200) <= changed.sum() <= 3 * 2 * (200 + 200)
     assert not changed[:98].any() and not changed[103:297, 203:397].any()
     np.testing.assert_array_equal(draw_overlay(image, labels, COLOURS, alpha=0.0), image)
+
+
+@pytest.mark.parametrize("size", [(100, 80), (241, 320), (480, 640), (720, 959)])
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
+def test_a_gpu_would_draw_the_same_picture(size, alpha):
+    """The GPU's form, run on the CPU."""
+    generator = np.random.default_rng(size[0])
+    image = generator.integers(0, 256, (*size, 3), np.uint8)
+    areas = generator.choice(np.array([0, 1, 7, 255], np.uint8), (size[0] // 20, size[1] // 20))
+    labels = cv2.resize(areas, size[::-1], interpolation=cv2.INTER_NEAREST)
+    colours = generator.integers(0, 256, (8, 3), np.uint8)
+    thickness, white = outline(size[0], alpha)
+    drawn = blend_tensors(torch.from_numpy(image), torch.from_numpy(labels), colours, alpha,
+                          thickness, white).numpy()
+    expected = draw_overlay(image, labels, colours, alpha)
+    assert np.abs(drawn.astype(int) - expected).max() <= 1
+    assert drawn.dtype == np.uint8
+
+
+def test_tensors_of_the_cpu_are_drawn_like_arrays():
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    labels = np.repeat(np.arange(4, dtype=np.uint8) % 2, 16 * 48).reshape(48, 64)
+    np.testing.assert_array_equal(
+        draw_overlay(torch.from_numpy(image), torch.from_numpy(labels), COLOURS, 0.5, [(0, "a")]),
+        draw_overlay(image, labels, COLOURS, 0.5, [(0, "a")]))
 
 
 def test_an_image_with_other_strides_is_fine():

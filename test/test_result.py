@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from sclip_seg_ros.segmentation.decoding import class_probabilities
 from sclip_seg_ros.segmentation.palette import palette_of
-from sclip_seg_ros.segmentation.result import SegmentationResult, summarise
+from sclip_seg_ros.segmentation.result import DeviceView, SegmentationResult, summarise
 from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary, validate_classes
 
@@ -23,7 +23,8 @@ def vocabulary() -> Vocabulary:
 
 def result_of(scores: torch.Tensor, vocabulary: Vocabulary) -> SegmentationResult:
     labels = np.zeros((2, 2), np.uint8)
-    return SegmentationResult(labels, labels, np.zeros(3), np.zeros(3), ScoreMap.of(scores),
+    view = DeviceView(torch.zeros(2, 2, 3, dtype=torch.uint8), torch.from_numpy(labels))
+    return SegmentationResult(labels, labels, np.zeros(3), np.zeros(3), view, ScoreMap.of(scores),
                               vocabulary, 40.0, {"decode": 1.0})
 
 

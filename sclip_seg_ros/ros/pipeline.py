@@ -213,7 +213,7 @@ class FramePipeline:
         job.milliseconds.update(result.stage_ms)
         try:
             camera.log.labelled()
-            camera.outputs.publish(job.image, result, job.header, options,
+            camera.outputs.publish(result, job.header, options,
                                    self._frame_quality(job, options), watch)
             job.milliseconds.update(watch.milliseconds())
         except Exception as error:  # the next frame may fare better

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -87,8 +86,8 @@ class Outputs:
         if self._is_news("label_info", (version, threshold), with_frame):
             self._label_info.publish(vocabulary, header or Header(), threshold)
 
-    def publish(self, image: np.ndarray, result: SegmentationResult, header: Header,
-                options: NodeOptions, quality: FrameQuality, watch: Stopwatch) -> None:
+    def publish(self, result: SegmentationResult, header: Header, options: NodeOptions,
+                quality: FrameQuality, watch: Stopwatch) -> None:
         """Announce the vocabulary if it is new, then publish what somebody listens to."""
         with watch.stage("publish"):
             self.announce(result.vocabulary, options.settings.probability_threshold, header)
@@ -97,7 +96,7 @@ class Outputs:
             _offer(self._classes, lambda: class_confidence_message(result, header, quality))
         if self._overlay.get_subscription_count():
             with watch.stage("overlay"):
-                self._overlay.publish(_overlay_message(image, result, header, options))
+                self._overlay.publish(_overlay_message(result, header, options))
         if self._probabilities.get_subscription_count():
             with watch.stage("probabilities"):
                 self._probabilities.publish(probabilities_message(result, header))
@@ -124,12 +123,11 @@ class Outputs:
                 self._status)
 
 
-def _overlay_message(image: np.ndarray, result: SegmentationResult, header: Header,
-                     options: NodeOptions) -> Image:
+def _overlay_message(result: SegmentationResult, header: Header, options: NodeOptions) -> Image:
     legend = legend_entries(result.coverage, result.vocabulary.names) \
         if options.overlay_legend else ()
-    picture = draw_overlay(image, result.labels, result.vocabulary.colours, options.overlay_alpha,
-                           legend)
+    picture = draw_overlay(result.on_device.image, result.on_device.labels,
+                           result.vocabulary.colours, options.overlay_alpha, legend)
     return to_message(picture, "rgb8", header)
 
 

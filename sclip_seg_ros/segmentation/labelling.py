@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,8 +71,7 @@ class Labelling:
                     self.iterations[index]["pamr"] = progress.ran
         return refined
 
-    def decide(self, index: int, image: Tensor,
-               scores: ScoreMap) -> tuple[np.ndarray, np.ndarray]:
+    def decide(self, index: int, image: Tensor, scores: ScoreMap) -> tuple[Tensor, Tensor]:
         """Return labels and confidence, both (H, W) uint8, of an image (3, H, W) of the batch."""
         settings, vocabulary = self._settings, self._vocabulary
         probabilities = self._densecrf(index, image, scores) if settings.use_densecrf else None
@@ -89,8 +87,7 @@ class Labelling:
                                         vocabulary.background, settings.area_threshold)
                 labels, confidence = decide(probabilities, vocabulary.background,
                                             settings.probability_threshold, keep)
-            confidence = (confidence.clamp(0, 1) * 255).round().to(torch.uint8)
-            return labels.cpu().numpy(), confidence.cpu().numpy()
+            return labels, (confidence.clamp(0, 1) * 255).round().to(torch.uint8)
 
     def _densecrf(self, index: int, image: Tensor, scores: ScoreMap) -> Tensor | None:
         """Return class probabilities (C, H, W) along the image's edges; None if time is up."""

@@ -19,7 +19,7 @@ from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, working_
 from sclip_seg_ros.segmentation.rcs import recorded_blocks
 from sclip_seg_ros.segmentation.refinement.anytime import KeepGoing
 from sclip_seg_ros.segmentation.refinement.dense_crf import resolve_backend
-from sclip_seg_ros.segmentation.result import SegmentationResult, summarise
+from sclip_seg_ros.segmentation.result import DeviceView, SegmentationResult, summarise
 from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scoring import WindowScorer
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
@@ -246,14 +246,16 @@ class SCLIPSegmentor:
         scores = labelling.refine(working, scores)
         decided = [labelling.decide(index, image, score)
                    for index, (image, score) in enumerate(zip(originals, scores, strict=True))]
+        with watch.stage("decode"):  # a GPU's work is waited for here, and only here
+            arrays = [(labels.cpu().numpy(), confidence.cpu().numpy())
+                      for labels, confidence in decided]
         milliseconds = watch.milliseconds()
-        results = []
-        for (labels, confidence), score, ran in zip(decided, scores, labelling.iterations,
-                                                    strict=True):
-            coverage, mean = summarise(labels, confidence, len(vocabulary))
-            results.append(SegmentationResult(labels, confidence, coverage, mean, score, vocabulary,
-                                              self.logit_scale, milliseconds, ran))
-        return results
+        return [
+            SegmentationResult(*pair, *summarise(*pair, len(vocabulary)),
+                               DeviceView(image.permute(1, 2, 0), labels), score, vocabulary,
+                               self.logit_scale, milliseconds, ran)
+            for pair, image, (labels, _), score, ran in zip(
+                arrays, originals, decided, scores, labelling.iterations, strict=True)]
 
     def _upsampler_for(self, settings: SegmentorSettings) -> Upsampler | None:
         """Return the upsampler, loading its weights only when their source changed."""

@@ -1,4 +1,4 @@
-"""The picture for people: class colours over the camera image, outlines and a legend."""
+"""The picture for people: class colours over the camera image, and a legend."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from torch import Tensor
 
-from sclip_seg_ros.segmentation.palette import lookup_table
-from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
+from sclip_seg_ros.tools.blending import blend
 
 MAX_ROWS = 12          # of the legend; more would hide the picture
 _ROW_SHARE = 1 / 22    # height of a row in heights of an image of 4:3 that fits in the image
 _ROW_PIXELS = (12, 160)
 _MOST_OF_IMAGE = 0.6   # height of the legend at most, in image heights
 _BOX_SHADE = 0.4       # brightness left under the legend
-_OUTLINE_SHARE = 1 / 480  # thickness of the outlines in image heights; none in tiny images
-_OUTLINE_WHITE = 0.7   # share of white in them
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def draw_overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, alpha: float,
-                 legend: Sequence[tuple[int, str]] = ()) -> np.ndarray:
-    """Blend class colours over an image; pixels without a class keep the image's colour.
+def draw_overlay(image: np.ndarray | Tensor, labels: np.ndarray | Tensor, colours: np.ndarray,
+                 alpha: float, legend: Sequence[tuple[int, str]] = ()) -> np.ndarray:
+    """Blend class colours and outlines over an image, and explain them in a legend.
 
-    White outlines tell neighbours of similar colours apart.
+    See :func:`blend`, also for images on a GPU.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -37,14 +35,10 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray, alp
     Returns:
         (H, W, 3) uint8 RGB, a new array.
     """
-    painted = cv2.applyColorMap(labels, lookup_table(colours)[:, None])  # far faster than take
-    blended = cv2.addWeighted(painted, alpha, image, 1.0 - alpha, 0.0)
-    unlabelled = cv2.compare(labels, UNLABELLED, cv2.CMP_EQ)
-    cv2.copyTo(np.ascontiguousarray(image), unlabelled, blended)
-    _draw_outlines(blended, labels, min(1.0, 2 * alpha) * _OUTLINE_WHITE)
+    picture = blend(image, labels, colours, alpha)
     if legend:
-        draw_legend(blended, [(name, colours[index]) for index, name in legend])
-    return blended
+        draw_legend(picture, [(name, colours[index]) for index, name in legend])
+    return picture
 
 
 def legend_entries(coverage: np.ndarray, names: Sequence[str]) -> list[tuple[int, str]]:
@@ -89,16 +83,6 @@ def draw_legend(image: np.ndarray, rows: Sequence[tuple[str, np.ndarray]]) -> No
         baseline = top + round(0.74 * row)
         cv2.putText(image, text, (2 * margin + row, baseline), _FONT, scale, (255, 255, 255),
                     thickness, cv2.LINE_AA)
-
-
-def _draw_outlines(image: np.ndarray, labels: np.ndarray, white: float) -> None:
-    """Whiten an image where two labels meet, in place."""
-    thickness = int(len(image) * _OUTLINE_SHARE + 0.5)
-    if not thickness or not white:
-        return
-    kernel = np.ones((thickness + 1, thickness + 1), np.uint8)
-    edges = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, kernel)
-    cv2.copyTo(cv2.convertScaleAbs(image, alpha=1.0 - white, beta=255 * white), edges, image)
 
 
 def _font_for(row: int) -> tuple[float, int]:
