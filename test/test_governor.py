@@ -269,26 +269,7 @@ def test_recorded_loads(name, budget) -> None:
     assert governor.changes <= 0.1 * frames
 
 
-# One frame
-
-
-@given(remaining=st.floats(-100, 1000), each=st.floats(0.0, 100.0), wanted=st.integers(0, 50))
-def test_refinement_stops_at_the_iteration_that_still_fits(remaining, each, wanted) -> None:
-    count = Governor(1, 100.0).iterations_that_fit(remaining, each, wanted)
-    assert 0 <= count <= wanted
-    assert count * each <= max(remaining, 0.0) * (1 + 1e-9) + 1e-9
-    assert count == wanted or (count + 1) * each > remaining * (1 - 1e-9)
-
-
-def test_refinement_is_not_cut_without_a_budget() -> None:
-    assert Governor(1, 0.0).iterations_that_fit(-5.0, 10.0, 7) == 7
-
-
-@pytest.mark.parametrize("call", [(1.0, -1.0, 5), (1.0, math.nan, 5), (math.nan, 1.0, 5),
-                                  (1.0, 1.0, -1)])
-def test_impossible_iterations_are_refused(call) -> None:
-    with pytest.raises(ValueError, match="make no sense"):
-        Governor(1, 100.0).iterations_that_fit(*call)
+# The books
 
 
 def test_misses_and_changes_are_counted() -> None:

@@ -161,26 +161,6 @@ class Governor:
         self._judge_hope(queries)
         return self._level
 
-    def iterations_that_fit(self, remaining_ms: float, per_iteration_ms: float,
-                            wanted: int) -> int:
-        """Return how many iterations of a refinement fit the time left in a frame.
-
-        Args:
-            remaining_ms: budget less what the frame has taken and will still take after the
-                refinement; without effect while there is no budget.
-            per_iteration_ms: one iteration, as measured.
-            wanted: iterations of the level.
-
-        Raises:
-            ValueError: a negative iteration time or count, or no number.
-        """
-        if not per_iteration_ms >= 0 or wanted < 0 or math.isnan(remaining_ms):
-            raise ValueError(f"{wanted} iterations of {per_iteration_ms} ms in {remaining_ms} ms "
-                             "make no sense; give durations and a count of 0 or more")
-        if not self._budget_ms or wanted * per_iteration_ms <= max(remaining_ms, 0.0):
-            return wanted
-        return int(max(remaining_ms, 0.0) // per_iteration_ms)
-
     def _tolerable(self, queries: int) -> bool:
         """Tell whether slow frames are rare enough, or so slow that no level could evade them."""
         return (sum(self._last_over) <= TOLERATED
