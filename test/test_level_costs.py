@@ -37,10 +37,12 @@ def test_every_level_is_measured_with_its_own_stages(ladder, capsys):
     rows = rows_of(capsys.readouterr().out)
     assert [row["level"] for row in rows] == ["0 full", "1 short-pamr", "2 plain", "3 whole"]
     assert [row["pamr"] != "" for row in rows] == [True, True, False, False]
-    assert rows[0]["of the best"] == "100%"
+    assert rows[0]["of the best"] == "100%" and rows[0]["same labels"] == "100.0%"
+    agreement = [float(row["same labels"].rstrip("%")) for row in rows]
+    assert 50 < agreement[3] < agreement[1] < 100, "a step less of PAMR changes little"
     for row in rows:
         assert float(row["encode"]) > 0
-        stages = [float(row[name]) for name in list(row)[3:] if row[name]]
+        stages = [float(row[name]) for name in list(row)[4:] if row[name]]
         assert sum(stages) <= float(row["ms"]) * 1.5 + 2
 
 

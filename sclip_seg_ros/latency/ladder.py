@@ -199,6 +199,8 @@ def effective_settings(settings: SegmentorSettings) -> SegmentorSettings:
     if settings.inference == "whole":
         unused.update(crop=_DEFAULTS.crop, stride=_DEFAULTS.stride,
                       window_batch=_DEFAULTS.window_batch)
+    if settings.use_densecrf:  # it works, and decides, at its own resolution
+        unused["decode_resolution"] = _DEFAULTS.decode_resolution
     if settings.use_loftup and settings.loftup.adaptive:
         unused["loftup"] = replace(settings.loftup, factor=_DEFAULTS.loftup.factor)
     return replace(settings, **unused)

@@ -122,6 +122,9 @@ DECISION = (
              "or unlabelled.", 0.0, 1.0),
     _setting("area_threshold", "Share of the foreground that a class must cover to be kept.",
              0.0, 1.0),
+    _setting("decode_resolution", "Side of the grid that labels are decided on, as a share of the "
+             "image's side; a smaller one is faster and its pixels are repeated. Without effect "
+             "on the CRF.", 0.05, 1.0),
 )
 
 STAGES = (

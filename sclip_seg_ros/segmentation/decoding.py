@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import cv2
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from sclip_seg_ros.segmentation import decoding_triton
 from sclip_seg_ros.segmentation.decoding_rule import DecodingRule
@@ -115,6 +119,22 @@ def large_enough(labels: Tensor, classes: int, background: int | None,
     if background is not None:
         keep[background] = True
     return keep if bool(keep.any()) else torch.ones_like(keep)
+
+
+def decoding_size(size: Sequence[int], resolution: float) -> tuple[int, int]:
+    """Return the (h, w) that the labels of an image (H, W) are decided at."""
+    height, width = (max(1, round(side * resolution)) for side in size)
+    return height, width
+
+
+def repeat_pixels(values: Tensor, size: Sequence[int]) -> Tensor:
+    """Enlarge (h, w) uint8 labels or confidence to (H, W) by repeating pixels."""
+    if values.shape == tuple(size):
+        return values
+    if values.device.type == "cpu":  # a tenth of torch's time
+        return torch.from_numpy(cv2.resize(values.numpy(), (size[1], size[0]),
+                                           interpolation=cv2.INTER_NEAREST_EXACT))
+    return interpolate(values[None, None], size=tuple(size), mode="nearest-exact")[0, 0]
 
 
 def _label_blocks(scores: ScoreMap, rule: DecodingRule,

@@ -10,8 +10,10 @@ from torch import Tensor
 from sclip_seg_ros.segmentation.decoding import (
     decide,
     decode,
+    decoding_size,
     enlarged_probabilities,
     large_enough,
+    repeat_pixels,
 )
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations, KeepGoing
 from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf
@@ -77,8 +79,9 @@ class Labelling:
         probabilities = self._densecrf(index, image, scores) if settings.use_densecrf else None
         with self._watch.stage("decode"):
             if probabilities is None:
+                size = decoding_size(image.shape[1:], settings.decode_resolution)
                 labels, confidence = decode(scores, vocabulary.query_class, self._logit_scale,
-                                            tuple(image.shape[1:]), vocabulary.background,
+                                            size, vocabulary.background,
                                             settings.probability_threshold, settings.area_threshold)
             else:
                 keep = None
@@ -87,7 +90,8 @@ class Labelling:
                                         vocabulary.background, settings.area_threshold)
                 labels, confidence = decide(probabilities, vocabulary.background,
                                             settings.probability_threshold, keep)
-            return labels, (confidence.clamp(0, 1) * 255).round().to(torch.uint8)
+            confidence = (confidence.clamp(0, 1) * 255).round().to(torch.uint8)
+            return tuple(repeat_pixels(part, image.shape[1:]) for part in (labels, confidence))
 
     def _densecrf(self, index: int, image: Tensor, scores: ScoreMap) -> Tensor | None:
         """Return class probabilities (C, H, W) along the image's edges; None if time is up."""

@@ -93,6 +93,7 @@ class SegmentorSettings:
     logit_scale: float = 0.0          # softmax temperature^-1; 0 = the model's own
     probability_threshold: float = 0.0  # pixels below it become background, or unlabelled
     area_threshold: float = 0.0       # share of the foreground a class must cover to be kept
+    decode_resolution: float = 1.0    # side of the grid labels are decided on / image's, no CRF
 
     use_loftup: bool = False
     use_resclip: bool = False
@@ -124,6 +125,7 @@ class SegmentorSettings:
         _within("logit_scale", self.logit_scale, 0.0, 1000.0)
         _within("probability_threshold", self.probability_threshold, 0.0, 1.0)
         _within("area_threshold", self.area_threshold, 0.0, 1.0)
+        _within("decode_resolution", self.decode_resolution, 0.05, 1.0)
         _within("naclip_sigma", self.naclip_sigma, 1e-3, 1e3)
         for name in _GROUPS:
             _group(name, getattr(self, name))

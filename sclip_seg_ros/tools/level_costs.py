@@ -1,4 +1,4 @@
-"""Measure what each level of a quality ladder costs on this computer, stage by stage.
+"""Measure what each level of a quality ladder costs on this computer, and what it changes.
 
     sclip-level-costs --use-pamr --size 640x480
 """
@@ -47,11 +47,13 @@ class LevelCost:
         name: of the level.
         total_ms: median over the rounds.
         stage_ms: median of each stage, in their order.
+        agreement: share of the pixels that get the best level's label.
     """
 
     name: str
     total_ms: float
     stage_ms: dict[str, float]
+    agreement: float
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -84,6 +86,7 @@ def measure(segmentor: SCLIPSegmentor, ladder, image: np.ndarray, vocabulary: Vo
     levels = [segmentor.prepare(ladder.settings_for(base, level)) for level in range(len(ladder))]
     totals: list[list[float]] = [[] for _ in levels]
     stages: list[list[dict[str, float]]] = [[] for _ in levels]
+    labels: list[np.ndarray] = [np.empty(0)] * len(levels)
     for turn in range(rounds + 1):
         for index, level in enumerate(levels):
             segmentor.use(level)
@@ -92,19 +95,20 @@ def measure(segmentor: SCLIPSegmentor, ladder, image: np.ndarray, vocabulary: Vo
             if turn:
                 totals[index].append((time.perf_counter() - begin) * 1e3)
                 stages[index].append(dict(result.stage_ms))
+                labels[index] = result.labels
     return [LevelCost(name, statistics.median(total),
                       {stage: statistics.median(times[stage] for times in each)
-                       for stage in each[0]})
-            for name, total, each in zip(ladder.names, totals, stages, strict=True)]
+                       for stage in each[0]}, float(np.mean(own == labels[0])))
+            for name, total, each, own in zip(ladder.names, totals, stages, labels, strict=True)]
 
 
 def table(costs: Sequence[LevelCost]) -> str:
     """Return a Markdown table with a row a level and a column a stage, in milliseconds."""
     names = list(dict.fromkeys(stage for cost in costs for stage in cost.stage_ms))
-    rows = [["level", "ms", "of the best", *names]]
+    rows = [["level", "ms", "of the best", "same labels", *names]]
     for index, cost in enumerate(costs):
         rows.append([f"{index} {cost.name}", f"{cost.total_ms:.0f}",
-                     f"{cost.total_ms / costs[0].total_ms:.0%}",
+                     f"{cost.total_ms / costs[0].total_ms:.0%}", f"{cost.agreement:.1%}",
                      *(f"{cost.stage_ms[name]:.1f}" if name in cost.stage_ms else ""
                        for name in names)])
     rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
