@@ -1,18 +1,25 @@
-"""Shared set-up of the tests: threads, ROS isolation, and folders of reference data."""
+"""Shared set-up of the tests: threads, ROS isolation, models, folders of reference data."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 import torch
+from tiny_clip import write_tiny_clip
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # Read when a participant starts: tests must neither see nor disturb a robot on the same network.
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+# Participants of tests, and of the processes that they start, find each other at once. Fast DDS 2
+# has another name for the variable.
+VENDOR = "FASTRTPS" if os.environ.get("ROS_DISTRO") in ("humble", "jazzy") else "FASTDDS"
+os.environ.setdefault(f"{VENDOR}_DEFAULT_PROFILES_FILE",
+                      str(ROOT / "test/data/quick_discovery.xml"))
 # Waiting for a second thread costs more than the small tensors of tests do, the more so where
 # several runs share a computer.
 torch.set_num_threads(1)
@@ -36,6 +43,14 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="module")
+def one_commit() -> Iterator[None]:
+    """Hold the commit still: a run is rightly not continued on another, and developers commit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sclip_seg_ros.tools.benchmark.provenance.commit", lambda: "one")
+        yield
+
+
 @pytest.fixture(scope="session")
 def golden_dir() -> Path:
     """Reference outputs of the published methods (sclip.npz, resclip.npz, loftup.npz)."""
@@ -46,3 +61,11 @@ def golden_dir() -> Path:
 def camvid_dir() -> Path:
     """A few frames of CamVid, images/ and labels/."""
     return data_folder("SCLIP_CAMVID_DIR", "../shared/data/camvid")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name a model of a few thousand weights; its labels are arbitrary, but always the same."""
+    folder = tmp_path_factory.mktemp("tiny_model")
+    write_tiny_clip(folder)
+    return f"local-dir:{folder}"

@@ -41,8 +41,15 @@ FRAME_ID = "camera_optical"
 
 
 def domain_for(file: str) -> int:
-    """Return a ROS domain for a test file, different from that of tests running beside it."""
-    return 1 + (os.getpid() * 13 + sum(Path(file).stem.encode())) % 100
+    """Return a ROS domain for a test file, different from that of tests running beside it.
+
+    Workers of pytest-xdist share the domains 1 to 100 out: each has every n-th, n being their
+    number. Two runs of the whole suite differ by their process ids, most of the time.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    number = os.getpid() * 13 + sum(Path(file).stem.encode())
+    return 1 + number % (100 // workers) * workers + mine
 
 
 class NodeProcess:
@@ -105,7 +112,7 @@ def running_node(domain: int, log: Path, parameters: Mapping[str, Any] | None = 
 
 
 class Probe:
-    """A camera and a consumer in the test's process."""
+    """A camera and a consumer in the test's process; as a context manager it closes itself."""
 
     def __init__(self, domain: int, camera: str = "/image_raw", kind: type = Image,
                  qos: QoSProfile = qos_profile_sensor_data) -> None:
@@ -123,6 +130,12 @@ class Probe:
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)
 
+    def __enter__(self) -> Probe:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     @contextmanager
     def listening(self, kind: type, topic: str, qos: QoSProfile = RELIABLE) -> Iterator[list]:
         """Collect messages of a topic in a list, for the length of the ``with`` block."""
@@ -134,10 +147,10 @@ class Probe:
         finally:
             self.node.destroy_subscription(subscription)
 
-    def spin(self, seconds: float) -> None:
-        """Serve callbacks for a while."""
+    def spin(self, seconds: float, until: Callable[[], Any] = lambda: False) -> None:
+        """Serve callbacks for a while, or until one of them makes a condition true."""
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+        while (left := deadline - time.monotonic()) > 0 and not until():
             self._executor.spin_once(timeout_sec=left)
 
     def wait(self, condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> None:
@@ -165,7 +178,7 @@ class Probe:
         while not condition():
             assert time.monotonic() < deadline, f"{what} did not come within {WAIT_SECONDS:g} s"
             stamps.append(self.publish(make()))
-            self.spin(1.0 / rate)
+            self.spin(1.0 / rate, until=condition)
         return stamps
 
     def feed(self, count: int, make: Callable[[], Any], rate: float = 15.0) -> None:
@@ -201,6 +214,27 @@ class Probe:
             return future.result()
         finally:
             self.node.destroy_client(client)
+
+
+def node_fixture(domain: int, parameters: Mapping[str, Any],
+                 remappings: Mapping[str, str] | None = None) -> Any:
+    """Return the fixture ``node`` of a test file: one that runs from its first test to its last."""
+    @pytest.fixture(scope="module", name="node")
+    def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+        log = tmp_path_factory.mktemp("node") / "log.txt"
+        with running_node(domain, log, parameters, remappings) as running:
+            yield running
+    return node
+
+
+def probe_fixture(domain: int, camera: str = "/image_raw",
+                  qos: QoSProfile = qos_profile_sensor_data) -> Any:
+    """Return the fixture ``probe`` of a test file with a ``node``: another one for each test."""
+    @pytest.fixture(name="probe")
+    def probe(node: Any) -> Iterator[Probe]:
+        with Probe(domain, camera, qos=qos) as probe:
+            yield probe
+    return probe
 
 
 def picture(width: int = 160, height: int = 120, seed: int = 0) -> Image:

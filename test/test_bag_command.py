@@ -30,7 +30,6 @@ from recordings import (
 )
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import CompressionMode, Reader
-from tiny_clip import write_tiny_clip
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.bag.command import main
@@ -40,14 +39,6 @@ from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
 WORDS = ("floor", "table|desk", "cup")
 OURS = ("/sclip_seg/label", "/sclip_seg/overlay", "/sclip_seg/class_confidence")
 CODEC = Codec()
-
-
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory) -> str:
-    """Name a model of a few thousand weights; its labels are arbitrary, but always the same."""
-    folder = tmp_path_factory.mktemp("tiny")
-    write_tiny_clip(folder)
-    return f"local-dir:{folder}"
 
 
 def flags(model: str, output: Path, *more: object) -> list[str]:

@@ -6,20 +6,19 @@ import json
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from checkpoints import save_loftup
-from PIL import Image
+from folder_data import write_folder_data
 from tiny_clip import write_tiny_clip
 
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import sha256
-from sclip_seg_ros.tools.benchmark import provenance
 from sclip_seg_ros.tools.benchmark.command import main
 from sclip_seg_ros.tools.benchmark.configurations import CONFIGURATIONS
 from sclip_seg_ros.tools.benchmark.memory import peak_during
 
+pytestmark = pytest.mark.usefixtures("one_commit")
 COMMITTED = Path(__file__).resolve().parents[1] / "benchmarks/results/demo_scenes.json"
 SLICE = 3        # scenes that are measured again
 TOLERANCE = 0.01  # of an image's mIoU: sums in another order turn a few pixels at the contours
@@ -27,35 +26,10 @@ KEYS = [configuration.key for configuration in CONFIGURATIONS]
 WITH_LOFTUP = {"loftup", "loftup+resclip", "phase1", "all"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_commit():
-    """Hold the commit still: a run is rightly not continued on another, and developers commit."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "commit", lambda: "one")
-        yield
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     """Lay out three noisy pictures of two classes."""
-    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for folder in ("images", "labels"):
-        (root / folder).mkdir()
-    for index in range(3):
-        Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(
-            root / f"images/{index}.png")
-        labels = np.kron(rng.integers(0, 2, (3, 4)), np.ones((16, 16))).astype(np.uint8)
-        Image.fromarray(labels).save(root / f"labels/{index}.png")
-    (root / "classes.txt").write_text("floor\ntable\n")
-    return root
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    """Name a model of a few thousand weights; its labels are arbitrary, but always the same."""
-    folder = tmp_path_factory.mktemp("tiny")
-    write_tiny_clip(folder)
-    return f"local-dir:{folder}"
+    return write_folder_data(tmp_path_factory.mktemp("data"), 3, ["floor", "table"])
 
 
 def ablate(data: Path, model: str, output: Path, *flags: str) -> int:
@@ -64,10 +38,10 @@ def ablate(data: Path, model: str, output: Path, *flags: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def measured(data: Path, model: str, tmp_path_factory) -> Path:
+def measured(data: Path, tiny_model: str, tmp_path_factory) -> Path:
     """Run the ablation once; return its results' path."""
     output = tmp_path_factory.mktemp("ablation") / "results.json"
-    assert ablate(data, model, output) == 0
+    assert ablate(data, tiny_model, output) == 0
     return output
 
 
@@ -87,11 +61,11 @@ def test_every_configuration_has_a_row(measured: Path) -> None:
             row["scores"]["miou"] - found["plain"]["scores"]["miou"])
 
 
-def test_row_is_what_a_run_of_its_own_measures(measured: Path, data: Path, model: str,
+def test_row_is_what_a_run_of_its_own_measures(measured: Path, data: Path, tiny_model: str,
                                                tmp_path: Path) -> None:
     alone = tmp_path / "alone.json"
-    assert main(["--dataset", "folder", "--data-root", str(data), "--model", model, "--use-resclip",
-                 "--use-pamr", "--use-densecrf", "--output", str(alone)]) == 0
+    assert main(["--dataset", "folder", "--data-root", str(data), "--model", tiny_model,
+                 "--use-resclip", "--use-pamr", "--use-densecrf", "--output", str(alone)]) == 0
     expected, found = json.loads(alone.read_text()), rows(measured)["resclip+pamr+densecrf"]
     assert found["scores"] == expected["scores"]
     assert found["by_class"] == expected["by_class"]
@@ -114,21 +88,21 @@ def test_absent_loftup_costs_its_own_rows_alone(measured: Path) -> None:
     assert "no LoftUp is known for" in measured.with_suffix(".md").read_text()
 
 
-def test_unreadable_loftup_costs_its_own_rows_alone(data: Path, model: str,
+def test_unreadable_loftup_costs_its_own_rows_alone(data: Path, tiny_model: str,
                                                     tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"rubbish")
     output = tmp_path / "results.json"
-    assert ablate(data, model, output, "--num-samples", "1", "--loftup-source",
+    assert ablate(data, tiny_model, output, "--num-samples", "1", "--loftup-source",
                   str(tmp_path / "broken.safetensors")) == 0
     found = rows(output)
     assert {key for key, row in found.items() if row["skipped"]} == WITH_LOFTUP
     assert "broken.safetensors" in found["loftup"]["skipped"]
 
 
-def test_with_loftup_every_row_is_measured(data: Path, model: str, tmp_path: Path) -> None:
+def test_with_loftup_every_row_is_measured(data: Path, tiny_model: str, tmp_path: Path) -> None:
     loftup, output = save_loftup(tmp_path / "loftup.safetensors", 32), tmp_path / "results.json"
     flags = ("--num-samples", "1", "--loftup-source", loftup, "--loftup-factor", "2.0")
-    assert ablate(data, model, output, *flags) == 0
+    assert ablate(data, tiny_model, output, *flags) == 0
     found = rows(output)
     assert not any(row["skipped"] for row in found.values())
     for key in WITH_LOFTUP:
@@ -138,7 +112,7 @@ def test_with_loftup_every_row_is_measured(data: Path, model: str, tmp_path: Pat
     assert sha256(Path(loftup)) in json.loads(output.read_text())["model"]["loftup"]
     assert sha256(Path(loftup)) in output.with_suffix(".md").read_text()
     save_loftup(Path(loftup), 32, seed=1)  # other weights under the same name
-    assert ablate(data, model, output, *flags, "--resume") == 2
+    assert ablate(data, tiny_model, output, *flags, "--resume") == 2
 
 
 def test_table_has_measured_and_expected_side_by_side(measured: Path) -> None:
@@ -165,12 +139,12 @@ def test_peak_forgets_what_was_before() -> None:
     assert large - small > 200
 
 
-def test_interrupted_ablation_goes_on(data: Path, model: str, measured: Path,
+def test_interrupted_ablation_goes_on(data: Path, tiny_model: str, measured: Path,
                                       tmp_path: Path) -> None:
     output, journal = tmp_path / "results.json", tmp_path / "results.journal.jsonl"
     lines = measured.with_suffix(".journal.jsonl").read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:2]))
-    assert ablate(data, model, output, "--resume") == 0
+    assert ablate(data, tiny_model, output, "--resume") == 0
     before, after = rows(measured), rows(output)
     for key in set(KEYS) - WITH_LOFTUP:
         assert after[key]["scores"] == before[key]["scores"]
@@ -188,19 +162,19 @@ def test_other_weights_do_not_continue_an_ablation(data: Path, measured: Path, t
     assert "was measured with another" in capsys.readouterr().err
 
 
-def test_plain_run_does_not_continue_an_ablation(data: Path, model: str, measured: Path,
+def test_plain_run_does_not_continue_an_ablation(data: Path, tiny_model: str, measured: Path,
                                                  tmp_path: Path, capsys) -> None:
     (tmp_path / "results.journal.jsonl").write_text(
         measured.with_suffix(".journal.jsonl").read_text())
-    assert main(["--dataset", "folder", "--data-root", str(data), "--model", model, "--device",
+    assert main(["--dataset", "folder", "--data-root", str(data), "--model", tiny_model, "--device",
                  "cpu", "--output", str(tmp_path / "results.json"), "--resume"]) == 2
     assert "another ablation" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", ["--use-pamr", "--no-densecrf", "--use-all-phase1"])
-def test_switches_of_stages_are_refused(flag: str, data: Path, model: str, tmp_path: Path,
+def test_switches_of_stages_are_refused(flag: str, data: Path, tiny_model: str, tmp_path: Path,
                                         capsys) -> None:
-    assert ablate(data, model, tmp_path / "results.json", flag) == 2
+    assert ablate(data, tiny_model, tmp_path / "results.json", flag) == 2
     assert f"{flag} cannot go with --ablation" in capsys.readouterr().err
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folder_data import write_folder_data
 from PIL import Image
-from tiny_clip import write_tiny_clip
 
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import sha256
@@ -26,27 +26,11 @@ SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "
 IMAGES = 4
 
 
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory) -> str:
-    """Name a model of a few thousand weights; its labels are arbitrary, but always the same."""
-    folder = tmp_path_factory.mktemp("tiny")
-    write_tiny_clip(folder)
-    return f"local-dir:{folder}"
-
-
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Lay out four noisy pictures of three classes."""
-    rng = np.random.default_rng(0)
-    for folder in ("images", "labels"):
-        (tmp_path / "data" / folder).mkdir(parents=True)
-    for index in range(IMAGES):
-        pixels = rng.integers(0, 256, (60, 80, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"data/images/{index}.png")
-        labels = np.kron(rng.integers(0, 3, (3, 4)), np.ones((20, 20))).astype(np.uint8)
-        Image.fromarray(labels).save(tmp_path / f"data/labels/{index}.png")
-    (tmp_path / "data/classes.txt").write_text("floor\ntable, desk\ncup\n")
-    return tmp_path / "data"
+    (tmp_path / "data").mkdir()
+    return write_folder_data(tmp_path / "data", IMAGES, ["floor", "table, desk", "cup"], cell=20)
 
 
 def bench(data: Path, model: str, output: Path, *flags: str) -> int:

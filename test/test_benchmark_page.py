@@ -10,16 +10,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from folder_data import write_folder_data
 from PIL import Image
-from tiny_clip import write_tiny_clip
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.tools.benchmark import provenance
 from sclip_seg_ros.tools.benchmark.command import main
 from sclip_seg_ros.tools.benchmark.journal import Journal
 from sclip_seg_ros.tools.benchmark.page.charts import confusion_chart, time_chart
 from sclip_seg_ros.tools.benchmark.page.examples import extremes
 
+pytestmark = pytest.mark.usefixtures("one_commit")
 IMAGES = 5
 CLASSES = ["floor", "table <i>&", "cup"]  # markup in a name must stay text
 
@@ -60,36 +60,10 @@ class Page(HTMLParser):
         return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_commit():
-    """Hold the commit still: a run is rightly not continued on another, and developers commit."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "commit", lambda: "one")
-        yield
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     """Lay out pictures of three classes, small enough not to be shrunk on the page."""
-    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for folder in ("images", "labels"):
-        (root / folder).mkdir()
-    for index in range(IMAGES):
-        Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(
-            root / f"images/{index}.png")
-        labels = np.kron(rng.integers(0, 3, (3, 4)), np.ones((16, 16))).astype(np.uint8)
-        labels[0, :5] = 255
-        Image.fromarray(labels).save(root / f"labels/{index}.png")
-    (root / "classes.txt").write_text("\n".join(CLASSES))
-    return root
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    """Name a model of a few thousand weights; its labels are arbitrary, but always the same."""
-    folder = tmp_path_factory.mktemp("tiny")
-    write_tiny_clip(folder)
-    return f"local-dir:{folder}"
+    return write_folder_data(tmp_path_factory.mktemp("data"), IMAGES, CLASSES)
 
 
 def report(data: Path, model: str, output: Path, *flags: str) -> Page:
@@ -104,9 +78,9 @@ def output(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(data: Path, model: str, output: Path) -> Page:
+def page(data: Path, tiny_model: str, output: Path) -> Page:
     """Write a page once."""
-    return report(data, model, output)
+    return report(data, tiny_model, output)
 
 
 def test_page_needs_nothing_else(page: Page) -> None:
@@ -132,8 +106,8 @@ def test_every_image_is_shown_once_with_its_four_pictures(page: Page) -> None:
     assert len(page.pictures) == len(expected)
 
 
-def test_pictures_are_those_of_the_segmentor(page: Page, data: Path, model: str) -> None:
-    segmentor = SCLIPSegmentor(model)
+def test_pictures_are_those_of_the_segmentor(page: Page, data: Path, tiny_model: str) -> None:
+    segmentor = SCLIPSegmentor(tiny_model)
     vocabulary = segmentor.vocabulary(CLASSES)
     image, truth = (np.asarray(Image.open(data / folder / "3.png"))
                     for folder in ("images", "labels"))
@@ -147,17 +121,17 @@ def test_pictures_are_those_of_the_segmentor(page: Page, data: Path, model: str)
     assert input_shown.shape == image.shape
 
 
-def test_page_of_a_finished_run_needs_no_new_measurement(data: Path, model: str, output: Path,
+def test_page_of_a_finished_run_needs_no_new_measurement(data: Path, tiny_model: str, output: Path,
                                                          page: Page) -> None:
     journal = output.with_suffix(".journal.jsonl")
     before = journal.read_text()
-    again = report(data, model, output, "--resume")
+    again = report(data, tiny_model, output, "--resume")
     assert journal.read_text() == before
     assert again.pictures == page.pictures
 
 
-def test_page_of_an_ablation_shows_every_row(data: Path, model: str, tmp_path: Path) -> None:
-    found = report(data, model, tmp_path / "ablation.json", "--ablation", "--num-samples", "2")
+def test_page_of_an_ablation_shows_every_row(data: Path, tiny_model: str, tmp_path: Path) -> None:
+    found = report(data, tiny_model, tmp_path / "ablation.json", "--ablation", "--num-samples", "2")
     for title in ("DenseCRF", "all but LoftUp", "no LoftUp for this model", "+11 to +19"):
         assert title in found.text
     alts = {alt for alt, _ in found.pictures}

@@ -31,24 +31,20 @@ def consumer():
 
 
 def test_costs_follow_the_names_when_ids_change_places(tmp_path, consumer):
-    with running_node(DOMAIN, tmp_path / "log.txt", {"classes": ["floor", "wall", "ball"],
-                                                     "short_side": 112, "threads": 1}):
-        probe = Probe(DOMAIN)
-        try:
-            with probe.listening(Image, "/consumer/costs") as costs, \
-                    probe.listening(Image, "/sclip_seg/label") as labels, \
-                    probe.listening(ClassConfidenceArray, "/sclip_seg/class_confidence") as classes:
-                def feed_until_version(version: int) -> None:
-                    probe.feed_until(lambda: sum(
-                        entry.vocabulary_version == version and stamp in by_stamp(costs)
-                        for stamp, entry in by_stamp(classes).items()) >= 3,
-                        f"costs of version {version}", picture)
+    parameters = {"classes": ["floor", "wall", "ball"], "short_side": 112, "threads": 1}
+    with running_node(DOMAIN, tmp_path / "log.txt", parameters), Probe(DOMAIN) as probe, \
+            probe.listening(Image, "/consumer/costs") as costs, \
+            probe.listening(Image, "/sclip_seg/label") as labels, \
+            probe.listening(ClassConfidenceArray, "/sclip_seg/class_confidence") as classes:
+        def feed_until_version(version: int) -> None:
+            probe.feed_until(lambda: sum(
+                entry.vocabulary_version == version and stamp in by_stamp(costs)
+                for stamp, entry in by_stamp(classes).items()) >= 3,
+                f"costs of version {version}", picture)
 
-                feed_until_version(1)
-                assert probe.set_parameters(classes=["wall", "ball", "floor"]).successful
-                feed_until_version(2)
-        finally:
-            probe.close()
+        feed_until_version(1)
+        assert probe.set_parameters(classes=["wall", "ball", "floor"]).successful
+        feed_until_version(2)
     checked = {1: 0, 2: 0}
     for stamp, message in by_stamp(costs).items():
         if stamp not in by_stamp(labels) or stamp not in by_stamp(classes):

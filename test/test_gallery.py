@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from checkpoints import save_loftup
-from tiny_clip import write_tiny_clip
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.tools.benchmark.configurations import prepare_rows
@@ -24,21 +23,13 @@ SHEETS = {"features.png", "attention.png", "stages.png"}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    """Name a model of a few thousand weights; what it sees is arbitrary, but always the same."""
-    folder = tmp_path_factory.mktemp("tiny")
-    write_tiny_clip(folder)
-    return f"local-dir:{folder}"
-
-
-@pytest.fixture(scope="module")
 def loftup(tmp_path_factory) -> str:
     return save_loftup(tmp_path_factory.mktemp("loftup") / "loftup.safetensors", 32)
 
 
 @pytest.fixture(scope="module")
-def segmentor(model: str) -> SCLIPSegmentor:
-    return SCLIPSegmentor(model)
+def segmentor(tiny_model: str) -> SCLIPSegmentor:
+    return SCLIPSegmentor(tiny_model)
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +49,8 @@ def gallery(file: Path, model: str, *flags: str) -> int:
                  "--output", str(file.parent / "sheets"), *flags])
 
 
-def test_sheets_without_loftup_say_so_on_one_line(file: Path, model: str, capsys) -> None:
-    assert gallery(file, model) == 0
+def test_sheets_without_loftup_say_so_on_one_line(file: Path, tiny_model: str, capsys) -> None:
+    assert gallery(file, tiny_model) == 0
     output = capsys.readouterr()
     assert output.err.count("\n") == 1
     assert output.err.startswith("sclip-gallery: left out: no LoftUp for this model: ")
@@ -67,10 +58,10 @@ def test_sheets_without_loftup_say_so_on_one_line(file: Path, model: str, capsys
     assert {Path(line).name for line in output.out.splitlines()} == SHEETS
 
 
-def test_loftup_adds_its_pictures(file: Path, model: str, loftup: str, capsys) -> None:
-    assert gallery(file, model) == 0
+def test_loftup_adds_its_pictures(file: Path, tiny_model: str, loftup: str, capsys) -> None:
+    assert gallery(file, tiny_model) == 0
     without = cv2.imread(str(file.parent / "sheets/features.png")).shape
-    assert gallery(file, model, "--loftup-source", loftup) == 0
+    assert gallery(file, tiny_model, "--loftup-source", loftup) == 0
     assert "left out" not in capsys.readouterr().err.splitlines()[-1:]
     assert cv2.imread(str(file.parent / "sheets/features.png")).size > without[0] * without[1] * 3
 
@@ -176,15 +167,16 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_input_gives_one_line_and_code_2(case: str, file: Path, model: str, capsys) -> None:
+def test_wrong_input_gives_one_line_and_code_2(case: str, file: Path, tiny_model: str,
+                                               capsys) -> None:
     flags, named = WRONG[case]
-    assert gallery(file, model, *flags) == 2
+    assert gallery(file, tiny_model, *flags) == 2
     message = capsys.readouterr().err
     assert message.startswith("sclip-gallery: ") and message.count("\n") == 1
     assert named in message
 
 
-def test_a_file_that_is_no_image_is_refused(file: Path, model: str, capsys) -> None:
+def test_a_file_that_is_no_image_is_refused(file: Path, tiny_model: str, capsys) -> None:
     file.write_bytes(b"rubbish")
-    assert gallery(file, model) == 2
+    assert gallery(file, tiny_model) == 2
     assert f"'{file}' cannot be read" in capsys.readouterr().err

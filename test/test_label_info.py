@@ -14,11 +14,8 @@ DOMAIN = domain_for(__file__)
 def test_label_info_follows_the_vocabulary(tmp_path):
     parameters = {"classes": ["floor", "wall|fence"], "short_side": 112}
     with running_node(DOMAIN, tmp_path / "log.txt", parameters) as node:
-        probe = Probe(DOMAIN)
-        try:
+        with Probe(DOMAIN) as probe:
             follow_a_change(probe)
-        finally:
-            probe.close()
         assert "label_info is not published" not in node.log
 
 

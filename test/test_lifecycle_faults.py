@@ -30,9 +30,8 @@ def domain(request):
 
 @pytest.fixture
 def probe(domain):
-    probe = Probe(domain)
-    yield probe
-    probe.close()
+    with Probe(domain) as probe:
+        yield probe
 
 
 @pytest.fixture

@@ -57,28 +57,22 @@ MESSAGES = [
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_message_goes_round_unchanged(message):
-    probe = Probe(domain_for(__file__))
-    try:
+    with Probe(domain_for(__file__)) as probe:
         publisher = probe.node.create_publisher(type(message), "/round", LATCHED)
         with probe.listening(type(message), "/round", LATCHED) as received:
             publisher.publish(message)
             probe.wait(lambda: received, "the message")
         assert received[0] == message
         assert received[0] is not message
-    finally:
-        probe.close()
 
 
 def test_a_missing_age_stays_missing():
-    probe = Probe(domain_for(__file__))
-    try:
+    with Probe(domain_for(__file__)) as probe:
         publisher = probe.node.create_publisher(SegmentationStatus, "/round", LATCHED)
         with probe.listening(SegmentationStatus, "/round", LATCHED) as received:
             publisher.publish(SegmentationStatus(age_ms=math.nan))
             probe.wait(lambda: received, "the message")
         assert math.isnan(received[0].age_ms)
-    finally:
-        probe.close()
 
 
 @pytest.mark.parametrize("kind, field, value", [

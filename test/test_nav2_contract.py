@@ -23,9 +23,10 @@ from ros_harness import (
     LATCHED,
     Probe,
     domain_for,
+    node_fixture,
     picture,
     pixels_of,
-    running_node,
+    probe_fixture,
     stamp_of,
 )
 from sclip_seg_ros.msg import Vocabulary
@@ -87,19 +88,9 @@ class SemanticLayer:
         self.tiles.append((mask, confidence))
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    log = tmp_path_factory.mktemp("node") / "log.txt"
-    with running_node(DOMAIN, log, {"classes": CLASSES, "short_side": 64, "threads": 1,
-                                    "probability_threshold": 0.3}) as running:
-        yield running
-
-
-@pytest.fixture
-def probe(node):
-    probe = Probe(DOMAIN)
-    yield probe
-    probe.close()
+node = node_fixture(DOMAIN, {"classes": CLASSES, "short_side": 64, "threads": 1,
+                             "probability_threshold": 0.3})
+probe = probe_fixture(DOMAIN)
 
 
 def costs_of(mask: Image, names: dict[int, str]) -> np.ndarray:

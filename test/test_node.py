@@ -19,8 +19,10 @@ from ros_harness import (
     Probe,
     by_stamp,
     domain_for,
+    node_fixture,
     picture,
     pixels_of,
+    probe_fixture,
     running_node,
     stamp_of,
 )
@@ -34,19 +36,8 @@ DOMAIN = domain_for(__file__)
 CLASSES = ["floor", "wall", "red ball|sphere", "box"]
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    log = tmp_path_factory.mktemp("node") / "log.txt"
-    parameters = {"classes": CLASSES, "short_side": 112, "threads": 1}
-    with running_node(DOMAIN, log, parameters) as running:
-        yield running
-
-
-@pytest.fixture
-def probe(node):
-    probe = Probe(DOMAIN)
-    yield probe
-    probe.close()
+node = node_fixture(DOMAIN, {"classes": CLASSES, "short_side": 112, "threads": 1})
+probe = probe_fixture(DOMAIN)
 
 
 def stages_of(status: SegmentationStatus) -> list[str]:
@@ -260,8 +251,7 @@ def test_stages_can_be_switched_while_running(probe):
 
 def test_a_reliable_camera_is_subscribed_to_reliably(node):
     """Without that, a frame of this size would hardly ever come through between processes."""
-    probe = Probe(DOMAIN, qos=QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE))
-    try:
+    with Probe(DOMAIN, qos=QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)) as probe:
         def policies() -> list[ReliabilityPolicy]:
             return [info.qos_profile.reliability
                     for info in probe.node.get_subscriptions_info_by_topic("/image_raw")]
@@ -270,21 +260,16 @@ def test_a_reliable_camera_is_subscribed_to_reliably(node):
         with probe.listening(Image, "/sclip_seg/label") as labels:
             probe.feed_until(lambda: len(labels) >= 2, "labels", lambda: picture(1280, 720), 4.0)
             assert (labels[-1].width, labels[-1].height) == (1280, 720)
-            other = Probe(DOMAIN)
-            try:
+            with Probe(DOMAIN) as other:
                 probe.wait(lambda: policies() == [ReliabilityPolicy.BEST_EFFORT],
                            "a subscription that fits both cameras")
                 other.feed_until(lambda: probe.spin(0.05) or labels[-1].width == 64, "its labels",
                                  lambda: picture(64, 48))
-            finally:
-                other.close()
             probe.wait(lambda: policies() == [ReliabilityPolicy.RELIABLE],
                        "a reliable subscription again")
             before = len(labels)
             probe.feed_until(lambda: len(labels) > before, "labels again",
                              lambda: picture(1280, 720), 4.0)
-    finally:
-        probe.close()
 
 
 def test_start_is_told_with_resolved_names(node):
@@ -320,16 +305,13 @@ def test_compressed_images_and_remapped_names(tmp_path):
     names = {"image_raw": "/front/image", "__node": "eyes", "__ns": "/robot"}
     with running_node(DOMAIN, tmp_path / "log.txt", parameters, names) as node:
         assert "'misspelt_name' does not exist" in node.log
-        probe = Probe(DOMAIN, "/front/image/compressed", CompressedImage)
-        try:
+        with Probe(DOMAIN, "/front/image/compressed", CompressedImage) as probe:
             with probe.listening(Image, "/robot/eyes/label") as labels, \
                     probe.listening(Vocabulary, "/robot/eyes/vocabulary", LATCHED) as vocabularies:
                 probe.feed_until(lambda: labels and vocabularies, "labels of JPEG images",
                                  lambda: jpeg(picture(128, 96)))
             assert (labels[0].width, labels[0].height) == (128, 96)
             assert labels[0].header.frame_id == FRAME_ID
-        finally:
-            probe.close()
 
 
 def jpeg(message: Image) -> CompressedImage:

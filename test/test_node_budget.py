@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from ros_harness import Probe, domain_for, picture, running_node
+from ros_harness import Probe, domain_for, picture, probe_fixture, running_node
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 
 DOMAIN = domain_for(__file__)
@@ -36,11 +36,7 @@ def node(tmp_path_factory):
         yield running
 
 
-@pytest.fixture
-def probe(node):
-    probe = Probe(DOMAIN)
-    yield probe
-    probe.close()
+probe = probe_fixture(DOMAIN)
 
 
 @contextmanager
@@ -111,18 +107,14 @@ def test_a_budget_out_of_reach_is_said_loudly_and_the_cheapest_level_runs(node, 
 def test_settings_that_the_ladder_does_not_fit_cost_the_budget_and_that_is_said(tmp_path):
     ladder = tmp_path / "ladder.yaml"
     ladder.write_text("levels:\n  - name: full\n  - {name: no-overlap, stride: 224}\n")
-    domain = DOMAIN + 1
+    domain = domain_for("a ladder that does not fit")
     with running_node(domain, tmp_path / "log.txt", {
             "classes": ["floor", "wall"], "short_side": 112, "quality_ladder": str(ladder),
-            "latency_budget_ms": 5000.0}) as node:
-        probe = Probe(domain)
-        try:
-            with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
-                probe.feed_until(lambda: statuses, "a frame", video)
-                assert statuses[-1].latency_budget_ms == 5000.0
-                assert probe.set_parameters(crop=128, atomically=True).successful
-                probe.feed_until(lambda: statuses[-1].latency_budget_ms == 0.0, "the loss", video)
-                node.wait_for("'no-overlap' does not fit the settings")
-                probe.wait(lambda: probe.get_parameter("latency_budget_ms") == 0.0, "its value")
-        finally:
-            probe.close()
+            "latency_budget_ms": 5000.0}) as node, Probe(domain) as probe, \
+            probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        probe.feed_until(lambda: statuses, "a frame", video)
+        assert statuses[-1].latency_budget_ms == 5000.0
+        assert probe.set_parameters(crop=128, atomically=True).successful
+        probe.feed_until(lambda: statuses[-1].latency_budget_ms == 0.0, "the loss", video)
+        node.wait_for("'no-overlap' does not fit the settings")
+        probe.wait(lambda: probe.get_parameter("latency_budget_ms") == 0.0, "its value")

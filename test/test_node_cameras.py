@@ -18,9 +18,10 @@ from ros_harness import (
     Probe,
     by_stamp,
     domain_for,
+    node_fixture,
     picture,
     pixels_of,
-    running_node,
+    probe_fixture,
     stamp_of,
 )
 from sclip_seg_ros.msg import SegmentationStatus, Vocabulary
@@ -32,23 +33,13 @@ DOMAIN = domain_for(__file__)
 CLASSES = ["floor", "wall", "red ball|sphere", "box"]
 SIZES = {"front": (160, 120), "rear": (96, 128), "top": (200, 64), "arm": (64, 64)}
 COMPRESSED = {"rear", "arm"}
+TOPICS = {name: f"/robot/{name}/image_raw" + ("/compressed" if name in COMPRESSED else "")
+          for name in SIZES}
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    log = tmp_path_factory.mktemp("node") / "log.txt"
-    topics = [f"/robot/{name}/image_raw" + ("/compressed" if name in COMPRESSED else "")
-              for name in SIZES]
-    with running_node(DOMAIN, log, {"classes": CLASSES, "short_side": 64, "threads": 1,
-                                    "image_topics": topics}) as running:
-        yield running
-
-
-@pytest.fixture
-def probe(node):
-    probe = Probe(DOMAIN)
-    yield probe
-    probe.close()
+node = node_fixture(DOMAIN, {"classes": CLASSES, "short_side": 64, "threads": 1,
+                             "image_topics": list(TOPICS.values())})
+probe = probe_fixture(DOMAIN)
 
 
 @pytest.fixture
@@ -66,9 +57,7 @@ class Sender:
         self._probe = probe
         self._compressed = name in COMPRESSED
         kind = CompressedImage if self._compressed else Image
-        self._publisher = probe.node.create_publisher(
-            kind, f"/robot/{name}/image_raw" + ("/compressed" if self._compressed else ""),
-            qos_profile_sensor_data)
+        self._publisher = probe.node.create_publisher(kind, TOPICS[name], qos_profile_sensor_data)
 
     @property
     def connected(self) -> bool:
@@ -254,6 +243,5 @@ def test_diagnostics_and_laziness_are_each_cameras_own(probe, cameras):
 
 def test_start_names_each_cameras_topics(node):
     """Nothing in RViz, because names were remapped wrongly, shows in these lines."""
-    for name in SIZES:
-        topic = f"/robot/{name}/image_raw" + ("/compressed" if name in COMPRESSED else "")
+    for name, topic in TOPICS.items():
         assert f"{topic} -> /sclip_seg/{name}/label, " in node.log

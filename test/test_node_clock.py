@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from right_labels import SHORT_SIDE, expect_right_labels
-from ros_harness import Probe, by_stamp, domain_for, picture, running_node, stamp_of
+from ros_harness import Probe, by_stamp, domain_for, node_fixture, picture, probe_fixture, stamp_of
 from rosgraph_msgs.msg import Clock
 from sclip_seg_ros.msg import SegmentationStatus
 from sensor_msgs.msg import Image
@@ -41,19 +40,9 @@ class BagPlayer:
         return stamps
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    log = tmp_path_factory.mktemp("node") / "log.txt"
-    with running_node(DOMAIN, log, {"classes": CLASSES, "short_side": SHORT_SIDE, "threads": 1,
-                                    "use_sim_time": True}) as running:
-        yield running
-
-
-@pytest.fixture
-def probe(node):
-    probe = Probe(DOMAIN)
-    yield probe
-    probe.close()
+node = node_fixture(DOMAIN, {"classes": CLASSES, "short_side": SHORT_SIDE, "threads": 1,
+                             "use_sim_time": True})
+probe = probe_fixture(DOMAIN)
 
 
 def test_a_looping_bag_is_labelled_round_after_round(node, probe):

@@ -7,27 +7,16 @@ import math
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from ros_harness import Probe, by_stamp, domain_for, picture, running_node, stamp_of
+from ros_harness import by_stamp, domain_for, node_fixture, picture, probe_fixture, stamp_of
 from sclip_seg_ros.msg import SegmentationStatus
 from sensor_msgs.msg import Image
 
 DOMAIN = domain_for(__file__)
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("node")
-    with running_node(DOMAIN, folder / "log.txt", {
-            "classes": ["floor", "wall"], "short_side": 112,
-            "loftup_source": str(folder / "no-such-weights.pt")}) as running:
-        yield running
-
-
-@pytest.fixture
-def probe(node):
-    probe = Probe(DOMAIN)
-    yield probe
-    probe.close()
+node = node_fixture(DOMAIN, {"classes": ["floor", "wall"], "short_side": 112,
+                             "loftup_source": "/absent/no-such-weights.pt"})
+probe = probe_fixture(DOMAIN)
 
 
 def spoilt(**changes) -> Image:

@@ -17,6 +17,7 @@ from ros_harness import (
     Probe,
     domain_for,
     picture,
+    probe_fixture,
     stamp_of,
 )
 from sclip_seg_ros.msg import SegmentationStatus, Vocabulary
@@ -36,11 +37,7 @@ def node(tmp_path_factory):
     node.kill()
 
 
-@pytest.fixture
-def probe(node):
-    probe = Probe(DOMAIN)
-    yield probe
-    probe.close()
+probe = probe_fixture(DOMAIN)
 
 
 @pytest.fixture
@@ -176,11 +173,8 @@ def test_what_was_changed_while_unconfigured_holds_from_configure_on(probe, life
     change(vocabulary_file=str(file), image_topics=["/other/image"], classes=CLASSES)
     lifecycle.bring_to("active")
     assert probe.node.count_subscribers("/image_raw") == 0
-    other = Probe(DOMAIN, "/other/image")
-    try:
+    with Probe(DOMAIN, "/other/image") as other:
         assert max(label_something(other).data) in (0, 1)
-    finally:
-        other.close()
     assert probe.get_parameter("classes") == ["cone", "bottle|flask"]
 
 

@@ -11,15 +11,7 @@ import numpy as np
 import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from right_labels import SHORT_SIDE, expect_right_labels, names_in_force
-from ros_harness import (
-    LATCHED,
-    Probe,
-    by_stamp,
-    domain_for,
-    picture,
-    running_node,
-    stamp_of,
-)
+from ros_harness import LATCHED, Probe, by_stamp, domain_for, node_fixture, picture, stamp_of
 from sclip_seg_ros.msg import SegmentationStatus, Vocabulary
 from sensor_msgs.msg import Image
 
@@ -29,20 +21,15 @@ LABEL = "/sclip_seg/label"
 SECONDS = 60.0 if os.environ.get("SCLIP_LONG_TESTS") == "1" else 4.0  # of flooding
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    log = tmp_path_factory.mktemp("node") / "log.txt"
-    with running_node(DOMAIN, log, {"classes": CLASSES, "short_side": SHORT_SIDE,
-                                    "threads": 1}) as running:
-        yield running
+node = node_fixture(DOMAIN, {"classes": CLASSES, "short_side": SHORT_SIDE, "threads": 1})
 
 
 @pytest.fixture
 def probe(node):
-    probe = Probe(DOMAIN, qos=QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE))
-    yield probe
-    expect_right_labels(probe, CLASSES)
-    probe.close()
+    """A reliable camera; at the end of each test the node must label a good frame right."""
+    with Probe(DOMAIN, qos=QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)) as probe:
+        yield probe
+        expect_right_labels(probe, CLASSES)
     assert "Traceback" not in node.log
 
 
@@ -194,28 +181,22 @@ def test_a_class_of_ten_thousand_synonyms(probe):
 
 def test_a_subscriber_that_never_reads_delays_nobody(probe):
     """Reliable and with a deep queue, to every output; its callbacks are never served."""
-    idler = Probe(DOMAIN)
-    try:
+    with Probe(DOMAIN) as idler:
         for topic in ("label", "confidence", "overlay"):
             idler.node.create_subscription(Image, f"/sclip_seg/{topic}", print, 1000)
         probe.wait(lambda: probe.node.count_subscribers("/sclip_seg/overlay") == 1, "the idler")
         with probe.listening(Image, LABEL) as labels:
             probe.feed_until(lambda: len(labels) >= 40, "labels for the others",
                              lambda: picture(320, 240), 30.0)
-    finally:
-        idler.close()
 
 
 def test_a_consumer_that_leaves_the_network_and_returns(probe):
     """Discovery forgets it and finds it again; the latched vocabulary greets it."""
     for _ in range(3):
-        consumer = Probe(DOMAIN)
-        try:
-            with consumer.listening(Vocabulary, "/sclip_seg/vocabulary", LATCHED) as vocabularies, \
-                    consumer.listening(Image, LABEL) as labels:
-                consumer.wait(lambda: names_in_force(vocabularies) == CLASSES, "the vocabulary")
-                consumer.feed_until(lambda: labels, "a label", picture)
-        finally:
-            consumer.close()
+        with Probe(DOMAIN) as consumer, \
+                consumer.listening(Vocabulary, "/sclip_seg/vocabulary", LATCHED) as vocabularies, \
+                consumer.listening(Image, LABEL) as labels:
+            consumer.wait(lambda: names_in_force(vocabularies) == CLASSES, "the vocabulary")
+            consumer.feed_until(lambda: labels, "a label", picture)
         expect_right_labels(probe, CLASSES)
         probe.wait(lambda: probe.node.count_subscribers(LABEL) == 0, "its end")

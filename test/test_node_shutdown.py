@@ -29,13 +29,9 @@ def start(tmp_path):
 def test_sigint_ends_a_working_node(start):
     node = start(classes=["floor", "wall"])
     node.wait_for("ready")
-    probe = Probe(DOMAIN)
-    try:
-        with probe.listening(Image, "/sclip_seg/label") as labels:
-            probe.feed_until(lambda: labels, "a label", lambda: picture(640, 480), rate=30)
-            assert node.stop(signal.SIGINT, STOP_SECONDS) == 0
-    finally:
-        probe.close()
+    with Probe(DOMAIN) as probe, probe.listening(Image, "/sclip_seg/label") as labels:
+        probe.feed_until(lambda: labels, "a label", lambda: picture(640, 480), rate=30)
+        assert node.stop(signal.SIGINT, STOP_SECONDS) == 0
     assert "Traceback" not in node.log
 
 

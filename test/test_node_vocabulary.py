@@ -13,9 +13,10 @@ from ros_harness import (
     Probe,
     by_stamp,
     domain_for,
+    node_fixture,
     picture,
     pixels_of,
-    running_node,
+    probe_fixture,
     stamp_of,
 )
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
@@ -27,18 +28,8 @@ CHANGES = [["box", "cup|mug", "cone", "wall", "floor", "red chair"], ["bottle"],
            ["table", "lamp", "door", "rug"]]
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    log = tmp_path_factory.mktemp("node") / "log.txt"
-    with running_node(DOMAIN, log, {"classes": FIRST, "short_side": 112}) as running:
-        yield running
-
-
-@pytest.fixture
-def probe(node):
-    probe = Probe(DOMAIN)
-    yield probe
-    probe.close()
+node = node_fixture(DOMAIN, {"classes": FIRST, "short_side": 112})
+probe = probe_fixture(DOMAIN)
 
 
 def names_of(message: Vocabulary) -> list[str]:
@@ -173,13 +164,10 @@ def test_a_late_subscriber_gets_the_vocabulary_in_force(probe):
     assert probe.set_parameters(classes="cup|mug, floor").successful
     with probe.listening(Vocabulary, "/sclip_seg/vocabulary", LATCHED) as early:
         probe.wait(lambda: early and names_of(early[-1]) == ["cup|mug", "floor"], "the vocabulary")
-    late_probe = Probe(DOMAIN)
-    try:
-        with late_probe.listening(Vocabulary, "/sclip_seg/vocabulary", LATCHED) as late:
-            late_probe.wait(lambda: late, "the latched vocabulary")
-            assert len(late) == 1 and late[0] == early[-1]
-    finally:
-        late_probe.close()
+    with Probe(DOMAIN) as late_probe, \
+            late_probe.listening(Vocabulary, "/sclip_seg/vocabulary", LATCHED) as late:
+        late_probe.wait(lambda: late, "the latched vocabulary")
+        assert len(late) == 1 and late[0] == early[-1]
 
 
 def test_setting_the_same_words_again_changes_nothing(probe):

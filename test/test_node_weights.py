@@ -75,8 +75,7 @@ def test_a_stages_weights_are_refused_and_the_node_goes_on(tmp_path):
     path.write_bytes(evils[0])
     with running_node(DOMAIN, tmp_path / "log.txt", {
             "classes": CLASSES, "short_side": SHORT_SIDE, "loftup_source": str(path)}) as node:
-        probe = Probe(DOMAIN)
-        try:
+        with Probe(DOMAIN) as probe:
             for evil in evils:
                 path.write_bytes(evil)
                 with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
@@ -89,7 +88,5 @@ def test_a_stages_weights_are_refused_and_the_node_goes_on(tmp_path):
                     assert "WeightsError" in statuses[-1].last_error
                     assert str(path) in statuses[-1].last_error
                 expect_right_labels(probe, CLASSES)
-        finally:
-            probe.close()
         assert not trace.exists()
         assert "Traceback" not in node.log

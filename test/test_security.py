@@ -55,9 +55,8 @@ def watched(tmp_path_factory):
 
 @pytest.fixture
 def probe(watched):
-    probe = Probe(DOMAIN)
-    yield probe
-    probe.close()
+    with Probe(DOMAIN) as probe:
+        yield probe
 
 
 def test_a_working_node_asks_no_network_writes_no_file_and_starts_no_program(watched, probe):

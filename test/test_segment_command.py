@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_clip import write_tiny_clip
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
@@ -18,14 +17,6 @@ from sclip_seg_ros.tools.segment.command import main
 
 WORDS = ("floor", "table|desk", "cup")
 EXPECTED = {".label.png", ".confidence.png", ".overlay.png", ".json"}
-
-
-@pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory) -> str:
-    """Name a model of a few thousand weights; its labels are arbitrary, but always the same."""
-    folder = tmp_path_factory.mktemp("tiny")
-    write_tiny_clip(folder)
-    return f"local-dir:{folder}"
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import subprocess
 import sys
 from threading import Event, Thread
 
-import pytest
-from ros_harness import NodeProcess, Probe, domain_for, picture, running_node
+from ros_harness import NodeProcess, Probe, domain_for, node_fixture, picture
 from sclip_seg_ros.msg import Vocabulary, VocabularyClass
 from sensor_msgs.msg import Image
 
@@ -24,25 +23,17 @@ def show_state(*arguments: str) -> subprocess.CompletedProcess:
                           capture_output=True, text=True)
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    log = tmp_path_factory.mktemp("node") / "log.txt"
-    with running_node(DOMAIN, log, {"classes": CLASSES, "background": "floor",
-                                    "short_side": 112, "threads": 1}) as running:
-        yield running
+node = node_fixture(DOMAIN, {"classes": CLASSES, "background": "floor", "short_side": 112,
+                             "threads": 1})
 
 
 def test_a_working_node_is_shown_whole(node):
-    probe, done = Probe(DOMAIN), Event()
-    shown = []
+    shown, done = [], Event()
     asking = Thread(target=lambda: (shown.append(show_state("--colour", "always")), done.set()))
-    try:
-        with probe.listening(Image, "/sclip_seg/label") as labels:
-            probe.feed_until(lambda: len(labels) > 3, "labels", picture)
-            asking.start()
-            probe.feed_until(done.is_set, "the state", picture)
-    finally:
-        probe.close()
+    with Probe(DOMAIN) as probe, probe.listening(Image, "/sclip_seg/label") as labels:
+        probe.feed_until(lambda: len(labels) > 3, "labels", picture)
+        asking.start()
+        probe.feed_until(done.is_set, "the state", picture)
     run = shown[0]
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_driver import Lifecycle
 from node_in_process import node_in_process
 from right_labels import SHORT_SIDE, expect_right_labels, names_in_force
-from ros_harness import LATCHED, Probe, by_stamp, domain_for, picture
+from ros_harness import LATCHED, Probe, by_stamp, domain_for, picture, probe_fixture
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
 from sensor_msgs.msg import Image
 
@@ -58,11 +58,7 @@ def node():
         yield node
 
 
-@pytest.fixture
-def probe(node):
-    probe = Probe(DOMAIN)
-    yield probe
-    probe.close()
+probe = probe_fixture(DOMAIN)
 
 
 def raising(error: Exception):
@@ -89,11 +85,8 @@ def test_a_stage_that_fails_costs_its_frame_alone(node, probe, monkeypatch, stag
         before = node._engine.cameras[0].log.counts
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, raising(ERRORS[kind]))
-            for _ in range(3):
-                probe.publish(picture())
-                probe.spin(0.1)
-            probe.wait(lambda: node._engine.cameras[0].log.counts.failed > before.failed,
-                       "a failed frame")
+            probe.feed_until(lambda: node._engine.cameras[0].log.counts.failed > before.failed,
+                             "a failed frame", picture)
         counts = node._engine.cameras[0].log.counts
         assert type(ERRORS[kind]).__name__ in counts.last_error
         assert str(ERRORS[kind]) in counts.last_error
@@ -161,7 +154,7 @@ def test_a_look_at_a_doubtful_upsampler_that_fails_costs_no_frame(node, probe, m
 def test_two_cameras_survive_a_batch_too_large_for_the_memory(monkeypatch):
     """Each frame is tried alone, once the memory of the failed attempt has been let go."""
     domain = domain_for("two cameras")
-    probe, predict = Probe(domain, "/front/image"), SCLIPSegmentor.predict_batch
+    predict = SCLIPSegmentor.predict_batch
     attempts: list[weakref.ref] = []
 
     def predict_one(self, images, *arguments):
@@ -172,23 +165,22 @@ def test_two_cameras_survive_a_batch_too_large_for_the_memory(monkeypatch):
             raise torch.cuda.OutOfMemoryError(f"CUDA out of memory for {len(images)} images")
         return predict(self, images, *arguments)
 
-    rear = probe.node.create_publisher(Image, "/rear/image", 1)
-    try:
-        with node_in_process(domain, classes=CLASSES, image_topics=["/front/image", "/rear/image"]):
-            Lifecycle(probe).bring_to("active")
-            monkeypatch.setattr(SCLIPSegmentor, "predict_batch", predict_one)
-            with probe.listening(Image, "/sclip_seg/front/label") as fronts, \
-                    probe.listening(Image, "/sclip_seg/rear/label") as rears, \
-                    probe.listening(SegmentationStatus, "/sclip_seg/front/status") as statuses:
-                def picture_for_both() -> Image:
-                    message = picture()
-                    message.header.stamp = probe.node.get_clock().now().to_msg()
-                    rear.publish(message)
-                    return message
+    cameras = ["/front/image", "/rear/image"]
+    with Probe(domain, cameras[0]) as probe, \
+            node_in_process(domain, classes=CLASSES, image_topics=cameras):
+        rear = probe.node.create_publisher(Image, cameras[1], 1)
+        Lifecycle(probe).bring_to("active")
+        monkeypatch.setattr(SCLIPSegmentor, "predict_batch", predict_one)
+        with probe.listening(Image, "/sclip_seg/front/label") as fronts, \
+                probe.listening(Image, "/sclip_seg/rear/label") as rears, \
+                probe.listening(SegmentationStatus, "/sclip_seg/front/status") as statuses:
+            def picture_for_both() -> Image:
+                message = picture()
+                message.header.stamp = probe.node.get_clock().now().to_msg()
+                rear.publish(message)
+                return message
 
-                probe.feed_until(lambda: attempts and len(fronts) > 4 and len(rears) > 4,
-                                 "labels of both", picture_for_both, 60.0)
-                assert set(by_stamp(fronts)) & set(by_stamp(statuses))
-                assert statuses[-1].frames_failed == 0
-    finally:
-        probe.close()
+            probe.feed_until(lambda: attempts and len(fronts) > 4 and len(rears) > 4,
+                             "labels of both", picture_for_both, 60.0)
+            assert set(by_stamp(fronts)) & set(by_stamp(statuses))
+            assert statuses[-1].frames_failed == 0

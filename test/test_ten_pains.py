@@ -27,12 +27,13 @@ from ros_harness import (
     FRAME_ID,
     LATCHED,
     RELIABLE,
-    NodeProcess,
     Probe,
     by_stamp,
     domain_for,
+    node_fixture,
     picture,
     pixels_of,
+    probe_fixture,
     running_node,
     stamp_of,
 )
@@ -46,19 +47,9 @@ CLASSES = ["floor", "wall", "ball"]
 CAMERA = "/robot/front/image"
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    log = tmp_path_factory.mktemp("node") / "log.txt"
-    with running_node(DOMAIN, log, {"classes": CLASSES, "short_side": SHORT_SIDE, "threads": 1},
-                      {"image_raw": CAMERA}) as running:
-        yield running
-
-
-@pytest.fixture
-def probe(node):
-    probe = Probe(DOMAIN, CAMERA)
-    yield probe
-    probe.close()
+node = node_fixture(DOMAIN, {"classes": CLASSES, "short_side": SHORT_SIDE, "threads": 1},
+                    {"image_raw": CAMERA})
+probe = probe_fixture(DOMAIN, CAMERA)
 
 
 def test_pain_1_names_are_right_after_the_words_changed(probe):
@@ -101,14 +92,11 @@ def test_pain_3_the_frame_labelled_is_the_newest(probe):
 def test_pain_4_either_quality_of_service_works_at_either_end(node):
     """Pain 4: reliable and best-effort cameras and consumers are all served."""
     for offered in (RELIABLE, BEST_EFFORT):
-        camera = Probe(DOMAIN, CAMERA, qos=offered)
-        try:
-            with camera.listening(Image, "/sclip_seg/label", RELIABLE) as reliable, \
-                    camera.listening(Image, "/sclip_seg/label", BEST_EFFORT) as best_effort:
-                camera.feed_until(lambda a=reliable, b=best_effort: a and b, "labels at both",
-                                  picture)
-        finally:
-            camera.close()
+        with Probe(DOMAIN, CAMERA, qos=offered) as camera, \
+                camera.listening(Image, "/sclip_seg/label", RELIABLE) as reliable, \
+                camera.listening(Image, "/sclip_seg/label", BEST_EFFORT) as best_effort:
+            camera.feed_until(lambda a=reliable, b=best_effort: a and b, "labels at both",
+                              picture)
 
 
 def test_pain_5_the_installed_program_runs_in_the_active_environment():
@@ -134,7 +122,7 @@ def test_pain_6_neither_cv_bridge_nor_an_old_numpy_is_needed():
 def test_pain_7_services_are_answered_while_a_frame_is_in_work(monkeypatch):
     """Pain 7: labelling has its own thread; the executor stays free, and is single-threaded."""
     domain = domain_for("pain 7")
-    probe, predict = Probe(domain), SCLIPSegmentor.predict_batch
+    predict = SCLIPSegmentor.predict_batch
     stuck, go_on = threading.Event(), threading.Event()
 
     def hang(self, *arguments):
@@ -142,22 +130,19 @@ def test_pain_7_services_are_answered_while_a_frame_is_in_work(monkeypatch):
         go_on.wait(PATIENCE)
         return predict(self, *arguments)
 
-    try:
-        with node_in_process(domain, classes=CLASSES, lazy=False):
-            lifecycle = Lifecycle(probe)
-            lifecycle.bring_to("active")
-            monkeypatch.setattr(SCLIPSegmentor, "predict_batch", hang)
-            try:
-                probe.feed_until(stuck.is_set, "a frame in work", picture)
-                assert probe.set_parameters(overlay_alpha=0.25).successful
-                assert not probe.set_parameters(classes=[]).successful
-                assert probe.get_parameter("overlay_alpha") == 0.25
-                assert lifecycle.state == "active"
-                assert not go_on.is_set()
-            finally:
-                go_on.set()
-    finally:
-        probe.close()
+    with Probe(domain) as probe, node_in_process(domain, classes=CLASSES, lazy=False):
+        lifecycle = Lifecycle(probe)
+        lifecycle.bring_to("active")
+        monkeypatch.setattr(SCLIPSegmentor, "predict_batch", hang)
+        try:
+            probe.feed_until(stuck.is_set, "a frame in work", picture)
+            assert probe.set_parameters(overlay_alpha=0.25).successful
+            assert not probe.set_parameters(classes=[]).successful
+            assert probe.get_parameter("overlay_alpha") == 0.25
+            assert lifecycle.state == "active"
+            assert not go_on.is_set()
+        finally:
+            go_on.set()
 
 
 def test_pain_8_stamp_and_frame_are_the_images_own(probe):
@@ -198,16 +183,11 @@ def test_pain_10_the_start_tells_the_names_after_remapping(node, probe):
 def test_pain_10_a_name_without_images_is_told(tmp_path):
     """Pain 10: where a remapping misses the camera, log and diagnostics name the topic in use."""
     domain = domain_for("pain 10")
-    node = NodeProcess(domain, tmp_path / "log.txt", {"classes": CLASSES, "short_side": 64},
-                       {"sclip_seg/image_raw": "/camera/image"})
-    probe = Probe(domain, "/camera/image")
-    try:
-        node.wait_for("ready")
-        with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics, \
-                probe.listening(Image, "/sclip_seg/label"):
-            probe.wait(lambda: diagnostics and "no image has arrived on /image_raw yet"
-                       in diagnostics[-1].status[0].message, "the warning")
+    with running_node(domain, tmp_path / "log.txt", {"classes": CLASSES, "short_side": 64},
+                      {"sclip_seg/image_raw": "/camera/image"}) as node, \
+            Probe(domain, "/camera/image") as probe, \
+            probe.listening(DiagnosticArray, "/diagnostics") as diagnostics, \
+            probe.listening(Image, "/sclip_seg/label"):
+        probe.wait(lambda: diagnostics and "no image has arrived on /image_raw yet"
+                   in diagnostics[-1].status[0].message, "the warning")
         assert "/image_raw -> /sclip_seg/label" in node.log
-    finally:
-        probe.close()
-        node.kill()
