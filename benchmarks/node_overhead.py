@@ -25,8 +25,8 @@ from std_msgs.msg import Header
 
 from sclip_seg_ros.latency.ladder import parse_ladder
 from sclip_seg_ros.latency.quality import QualityControl
+from sclip_seg_ros.ros.camera import Camera
 from sclip_seg_ros.ros.camera_topics import CameraTopic
-from sclip_seg_ros.ros.cameras import Camera
 from sclip_seg_ros.ros.images import to_message
 from sclip_seg_ros.ros.parameters import declare_parameters
 from sclip_seg_ros.ros.pipeline import Frame, FramePipeline

@@ -1,77 +1,56 @@
-"""The camera subscription: newest frame only, as reliable as the camera's publishers offer."""
+"""What belongs to a camera: its subscription, its outputs, its counts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from rclpy.node import Node
-from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-_LOOK_SECONDS = 0.5  # between two looks at who publishes
-_POLICIES = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE,
-             "auto": ReliabilityPolicy.BEST_EFFORT}
+from sclip_seg_ros.ros.camera_topics import COMPRESSED, CameraTopic
+from sclip_seg_ros.ros.publishers import Outputs
+from sclip_seg_ros.ros.status import FrameLog
+from sclip_seg_ros.ros.subscription import CameraSubscription
 
 
-class CameraSubscription:
-    """Subscribe to an image topic with depth 1.
+class Camera:
+    """One camera: its subscription while the node is active, its outputs, its counts."""
 
-    A best-effort subscriber is served by every publisher, but between processes much of an image
-    larger than the transport's buffers is lost on the way: of 1280x720 rgb8 nearly all. So with
-    reliability "auto" the subscription turns reliable while all publishers are.
-    """
-
-    def __init__(self, node: Node, kind: type, topic: str,
-                 callback: Callable[[Image | CompressedImage], None], reliability: str) -> None:
-        """Subscribe.
-
-        Args:
-            node: to subscribe with.
-            kind: sensor_msgs Image or CompressedImage.
-            topic: to subscribe to.
-            callback: called with each message.
-            reliability: "auto", "best_effort" or "reliable".
-        """
+    def __init__(self, node: Node, source: CameraTopic) -> None:
+        """Create the outputs; :meth:`subscribe` begins."""
+        self.source = source
+        self.outputs = Outputs(node, source.name)
+        self.log = FrameLog()
         self._node = node
-        self._callback = callback
-        self._kind, self._topic = kind, topic
-        self._reliability = _POLICIES[reliability]
-        self._subscription = self._subscribe()
-        self._timer = node.create_timer(_LOOK_SECONDS, self._follow_publishers) \
-            if reliability == "auto" else None
+        self._subscription: CameraSubscription | None = None
 
-    def close(self) -> None:
-        """Unsubscribe."""
-        if self._timer is not None:
-            self._node.destroy_timer(self._timer)
-        self._node.destroy_subscription(self._subscription)
+    @property
+    def name(self) -> str:
+        """The camera's name, empty for the only one."""
+        return self.source.name
 
     @property
     def topic(self) -> str:
-        """Resolved name of the topic."""
-        return self._subscription.topic_name
+        """Resolved name of the topic the images come from."""
+        topic = self._node.resolve_topic_name(self.source.topic)
+        return topic + COMPRESSED if self.source.compressed else topic
 
-    def _subscribe(self):
-        qos = QoSProfile(depth=1, reliability=self._reliability)
-        return self._node.create_subscription(
-            self._kind, self._topic, self._callback, qos,
-            qos_overriding_options=QoSOverridingOptions((QoSPolicyKind.HISTORY,
-                                                         QoSPolicyKind.DEPTH)))
+    def subscribe(self, callback: Callable[[Image | CompressedImage], None],
+                  reliability: str) -> None:
+        """Begin to receive images."""
+        kind = CompressedImage if self.source.compressed else Image
+        # As image_transport does: a remapping of the base topic holds for its transports.
+        self._subscription = CameraSubscription(
+            self._node, kind, self.topic if self.source.compressed else self.source.topic,
+            callback, reliability)
 
-    def _follow_publishers(self) -> None:
-        """Subscribe anew when the publishers' common reliability has changed."""
-        offers = [info.qos_profile.reliability
-                  for info in self._node.get_publishers_info_by_topic(self.topic)]
-        if not offers:
-            return
-        wanted = ReliabilityPolicy.RELIABLE \
-            if all(offer == ReliabilityPolicy.RELIABLE for offer in offers) \
-            else ReliabilityPolicy.BEST_EFFORT
-        if wanted == self._reliability:
-            return
-        self._reliability = wanted
-        self._node.destroy_subscription(self._subscription)
-        self._subscription = self._subscribe()
-        self._node.get_logger().info(f"{self.topic} is subscribed to with reliability "
-                                     f"'{wanted.name.lower()}', as it is published")
+    def unsubscribe(self) -> None:
+        """Receive no more images."""
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+
+    def close(self) -> None:
+        """Take everything down."""
+        self.unsubscribe()
+        self.outputs.close()

@@ -15,7 +15,7 @@ from rclpy.node import Node
 
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.models import resolve_device
-from sclip_seg_ros.ros.cameras import Camera
+from sclip_seg_ros.ros.camera import Camera
 from sclip_seg_ros.ros.parameters import NodeOptions
 from sclip_seg_ros.ros.pipeline import Frame, FramePipeline
 from sclip_seg_ros.ros.status import describe

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from sclip_seg_ros.ros.cameras import Camera
+from sclip_seg_ros.ros.camera import Camera
 from sclip_seg_ros.ros.engine import Engine
 from sclip_seg_ros.ros.status import Counts
 

@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 from sclip_seg_ros.latency.deadline import Deadline
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.msg import SegmentationStatus
-from sclip_seg_ros.ros.cameras import Camera
+from sclip_seg_ros.ros.camera import Camera
 from sclip_seg_ros.ros.images import ImageError, to_rgb
 from sclip_seg_ros.ros.messages import FrameQuality, stage_times
 from sclip_seg_ros.ros.parameters import NodeOptions
