@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import threading
+import weakref
 
 import pytest
 import torch
 from torch import Tensor
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, replay
+from sclip_seg_ros.segmentation.attention import neighbourhood_bias
+from sclip_seg_ros.segmentation.backbone import Place
 from sclip_seg_ros.segmentation.replay import Replayed
+
+SMALL = {"short_side": 48, "crop": 32, "stride": 16}
+PLACE = Place()
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 def doubled(argument: Tensor) -> Tensor:
@@ -30,13 +39,13 @@ def recorder(monkeypatch):
     times = {"eager": 10.0, "graph": 5.0}
     monkeypatch.setattr(replay, "capture", capture)
     monkeypatch.setattr(replay, "milliseconds", lambda call, argument: times[
-        "eager" if call is doubled else "graph"])
+        "graph" if call.__name__ == "run" else "eager"])
     return replays, times
 
 
 def test_a_faster_recording_is_replayed_for_its_own_shape_alone(recorder):
     replays, _ = recorder
-    call = Replayed(doubled, lambda: 0)
+    call = Replayed(doubled, lambda: PLACE)
     call.record(torch.ones(2, 3))
     for shape in ((2, 3), (3, 3), (2, 3)):
         assert torch.equal(call(torch.ones(shape)), torch.full(shape, 2.0))
@@ -48,7 +57,7 @@ def test_a_faster_recording_is_replayed_for_its_own_shape_alone(recorder):
 def test_a_recording_that_is_no_faster_is_dropped(recorder, caplog):
     replays, times = recorder
     times["graph"] = 9.9
-    call = Replayed(doubled, lambda: 0)
+    call = Replayed(doubled, lambda: PLACE)
     with caplog.at_level(logging.INFO, logger=replay.__name__):
         call.record(torch.ones(2))
     assert torch.equal(call(torch.ones(2)), torch.full((2,), 2.0))
@@ -58,11 +67,11 @@ def test_a_recording_that_is_no_faster_is_dropped(recorder, caplog):
 
 def test_moved_weights_end_a_recording_until_it_is_made_again(recorder):
     replays, _ = recorder
-    version = [0]
-    call = Replayed(doubled, lambda: version[0])
+    place = [Place()]
+    call = Replayed(doubled, lambda: place[0])
     call.record(torch.ones(2))
     call(torch.ones(2))
-    version[0] += 1
+    place[0] = Place()
     call(torch.ones(2))
     assert len(replays) == 1
     call.record(torch.ones(2))
@@ -70,12 +79,46 @@ def test_moved_weights_end_a_recording_until_it_is_made_again(recorder):
     assert len(replays) == 2
 
 
+def test_moved_weights_take_the_memory_of_their_recordings_along(recorder, monkeypatch):
+    def capture(call, argument):
+        output = call(argument)
+        held.append(weakref.ref(output))
+
+        def run(argument: Tensor) -> Tensor:
+            return output
+        return run
+
+    held: list[weakref.ref] = []
+    monkeypatch.setattr(replay, "capture", capture)
+    segmentor = SCLIPSegmentor(**SMALL)
+    scorer = segmentor.prepare(segmentor.settings).scorer  # not in use, as a quality level's
+    scorer.record(torch.rand(1, 3, 32, 32))
+    gc.collect()
+    assert held[0]() is not None
+    segmentor.release()
+    assert held[0]() is None
+
+
+def test_a_recording_keeps_what_it_reads(recorder):
+    segmentor = SCLIPSegmentor(attention="naclip", **SMALL)
+    scorer = segmentor.prepare(segmentor.settings).scorer
+    scorer.record(torch.rand(1, 3, 32, 32))
+    grid, sigma = segmentor.backbone.grid(32, 32), segmentor.settings.naclip_sigma
+    bias = weakref.ref(neighbourhood_bias(*grid, sigma, torch.device("cpu")))
+    for side in range(40, 80):  # more grids than are remembered
+        neighbourhood_bias(side, 1, sigma, torch.device("cpu"))
+    gc.collect()
+    assert bias() is not None
+    segmentor.release()
+    assert bias() is None
+
+
 def test_what_cannot_be_recorded_is_run_as_before_and_reported(monkeypatch, caplog):
     def broken(call, argument):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(replay, "capture", broken)
-    call = Replayed(doubled, lambda: 0)
+    call = Replayed(doubled, lambda: PLACE)
     call.record(torch.ones(2))
     assert torch.equal(call(torch.ones(2)), torch.full((2,), 2.0))
     assert call.failure == "operation not permitted when stream is capturing"
@@ -83,7 +126,7 @@ def test_what_cannot_be_recorded_is_run_as_before_and_reported(monkeypatch, capl
 
 
 def test_warming_up_a_cpu_changes_no_label():
-    segmentor = SCLIPSegmentor(short_side=48, crop=32, stride=16)
+    segmentor = SCLIPSegmentor(**SMALL)
     words = segmentor.vocabulary(["floor", "wall", "chair"])
     image = torch.randint(0, 256, (48, 64, 3), dtype=torch.uint8,
                           generator=torch.Generator().manual_seed(0))
@@ -93,9 +136,9 @@ def test_warming_up_a_cpu_changes_no_label():
     assert segmentor.fallbacks == ()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_cuda
 def test_a_gpu_labels_the_same_before_and_after_warm_up_and_a_release():
-    segmentor = SCLIPSegmentor(device="cuda", short_side=48, crop=32, stride=16)
+    segmentor = SCLIPSegmentor(device="cuda", **SMALL)
     words = segmentor.vocabulary(["floor", "wall", "chair"])
     image = torch.randint(0, 256, (48, 64, 3), dtype=torch.uint8)
     before = segmentor.predict_dense(image, words).scores
@@ -107,3 +150,55 @@ def test_a_gpu_labels_the_same_before_and_after_warm_up_and_a_release():
     segmentor.restore()
     torch.testing.assert_close(segmentor.predict_dense(image, words).scores, before, atol=2e-3,
                                rtol=0)
+
+
+@needs_cuda
+def test_a_graph_is_recorded_while_another_thread_encodes_words():
+    segmentor = SCLIPSegmentor(device="cuda", **SMALL)
+    words = segmentor.vocabulary(["floor", "wall", "chair"])
+    over, errors, encoded = threading.Event(), [], []
+
+    def encode() -> None:
+        try:
+            while not over.is_set():
+                encoded.append(segmentor.text.encode([f"thing {len(encoded)}"]))
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=encode)
+    thread.start()
+    try:
+        while not encoded and thread.is_alive():
+            over.wait(0.01)
+        for _ in range(5):
+            segmentor.settings = segmentor.settings  # a new scorer, and nothing recorded
+            segmentor.warm_up([(48, 64)], words)
+            assert segmentor.fallbacks == ()
+    finally:
+        over.set()
+        thread.join()
+    assert not errors
+
+
+@needs_cuda
+def test_a_failed_recording_leaves_stream_and_memory_as_they_were(caplog):
+    before = torch.cuda.current_stream()
+    call = Replayed(lambda argument: argument * argument.sum().item(), lambda: PLACE)
+    call.record(torch.ones(2, device="cuda"))
+    assert call.failure
+    assert torch.cuda.current_stream() == before
+    torch.cuda.empty_cache()
+    assert call(torch.ones(2, device="cuda")).tolist() == [2.0, 2.0]
+
+
+@needs_cuda
+def test_a_released_segmentor_leaves_nothing_on_a_gpu():
+    gc.collect()
+    before = torch.cuda.memory_allocated()
+    segmentor = SCLIPSegmentor(device="cuda", use_densecrf=True, attention="naclip", **SMALL)
+    words = ["floor", "wall", "chair"]
+    segmentor.warm_up([(48, 64)], segmentor.vocabulary(words))
+    segmentor.release()
+    gc.collect()
+    torch._C._cuda_clearCublasWorkspaces()  # CUDA's own
+    assert torch.cuda.memory_allocated() <= before

@@ -7,11 +7,12 @@ tokens, and returns the attended values (B, heads, N, d). The usual softmax scal
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from sclip_seg_ros.segmentation.device_cache import device_cache
 
 # Tokens up to which a CPU holds the weights of attention in bfloat16; its fused kernel is slower.
 EXPLICIT_TOKENS = 1024
@@ -49,7 +50,7 @@ def neighbourhood(q: Tensor, k: Tensor, v: Tensor, omega: Tensor) -> Tensor:
     return scaled_dot_product_attention(k, k, v, attn_mask=omega.to(q.dtype))
 
 
-@lru_cache(maxsize=32)
+@device_cache(maxsize=32)
 def neighbourhood_bias(height: int, width: int, sigma: float = 5.0,
                        device: torch.device | str = "cpu") -> Tensor:
     """Return NACLIP's Gaussian bias omega between all patches of a grid.

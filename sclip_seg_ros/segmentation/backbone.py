@@ -29,6 +29,10 @@ class Penultimate:
     attention: Tensor | None = None
 
 
+class Place:
+    """Where weights lie in memory, for as long as they lie there."""
+
+
 class DenseBackbone:
     """Dense CLIP image tokens with a free choice of the last block's attention.
 
@@ -37,7 +41,7 @@ class DenseBackbone:
 
     Attributes:
         visual: open_clip's image tower.
-        moves: how often its weights went to another place in memory.
+        place: another one whenever the weights have gone to another place in memory.
     """
 
     def __init__(self, visual: nn.Module) -> None:
@@ -55,7 +59,7 @@ class DenseBackbone:
             raise ValueError("image towers with attention pooling or custom blocks (CoCa, "
                              "scaled-cosine) have no token projection; choose a plain 'ViT-*'")
         self.visual = visual
-        self.moves = 0
+        self.place = Place()
 
     @property
     def patch_size(self) -> int:
@@ -215,5 +219,6 @@ def _feed_forward(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
 def _block_with_weights(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Run an ordinary block and return its output with its attention (B, heads, N, N)."""
     q, k, v = _queries_keys_values(block, tokens)
-    weights = torch.softmax(q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5, dim=-1)
+    # Scaled before the product, which may be too large for float16 otherwise.
+    weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1), dim=-1)
     return _feed_forward(block, tokens + block.ls_1(_merge_heads(block, weights @ v))), weights

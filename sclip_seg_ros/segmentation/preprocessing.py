@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from sclip_seg_ros.segmentation.device_cache import device_cache
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -78,7 +78,7 @@ def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     return (pixels - shift) / scale
 
 
-@lru_cache(maxsize=16)
+@device_cache(maxsize=16)
 def _statistics(mean: tuple[float, ...], std: tuple[float, ...],
                 device: torch.device) -> tuple[Tensor, Tensor]:
     """Return them as (3, 1, 1) tensors that wait on the device; do not write into them."""

@@ -1,7 +1,7 @@
 """CUDA graphs: a fixed sequence of kernels, recorded once and launched as one.
 
 A small tower has some hundred kernels of a few microseconds each; launching them one by one takes
-longer than running them. A graph holds for one shape of the input and for weights that stay where
+longer than running them. A graph holds for one shape of the input and for tensors that stay where
 they are. So it is recorded at warm-up, kept only where a trial finds it faster, and not used for
 anything else than what was recorded.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -29,11 +31,12 @@ class Recording:
 
     Attributes:
         replay: runs it on an input of the recorded shape.
-        weights: state of the weights it was recorded with.
+        constants: what it reads besides its input and the weights. A graph knows addresses alone:
+            once freed, the memory would be another tensor's.
     """
 
     replay: Call
-    weights: object
+    constants: object
 
 
 class Replayed:
@@ -43,31 +46,31 @@ class Replayed:
         failure: why the last recording failed; None while none has.
     """
 
-    def __init__(self, call: Call, weights: Callable[[], object]) -> None:
+    def __init__(self, call: Call, place: Callable[[], object],
+                 constants: Callable[[Tensor], object] = lambda argument: None) -> None:
         """Hold a function.
 
         Args:
             call: to be run; nothing in it may depend on the input's values or wait for the device.
-            weights: tells the state of the weights by a value that changes when they move.
+            place: returns an object that stands for the weights' place in memory. Recordings go,
+                and their memory with them, when nobody holds that object any more.
+            constants: returns the tensors other than weights that a call reads.
         """
         self.failure: str | None = None
         self._call = call
-        self._weights = weights
-        self._recordings: dict[object, Recording] = {}
+        self._place = place
+        self._constants = constants
+        self._recordings: WeakKeyDictionary[object, dict[object, Recording]] = WeakKeyDictionary()
 
     def __call__(self, argument: Tensor) -> Tensor:
         """Run the function, as a graph where there is one that holds."""
-        recording = self._recordings.get(_shape(argument))
-        if recording is None or recording.weights != self._weights():
-            return self._call(argument)
-        return recording.replay(argument)
+        recording = self._recordings.get(self._place(), {}).get(_shape(argument))
+        return self._call(argument) if recording is None else recording.replay(argument)
 
     def record(self, argument: Tensor) -> None:
         """Record the function for inputs like this one, and keep that if it is faster."""
-        shape = _shape(argument)
-        recording = self._recordings.pop(shape, None)
-        if recording is not None and recording.weights == self._weights():
-            self._recordings[shape] = recording
+        shape, recordings = _shape(argument), self._recordings.setdefault(self._place(), {})
+        if shape in recordings:
             return
         try:
             with torch.cuda.device_of(argument):  # graphs and events belong to the current device
@@ -82,32 +85,61 @@ class Replayed:
         _log.info("image tower on %s: %.2f ms launched one by one, %.2f ms as a CUDA graph, %s",
                   shape[0], eager, replayed, "which is kept" if kept else "which is dropped")
         if kept:
-            self._recordings[shape] = Recording(replay, self._weights())
+            recordings[shape] = Recording(replay, self._constants(argument))
 
 
 def capture(call: Call, argument: Tensor) -> Call:
-    """Record a call as a CUDA graph; the function returned replays it.
+    """Record a call as a CUDA graph on the current device; the function returned replays it.
+
+    Other threads may go on using the device meanwhile, on streams of their own.
 
     Raises:
         RuntimeError: what is called cannot be recorded.
     """
-    source = argument.clone()
-    stream = torch.cuda.Stream()
+    source, graph = argument.clone(), torch.cuda.CUDAGraph()
+    device, pool = torch.cuda.current_device(), torch.cuda.graph_pool_handle()
+    stream = _side_stream(device)
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # libraries set themselves up at first use, which is no kernel
-        for _ in range(WARM_UP):
-            call(source)
+    try:
+        # A statement of its own: torch does not leave the stream where ending a capture fails.
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):  # libraries set themselves up at first use, with no kernel
+                call(source)
+            # "thread_local": by default CUDA refuses memory to all threads while one captures, and
+            # so a word encoded in another thread would fail, and spoil the graph.
+            with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
+                output = call(source)
+    except RuntimeError:
+        _end_allocation(device, pool)
+        raise
     torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = call(source)
 
+    @torch.inference_mode()  # the mode that the input's copy was made in
     def replay(argument: Tensor) -> Tensor:
         source.copy_(argument)
         graph.replay()
         return output.clone()  # the next replay overwrites it
 
     return replay
+
+
+def _end_allocation(device: int, pool: tuple[int, int]) -> None:
+    """Tell torch's allocator that a failed recording is over.
+
+    Where CUDA refuses to end a recording, torch leaves out what it would do next, and from then on
+    refuses to give any memory back: ``torch.cuda.empty_cache`` raises.
+    """
+    try:
+        torch._C._cuda_endAllocateToPool(device, pool)
+    except (AttributeError, RuntimeError):  # an older torch, or one that has ended it
+        return
+    torch._C._cuda_releasePool(device, pool)
+
+
+@lru_cache
+def _side_stream(device: int) -> torch.cuda.Stream:
+    """Return the stream for recordings, one a device: cuBLAS keeps memory for every stream."""
+    return torch.cuda.Stream(device)
 
 
 def milliseconds(call: Call, argument: Tensor) -> float:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from sclip_seg_ros.segmentation.device_cache import device_cache
 
 TILE_COLUMNS = (32, 256)  # of a block: fewer cost calls, more reach cells that weigh nothing
 
@@ -132,7 +133,7 @@ def _tile_columns(pixels: int, width: int) -> int:
     return max(1, min(wide, width, pixels))
 
 
-@lru_cache(maxsize=64)
+@device_cache(maxsize=64)
 def enlargement(axis: Axis, target: int, device: torch.device, antialias: bool = False) -> Tensor:
     """Return the matrix (target, cells of all windows) that enlarges one direction, cached.
 
@@ -156,7 +157,7 @@ def _bilinear(columns: Tensor, target: int, antialias: bool = False) -> Tensor:
                        align_corners=False, antialias=antialias)[0, 0]
 
 
-@lru_cache(maxsize=64)
+@device_cache(maxsize=64)
 def tiles(axis: Axis, target: int, step: int, device: torch.device) -> tuple[Tile, ...]:
     """Cut the matrix of one direction into runs of ``step`` pixels with their own cells, cached."""
     matrix = enlargement(axis, target, torch.device("cpu"))
@@ -172,7 +173,7 @@ def _tile(matrix: Tensor, start: int, end: int, device: torch.device) -> Tile:
     return Tile(slice(start, end), cells.to(device), weights)
 
 
-@lru_cache(maxsize=64)
+@device_cache(maxsize=64)
 def taps(axis: Axis, target: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return each target pixel's cells and their weights, padded with weight zero, cached.
 

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.models.weights import WeightsError
-from sclip_seg_ros.segmentation.attention import attention_rule
+from sclip_seg_ros.segmentation.attention import attention_rule, neighbourhood_bias
 from sclip_seg_ros.segmentation.backbone import DenseBackbone, Penultimate, feature_map
 from sclip_seg_ros.segmentation.contracts import FeatureContract
 from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
@@ -49,7 +49,7 @@ class WindowScorer:
         self._takes_values = self._wants_values()
         self._statistics = self._image_statistics()
         self.departures = self._check_contract()
-        self.tower = Replayed(self._patch_tokens, lambda: backbone.moves)
+        self.tower = Replayed(self._patch_tokens, lambda: backbone.place, self._bias)
 
     def record(self, windows: Tensor) -> None:
         """Record the tower as a CUDA graph for windows (N, 3, h, w), if that makes it faster.
@@ -108,6 +108,13 @@ class WindowScorer:
             return self.backbone.value_tokens(penultimate, class_token=False)
         return self.backbone.last_block(penultimate, self._rule, self._settings.residual,
                                         class_token=False)
+
+    def _bias(self, images: Tensor) -> Tensor | None:
+        """Return what the tower adds to the attention between patches of normalised images."""
+        if self._takes_values or self._settings.attention != "naclip":
+            return None
+        grid = self.backbone.grid(*images.shape[-2:])
+        return neighbourhood_bias(*grid, self._settings.naclip_sigma, images.device)
 
     def penultimate(self, windows: Tensor) -> Penultimate:
         """Run the tower up to its last block on windows (N, 3, h, w) in 0..1."""

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sclip_seg_ros.models import EMBEDDED, fast_precision, load_clip, resolve_device
 from sclip_seg_ros.segmentation import decoding_triton
-from sclip_seg_ros.segmentation.backbone import DenseBackbone
+from sclip_seg_ros.segmentation.backbone import DenseBackbone, Place
+from sclip_seg_ros.segmentation.device_cache import forget_tensors
 from sclip_seg_ros.segmentation.labelling import Labelling
 from sclip_seg_ros.segmentation.palette import Colour
 from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, working_size
@@ -77,7 +78,8 @@ class SCLIPSegmentor:
         base = base.with_changes(**{_SHORTHANDS.get(key, key): value
                                     for key, value in changes.items()})
         self.clock: Callable[[], float] | None = None
-        self.device = resolve_device(device)
+        # With its number: in a thread that has chosen another GPU, "cuda" would be that one.
+        self.device = torch.empty(0, device=resolve_device(device)).device
         self._clip = load_clip(model_name, pretrained, self.device, cache_dir)
         self._cache_dir = cache_dir
         self.precision = _resolve_precision(base.precision, self.device)
@@ -125,9 +127,11 @@ class SCLIPSegmentor:
     def release(self) -> None:
         """Keep the weights in main memory and give the device's memory back, all but CUDA's own.
 
+        That is its context and what cuBLAS works in; results are the caller's to let go of.
         Until :meth:`restore` no image can be labelled; words can be encoded, on the CPU.
         """
         self._move(torch.device("cpu"))
+        forget_tensors()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -137,7 +141,7 @@ class SCLIPSegmentor:
 
     def _move(self, device: torch.device) -> None:
         self._clip.model.to(device)
-        self.backbone.moves += 1
+        self.backbone.place = Place()  # the graphs recorded of the old one go
         if self._upsampler is not None and self._upsampler.network is not None:
             self._upsampler.network.to(device)
 

@@ -7,12 +7,11 @@ label lies between them.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, interpolate, normalize, pad
 
+from sclip_seg_ros.segmentation.device_cache import device_cache
 from sclip_seg_ros.segmentation.refinement.pamr import pamr
 
 GAUSSIAN_SIGMA = 5.0        # patches along the flattened grid
@@ -122,7 +121,7 @@ def _visited(grid: tuple[int, int], step: int, start: int, stop: int,
     return (y[:, :, None] * width + x[:, None, :]).flatten(1)
 
 
-@lru_cache(maxsize=32)
+@device_cache(maxsize=32)
 def _steps(side: int, points: int, device: torch.device) -> Tensor:
     """Cut the way between any two places of a line into rounded steps.
 
@@ -137,7 +136,7 @@ def _steps(side: int, points: int, device: torch.device) -> Tensor:
     return ((1.0 - share) * place[:, None] + share * place[None]).round().long().to(device)
 
 
-@lru_cache(maxsize=8)
+@device_cache(maxsize=8)
 def _chebyshev(height: int, width: int, device: torch.device) -> Tensor:
     """Return the Chebyshev distances of all patches, (h*w, h*w) float32, cached."""
     y = torch.arange(height, device=device).repeat_interleave(width)

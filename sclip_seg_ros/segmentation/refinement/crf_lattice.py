@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from sclip_seg_ros.segmentation.device_cache import device_cache
 from sclip_seg_ros.segmentation.refinement.permutohedral import (
     Lattice,
     build_lattice,
@@ -123,7 +123,7 @@ def _kernels(image: Tensor, settings: CrfSettings) -> tuple[tuple[Lattice, float
     return tuple(kernels)
 
 
-@lru_cache(maxsize=2)
+@device_cache(maxsize=2)
 def smoothness_lattice(height: int, width: int, deviation: float, device: torch.device) -> Lattice:
     """Return the lattice of places, which is the same for all images of one size."""
     return build_lattice(_places(height, width, deviation, device)).normalised()

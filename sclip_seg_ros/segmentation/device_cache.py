@@ -1,0 +1,33 @@
+"""Caches of tensors that depend on sizes alone, and a way to give their memory back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import ParamSpec, TypeVar
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+_forgetters: list[Callable[[], None]] = []
+
+
+def device_cache(maxsize: int) -> Callable[[Callable[_Parameters, _Result]],
+                                           Callable[_Parameters, _Result]]:
+    """Remember a function's newest results until :func:`forget_tensors`.
+
+    Args:
+        maxsize: results kept at most.
+    """
+    def remembering(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+        cached = lru_cache(maxsize)(function)
+        _forgetters.append(cached.cache_clear)
+        return cached
+
+    return remembering
+
+
+def forget_tensors() -> None:
+    """Let go of all results, whose tensors would keep a device's memory; they are made anew."""
+    for forget in _forgetters:
+        forget()
