@@ -20,7 +20,10 @@ from sclip_seg_ros.segmentation.decoding_rule import DecodingRule
 from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.windows import stitch, window_boxes
 
-pytest.importorskip("triton", reason="triton is not installed")
+triton = pytest.importorskip("triton", reason="triton is not installed")
+
+# Compute capabilities: Turing, A100, RTX 30 and 40, Jetson Orin, H100, RTX 50.
+CAPABILITIES = (75, 80, 86, 89, 87, 90, 120)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Case:
     threshold: float = 0.0
     keep: tuple[bool, ...] | None = None
     broken: bool = False
+    piece: int = decoding_triton.ENLARGED_ROWS
 
     def scores(self, device: torch.device) -> ScoreMap:
         """Return random scores of windows that overlap, or of one map."""
@@ -65,6 +69,7 @@ CASES = {
     "smaller than the scores": Case((11, 13)),
     "one pixel": Case((1, 1)),
     "254 classes": Case((2, 60), classes=tuple(range(254))),
+    "in pieces": Case((41, 25), piece=1),
     "no numbers": Case((17, 25), broken=True),
 }
 
@@ -74,6 +79,7 @@ def differences(device: torch.device) -> dict[str, dict[str, float]]:
     found = {}
     for name, case in CASES.items():
         scores, rule = case.scores(device), case.rule(device)
+        decoding_triton.ENLARGED_ROWS = case.piece
         labels, confidence = decoding_triton.label(scores, rule, case.size)
         expected_labels, expected = decoding._label_blocks(scores, rule, case.size)
         found[name] = {"labels": (labels != expected_labels).float().mean().item(),
@@ -111,6 +117,49 @@ def test_the_compiled_kernel_equals_torch(name):
     found = differences(torch.device("cuda"))[name]
     assert found["labels"] < 1e-3
     assert found["confidence"] < 1e-5
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("taps", [1, 2, 32])
+def test_the_kernel_compiles_for_every_kind_of_gpu(tmp_path, monkeypatch, capability, taps):
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kinds = dict.fromkeys(("width", "queries", "row_cells", "fallback"), "i32") \
+        | dict.fromkeys(("scale", "least"), "fp32") | dict.fromkeys(("TAPS", "PIXELS"), "constexpr")
+    pointers = {"rows": "*fp32", "cells": "*i32", "weights": "*fp32", "classes": "*i32",
+                "allowed": "*i32", "labels": "*u8", "confidence": "*fp32"}
+    kernel = decoding_triton._label_rows
+    signature = {name: (pointers | kinds)[name] for name in kernel.arg_names}
+    program = triton.compile(
+        ASTSource(kernel, signature, {"TAPS": taps, "PIXELS": decoding_triton.PIXELS}),
+        target=GPUTarget("cuda", capability, 32))
+    assert program.asm["cubin"]
+    assert f"sm_{capability}" in program.asm["ptx"]
+    assert program.metadata.shared <= 48 * 1024  # what every GPU gives a program
+
+
+def test_another_vocabulary_or_size_needs_no_other_program():
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import make_backend
+    from triton.runtime.jit import create_function_from_signature
+
+    kernel = decoding_triton._label_rows
+    bind = create_function_from_signature(kernel.signature, kernel.params,
+                                          make_backend(GPUTarget("cuda", 87, 32)))
+    numbers = torch.empty(4096)
+    integers, labels = numbers.int(), numbers.to(torch.uint8)
+
+    def program(width: int, queries: int, row_cells: int, fallback: int, first: int) -> str:
+        _, specialisation, _ = bind(
+            numbers, integers, numbers, integers, integers, labels[first:], numbers[first:], width,
+            queries, row_cells, 40.0, 0.5, fallback, TAPS=4, PIXELS=decoding_triton.PIXELS)
+        return str(specialisation)
+
+    step = decoding_triton.ALIGNMENT
+    assert len({program(640, 21, 40, 255, 0), program(641, 1, 16, 0, 0), program(1, 16, 1, 1, 0),
+                program(641, 254, 210, 16, 641 * step)}) == 1
 
 
 def test_a_kernel_that_cannot_run_is_reported_once(monkeypatch, caplog):

@@ -24,6 +24,7 @@ except ImportError:  # an optional package: torch's builds for the CPU come with
 
 PIXELS = 128               # of a program
 ENLARGED_ROWS = 8_000_000  # scores of one piece of rows, enlarged downwards only: 32 MB
+ALIGNMENT = 16             # rows; a piece that begins between such bytes needs its own program
 
 _log = logging.getLogger(__name__)
 _failure: str | None = None
@@ -71,7 +72,7 @@ def label(scores: ScoreMap, rule: DecodingRule, size: tuple[int, int]) -> tuple[
     classes = rule.query_class.to(torch.int32)
     allowed = rule.allowed()
     allowed = torch.ones_like(classes) if allowed is None else allowed.to(torch.int32)
-    step = max(1, ENLARGED_ROWS // flat.shape[1])
+    step = max(ALIGNMENT, ENLARGED_ROWS // flat.shape[1] // ALIGNMENT * ALIGNMENT)
     for start in range(0, height, step):
         taller = matrix[start:start + step] @ flat
         with torch.cuda.device_of(taller):  # Triton launches on the current device
@@ -127,4 +128,8 @@ def _label_rows_source(rows, cells, weights, classes, allowed, labels, confidenc
     tl.store(confidence + place, probability, mask=inside)
 
 
-_label_rows = triton.jit(_label_rows_source) if triton is not None else None
+# One program for all sizes and vocabularies: Triton would compile another, in the middle of a
+# video, where one of these numbers becomes 1 or a multiple of 16.
+_label_rows = triton.jit(
+    _label_rows_source, do_not_specialize=["width", "queries", "row_cells", "fallback"],
+) if triton is not None else None
