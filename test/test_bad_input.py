@@ -181,6 +181,17 @@ def test_an_unusable_device_is_refused(device, message):
         SCLIPSegmentor(device=device)
 
 
+def test_an_automatic_gpu_that_does_not_compute_is_refused_with_the_remedy(monkeypatch):
+    def broken(*arguments, **options):
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch, "zeros", broken)
+    with pytest.raises(ValueError, match="'cuda' cannot be computed on .*no kernel image.*'cpu'"):
+        SCLIPSegmentor(device="auto")
+
+
 def test_the_automatic_device_is_there():
     segmentor = SCLIPSegmentor(device="auto")
     assert segmentor.device.type == ("cuda" if torch.cuda.is_available() else "cpu")

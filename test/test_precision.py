@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from open_clip.transformer import ResidualAttentionBlock
 
 from sclip_seg_ros.models.devices import fast_precision
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
+from sclip_seg_ros.segmentation.backbone import _block_with_weights
 from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
 
 AGREEMENT = 0.995
@@ -30,10 +32,23 @@ def test_a_torch_that_cannot_tell_computes_in_float32(monkeypatch):
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((9, 0), "bf16"), ((8, 0), "bf16"),
-                                                      ((7, 5), "fp16"), ((7, 0), "fp16")])
-def test_a_gpu_that_would_emulate_bfloat16_computes_in_float16(monkeypatch, capability, expected):
+                                                      ((8, 7), "bf16"), ((7, 5), "fp16"),
+                                                      ((7, 0), "fp16"), ((6, 2), "fp16"),
+                                                      ((6, 0), "fp16"), ((6, 1), "fp32"),
+                                                      ((5, 2), "fp32")])
+def test_a_gpu_computes_in_the_half_precision_that_it_is_fast_at(monkeypatch, capability, expected):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert fast_precision(torch.device("cuda")) == expected
+
+
+def test_large_attention_scores_stay_within_float16():
+    """Queries and keys of 60, whose bare product over 64 channels float16 cannot hold."""
+    block = ResidualAttentionBlock(128, 2).half()
+    with torch.no_grad():
+        block.attn.in_proj_weight.zero_()
+        block.attn.in_proj_bias.zero_()[:256] = 60.0
+        _, weights = _block_with_weights(block, torch.randn(1, 5, 128).half())
+    assert torch.allclose(weights.float(), torch.full((1, 2, 5, 5), 0.2), atol=1e-3)
 
 
 def test_auto_is_what_the_device_is_fast_at():

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 
 AUTO = "auto"
+# Compute capabilities before 7.0 that multiply in float16 at more than float32's rate: Tegra X1,
+# P100, Tegra X2. Other Pascal GPUs reach a 64th of it (CUDA C++ Programming Guide, "Arithmetic
+# Instructions").
+_EARLY_HALF = ((5, 3), (6, 0), (6, 2))
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
@@ -14,7 +18,7 @@ def resolve_device(name: str | torch.device) -> torch.device:
         ValueError: an unknown device, or one that this computer does not have.
     """
     if name == AUTO:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except (RuntimeError, TypeError) as error:
@@ -26,8 +30,8 @@ def resolve_device(name: str | torch.device) -> torch.device:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"device='{name}' cannot be computed on ({reason}); use 'auto' or "
-                         "'cpu'") from error
+        raise ValueError(f"device='{name}' cannot be computed on ({reason}); use 'cpu', or install "
+                         "a torch that supports it") from error
     return device
 
 
@@ -36,11 +40,14 @@ def fast_precision(device: torch.device) -> str:
 
     Returns:
         "bf16" on a GPU or an x86 processor with instructions for it (AVX512_BF16, AMX), "fp16" on
-        an older GPU, else "fp32": without such instructions a processor emulates half precision.
+        an older GPU that is fast at that, else "fp32": without such instructions a processor
+        emulates half precision.
     """
     if device.type == "cuda":
-        native = torch.cuda.get_device_capability(device) >= (8, 0)
-        return "bf16" if native else "fp16"
+        capability = torch.cuda.get_device_capability(device)
+        if capability >= (8, 0):
+            return "bf16"
+        return "fp16" if capability >= (7, 0) or capability in _EARLY_HALF else "fp32"
     if device.type == "cpu" and _multiplies_bfloat16():
         return "bf16"
     return "fp32"
