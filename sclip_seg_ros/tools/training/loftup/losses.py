@@ -67,6 +67,7 @@ def affinity_error(features: Tensor, target: Tensor, places: Tensor | None = Non
     """
     first, second = (normalize(x.flatten(2), dim=1) for x in (features, target))
     if places is not None:
+        places = places.to(features.device)  # once, and not at each of their uses
         first, second = first[..., places], second[..., places]
     difference = torch.einsum("bdn,bdm->bnm", first, first) \
         - torch.einsum("bdn,bdm->bnm", second, second)
