@@ -137,6 +137,25 @@ def test_what_is_no_longer_wanted_may_be_given_up_without_a_word(server, encoder
     assert failures == []
 
 
+def test_a_stop_that_came_too_soon_can_be_taken_back_and_loses_no_words(server, encoder, failures):
+    encoder.free.clear()
+    encoder.gives_up = True
+    cut_off, later = Proposal(("long", "words"), ""), Proposal(("cup",), "")
+    server.propose(cut_off)
+    wait(lambda: len(encoder.calls) == 2)
+    server.stop(0.0)
+    server.resume()
+    encoder.free.set()
+    wait(lambda: server.adopt().classes == cut_off.classes)
+    assert server.current.version == 2
+    assert server.stop(PATIENCE)
+    assert server.propose(later)
+    server.resume()
+    wait(lambda: server.adopt().classes == later.classes)
+    assert server.current.version == 3
+    assert failures == []
+
+
 def test_a_vocabulary_goes_to_the_device_that_the_frames_are_on(failures):
     """Encoded with weights that were elsewhere, it would fail every frame."""
     started, go_on = threading.Event(), threading.Event()

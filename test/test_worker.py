@@ -116,5 +116,35 @@ def test_stop_does_not_wait_for_endless_work():
     assert worker.busy_seconds == 0
 
 
+def test_a_stop_can_be_taken_back_and_calls_still_come_one_at_a_time():
+    started, release, done = threading.Event(), threading.Event(), threading.Event()
+    running, most, seen = [], [], []
+
+    def work(items: list[int]) -> None:
+        running.append(items)
+        most.append(len(running))
+        seen.extend(items)
+        started.set()
+        if items == [1]:
+            release.wait(PATIENCE)
+        running.pop()
+        if items == [2]:
+            done.set()
+
+    worker = Worker("test", work, on_error=lambda error: None)
+    worker.start()
+    worker.mailbox.put(1)
+    assert started.wait(PATIENCE)
+    assert not worker.stop(0.05)
+    worker.resume()
+    worker.mailbox.put(2)
+    assert worker.alive and worker.busy_seconds > 0
+    assert not done.wait(0.1)
+    release.set()
+    assert done.wait(PATIENCE)
+    assert worker.stop(PATIENCE)
+    assert (seen, max(most)) == ([1, 2], 1)
+
+
 def test_stop_before_start_is_harmless():
     assert Worker("test", lambda items: None, lambda error: None).stop(0.1)

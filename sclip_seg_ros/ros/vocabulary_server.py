@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from sclip_seg_ros.ros.mailbox import Mailbox
 from sclip_seg_ros.ros.worker import Worker
 from sclip_seg_ros.segmentation.palette import Colour
 from sclip_seg_ros.segmentation.templates import DEFAULT_TEMPLATES
@@ -61,7 +62,7 @@ class VocabularyServer:
         self._device: torch.device | None = None  # None: where the encoder leaves them
         self._current = replace(encode(first, lambda: True), version=1)
         self._in_force = self._proposed = first
-        self._failed: Proposal | None = None
+        self._in_work: tuple[Proposal, Mailbox[Proposal]] | None = None
         self._worker: Worker[Proposal] = Worker("vocabulary", self._prepare, self._fail)
         self._worker.start()
 
@@ -101,6 +102,15 @@ class VocabularyServer:
         """Take no more proposals; return whether the thread ended within ``timeout`` seconds."""
         return self._worker.stop(timeout)
 
+    def resume(self) -> None:
+        """Take proposals again after a :meth:`stop`, beginning with the one that it cut off."""
+        if not self._worker.mailbox.closed:
+            return
+        self._worker.resume()
+        with self._lock:
+            if self._proposed != self._in_force:
+                self._worker.mailbox.put(self._proposed)
+
     def move(self, device: torch.device) -> None:
         """Bring the embeddings to another device; to be called while no frame is worked on."""
         with self._lock:
@@ -109,22 +119,24 @@ class VocabularyServer:
             self._ready = self._ready and self._ready.to(device)
 
     def _prepare(self, proposals: list[Proposal]) -> None:
-        proposal = self._failed = proposals[-1]
-        vocabulary = self._encode(proposal, lambda: self._is_wanted(proposal))
+        work = self._in_work = proposals[-1], self._worker.mailbox
+        vocabulary = self._encode(work[0], lambda: self._is_wanted(*work))
         with self._lock:
+            if work[1].closed:  # too late; :meth:`resume` begins with it anew
+                return
             if self._device is not None:  # it may have changed in the meantime
                 vocabulary = vocabulary.to(self._device)
-            self._ready, self._in_force = vocabulary, proposal
+            self._ready, self._in_force = vocabulary, work[0]
 
     def _fail(self, error: Exception) -> None:
-        proposal = self._failed
-        if not self._is_wanted(proposal):
+        proposal, mailbox = self._in_work
+        if not self._is_wanted(proposal, mailbox):
             return
         with self._lock:
             self._proposed = self._in_force
         self._on_failure(proposal, error)
 
-    def _is_wanted(self, proposal: Proposal) -> bool:
-        """Tell whether nothing newer has been proposed, and the end not come."""
+    def _is_wanted(self, proposal: Proposal, mailbox: Mailbox[Proposal]) -> bool:
+        """Tell whether nothing newer has been proposed, and the end not come since it was taken."""
         with self._lock:
-            return proposal == self._proposed and not self._worker.mailbox.closed
+            return proposal == self._proposed and not mailbox.closed

@@ -40,7 +40,7 @@ class Worker(Generic[Item]):
         self._on_idle = on_idle
         self._idle_seconds = idle_seconds
         self._busy_since: float | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = self._new_thread(name)
 
     def start(self) -> None:
         """Start the thread."""
@@ -57,6 +57,12 @@ class Worker(Generic[Item]):
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def resume(self) -> None:
+        """Take items again after a :meth:`stop`, once a call that it could not wait for is over."""
+        former, self.mailbox = self._thread, Mailbox()
+        self._thread = self._new_thread(former.name, former)
+        self._thread.start()
+
     @property
     def alive(self) -> bool:
         """Tell whether the thread runs."""
@@ -68,14 +74,20 @@ class Worker(Generic[Item]):
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
-    def _run(self) -> None:
-        while not self.mailbox.closed:
-            items = self.mailbox.take(self._idle_seconds if self._on_idle else None)
+    def _new_thread(self, name: str, former: threading.Thread | None = None) -> threading.Thread:
+        return threading.Thread(target=self._run, args=(self.mailbox, former), name=name,
+                                daemon=True)
+
+    def _run(self, mailbox: Mailbox[Item], former: threading.Thread | None) -> None:
+        if former is not None:  # one call at a time
+            former.join()
+        while not mailbox.closed:
+            items = mailbox.take(self._idle_seconds if self._on_idle else None)
             self._busy_since = time.monotonic()
             try:
                 if items:
                     self._work(items)
-                elif self._on_idle and not self.mailbox.closed:
+                elif self._on_idle and not mailbox.closed:
                     self._on_idle()
             except Exception as error:  # the next items may fare better
                 self._report(error)
