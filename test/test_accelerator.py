@@ -51,6 +51,7 @@ CASES: dict[str, dict[str, Any]] = {
     "all at once": {"use_loftup": True, "use_resclip": True, "use_pamr": True},
     "thresholds": {"probability_threshold": 0.5},
     "area": {"area_threshold": 0.02},
+    "decided coarsely": {"decode_resolution": 0.45},
     "densecrf": {"use_densecrf": True},
     "densecrf, reduced": {"use_densecrf": True, "crf__resolution": 0.5, "area_threshold": 0.02},
     "bilateral": {"use_densecrf": True, "crf__backend": "bilateral"},

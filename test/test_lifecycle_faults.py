@@ -72,7 +72,9 @@ def test_a_configure_that_runs_out_of_memory_says_so_and_may_be_tried_again(
         patch.setattr(*where[stage], out_of_memory)
         assert not lifecycle.change("configure")
     assert lifecycle.state == "unconfigured"
-    lines = [line for line in capfd.readouterr().err.splitlines() if "[FATAL]" in line]
+    said = capfd.readouterr().err.splitlines()
+    assert not [line for line in said if "[FATAL]" in line], "it may be tried again"
+    lines = [line for line in said if "[ERROR]" in line]
     assert len(lines) == 1 and "OutOfMemoryError: CUDA out of memory" in lines[0]
     assert "vocabulary" not in [thread.name for thread in threading.enumerate()]
     lifecycle.bring_to("active")
@@ -98,7 +100,7 @@ def test_an_activation_that_runs_out_of_memory_leaves_the_node_inactive(
     label_something(probe)
 
 
-def test_a_stuck_frame_fails_the_deactivation_which_may_be_tried_again(
+def test_a_stuck_frame_fails_the_deactivation_and_the_node_works_on_after_it(
         node, probe, lifecycle, monkeypatch):
     monkeypatch.setattr(segmentation_node, "DEACTIVATE_SECONDS", 0.2)
     monkeypatch.setattr("sclip_seg_ros.ros.health.STUCK_SECONDS", 0.5)
@@ -121,10 +123,108 @@ def test_a_stuck_frame_fails_the_deactivation_which_may_be_tried_again(
                    in diagnostics[-1].status[0].message, "diagnostics of a stuck device")
         assert diagnostics[-1].status[0].level == DiagnosticStatus.WARN
     go_on.set()
-    probe.wait(lambda: lifecycle.change("deactivate"), "the deactivation")
-    monkeypatch.setattr(SCLIPSegmentor, "predict_batch", predict)
+    label_something(probe)
+    monkeypatch.setattr(segmentation_node, "DEACTIVATE_SECONDS", PATIENCE)
+    assert lifecycle.change("deactivate")
+    assert probe.node.count_subscribers("/image_raw") == 0
     lifecycle.bring_to("active")
     label_something(probe)
+
+
+def test_a_cleanup_that_a_stuck_word_fails_loses_neither_that_word_nor_later_ones(
+        node, probe, lifecycle, monkeypatch):
+    lifecycle.bring_to("inactive")
+    stuck, go_on, encode = threading.Event(), threading.Event(), node._engine.segmentor.text._encode
+
+    def hang(*arguments):
+        stuck.set()
+        go_on.wait(PATIENCE)
+        return encode(*arguments)
+
+    monkeypatch.setattr(node._engine.segmentor.text, "_encode", hang)
+    with probe.listening(Vocabulary, "/sclip_seg/vocabulary", LATCHED) as vocabularies:
+        def wait_for(*words: str) -> None:
+            probe.wait(lambda: vocabularies and tuple(
+                entry.name for entry in vocabularies[-1].classes) == words, f"the words {words}")
+
+        assert probe.set_parameters(classes=["zebra", "giraffe"]).successful
+        assert stuck.wait(PATIENCE)
+        with monkeypatch.context() as patch:
+            patch.setattr(segmentation_node, "DEACTIVATE_SECONDS", 0.2)
+            assert not lifecycle.change("cleanup")
+        assert lifecycle.state == "inactive"
+        go_on.set()
+        lifecycle.bring_to("active")
+        wait_for("zebra", "giraffe")
+        assert probe.set_parameters(classes=["cup", "box"]).successful
+        wait_for("cup", "box")
+    lifecycle.bring_to("unconfigured")
+
+
+def test_a_frame_that_failed_is_forgotten_with_the_next_activation(node, probe, lifecycle,
+                                                                   monkeypatch):
+    monkeypatch.setattr("sclip_seg_ros.ros.health.RECENT_SECONDS", PATIENCE)
+    lifecycle.bring_to("active")
+    with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics:
+        def wait_for(level: bytes, text: str) -> None:
+            probe.wait(lambda: diagnostics and diagnostics[-1].status[0].level == level
+                       and text in diagnostics[-1].status[0].message, f"'{text}'")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SCLIPSegmentor, "predict_batch", out_of_memory)
+            probe.feed_until(lambda: node._engine.cameras[0].log.counts.failed, "a failed frame",
+                             picture)
+        wait_for(DiagnosticStatus.ERROR, "frames fail: OutOfMemoryError")
+        lifecycle.bring_to("inactive")
+        lifecycle.bring_to("active")
+        wait_for(DiagnosticStatus.WARN, "OutOfMemoryError")
+
+
+def test_a_look_at_loftup_that_fails_costs_no_frame(node, probe, lifecycle, monkeypatch, capfd):
+    def fail(*arguments):
+        raise RuntimeError("no room for two forwards")
+
+    monkeypatch.setattr("sclip_seg_ros.ros.upsampler_gate.UpsamplerGate.look", fail)
+    lifecycle.bring_to("active")
+    label_something(probe)
+    lifecycle.bring_to("inactive")
+    counts = node._engine.cameras[0].log.counts
+    assert counts.labelled and not counts.failed and not counts.failing
+    assert "LoftUp could not be checked: RuntimeError: no room" in capfd.readouterr().err
+
+
+def test_a_shutdown_gives_the_memory_back_and_is_told(node, probe, lifecycle, monkeypatch):
+    lifecycle.bring_to("active")
+    label_something(probe)
+    released, release = [], SCLIPSegmentor.release
+    monkeypatch.setattr(SCLIPSegmentor, "release",
+                        lambda self: (released.append(True), release(self)))
+    with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics:
+        assert lifecycle.change("shutdown")
+        assert lifecycle.state == "finalized"
+        probe.wait(lambda: diagnostics and diagnostics[-1].status[0].message == "shut down",
+                   "diagnostics of a node that is shut down")
+    assert released
+    assert {"frames", "vocabulary"}.isdisjoint(thread.name for thread in threading.enumerate())
+
+
+def test_a_shutdown_that_a_stuck_frame_prevents_is_told_as_such(node, probe, lifecycle,
+                                                               monkeypatch, capfd):
+    monkeypatch.setattr(segmentation_node, "DEACTIVATE_SECONDS", 0.2)
+    lifecycle.bring_to("active")
+    stuck, go_on, predict = threading.Event(), threading.Event(), SCLIPSegmentor.predict_batch
+
+    def hang(self, *arguments):
+        stuck.set()
+        go_on.wait(PATIENCE)
+        return predict(self, *arguments)
+
+    monkeypatch.setattr(SCLIPSegmentor, "predict_batch", hang)
+    probe.feed_until(stuck.is_set, "a stuck frame", picture)
+    lifecycle.change("shutdown")
+    assert "is still being worked on after 0.2 s; end the process" in capfd.readouterr().err
+    assert probe.node.count_subscribers("/image_raw") == 0
+    go_on.set()
 
 
 def test_weights_do_not_move_while_a_word_is_encoded(node, probe, lifecycle, monkeypatch):
@@ -192,6 +292,8 @@ def test_deactivation_gives_the_devices_memory_back(domain, probe, lifecycle):
         assert held >= weights
         lifecycle.bring_to("inactive")
         gc.collect()
+        torch._C._cuda_clearCublasWorkspaces()  # CUDA's own, which stay until the process ends
+        torch.cuda.empty_cache()
         assert torch.cuda.memory_allocated() == 0
         assert torch.cuda.memory_reserved() == 0
         lifecycle.bring_to("active")
