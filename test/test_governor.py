@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -112,7 +113,7 @@ def test_a_lone_spike_costs_a_few_frames_of_quality() -> None:
 
 
 def test_rare_spikes_never_pin_the_level_down() -> None:
-    spikes = Machine(load=lambda frame: 3.0 if frame % 105 == 104 else 1.0, noise=0.03)
+    spikes = Machine(load=lambda frame: 3.0 if frame % 180 == 179 else 1.0, noise=0.03)
     _, run = simulate(spikes, 200.0, 3000)
     assert run.levels.count(0) >= 0.85 * len(run.levels)
 
@@ -121,6 +122,22 @@ def test_frequent_bouts_of_load_are_evaded_to_keep_the_budget() -> None:
     bouts = Machine(load=lambda frame: 1.9 if frame % 80 < 40 else 1.0, noise=0.03)
     governor, run = simulate(bouts, 160.0, 5000)
     assert governor.misses <= 0.008 * len(run.levels) < 5000 / 80
+
+
+@pytest.mark.parametrize("budget", [200.0, 240.0, 300.0])
+@pytest.mark.parametrize("factor, spread, hiccups", [(2.0, 0.2, 0.02), (2.5, 0.25, 0.03)])
+def test_busy_cores_whose_frame_times_have_a_long_tail(budget, factor, spread, hiccups) -> None:
+    """Load on and off every 100 frames; one frame of 200 meets it and cannot be saved."""
+    generator = random.Random(round(budget))
+
+    def load(frame: int) -> float:
+        if frame // 100 % 2 == 0:
+            return generator.lognormvariate(0.0, 0.03)
+        hiccup = generator.uniform(1.3, 1.8) if generator.random() < hiccups else 1.0
+        return factor * hiccup * generator.lognormvariate(0.0, spread)
+
+    governor, run = simulate(Machine(load=load, noise=0.02), budget, 3000)
+    assert governor.misses <= 0.01 * len(run.levels)
 
 
 @given(noise=st.floats(0.0, 0.12), budget=st.floats(60.0, 300.0), seed=st.integers(0, 999))
@@ -158,8 +175,9 @@ def test_the_wait_doubles_with_each_failure() -> None:
         governor.record(level, 40.0 if level else 120.0, 8)
     waits = [b - a for a, b in zip(tries, tries[1:], strict=False)]
     assert waits[0] < 35 and max(waits) > 900
-    assert all(late <= 2 * early + 20 for early, late in zip(waits, waits[1:], strict=False))
-    assert waits == sorted(waits)
+    assert min(waits[1:]) > 100, "no more than one frame in a hundred is risked"
+    assert all(0.9 * early <= late <= 2 * early + 100
+               for early, late in zip(waits, waits[1:], strict=False))
 
 
 def test_a_failure_under_load_is_forgiven_once_the_load_ended() -> None:

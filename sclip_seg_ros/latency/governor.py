@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Mapping
 
+from sclip_seg_ros.latency.caution import Caution
 from sclip_seg_ros.latency.predictor import TYPICAL_FRAMES, LatencyPredictor
 from sclip_seg_ros.latency.trials import Trials
 
@@ -20,6 +21,7 @@ class Governor:
       one in a row to the cheapest. A longer vocabulary or a smaller budget is met beforehand.
     - Up, with patience: after some calm frames, to the best level whose predicted high percentile
       leaves a margin, unless :class:`Trials` knows that it failed lately at this load.
+    - The more frames were over the budget lately, the wider the margin (:class:`Caution`).
     - Rarely, a level predicted not to fit is probed, lest a wrong prediction last for ever.
 
     Everything is counted in frames, so that the share of frames over the budget is bounded at any
@@ -56,6 +58,7 @@ class Governor:
         self.margin = margin
         self.patience = patience
         self._trials = Trials(levels, patience, probe_after)
+        self._caution = Caution()
         self._level = 0
         self._queries = 1
         self._misses = self._changes = 0
@@ -87,6 +90,7 @@ class Governor:
         self._over, self._new_budget = False, True
         self._over_in_a_row = 0
         self._trials.forget()
+        self._caution.forget()
 
     @property
     def hopeless(self) -> bool:
@@ -131,8 +135,11 @@ class Governor:
         self._over = over
         self._calm = 0 if over else self._calm + 1
         self._over_in_a_row = self._over_in_a_row + 1 if over else 0
+        avoidable = over and self._predict(self._cheapest(queries), queries) <= self._budget_ms
+        self._caution.frame(avoidable)
         spike = over and total_ms > SPIKE * typical > 0
-        slowdown = self._trials.frame(level, over, spike and self._tolerable(queries))
+        forgiven = not avoidable or sum(self._last_over) <= TOLERATED
+        slowdown = self._trials.frame(level, over, spike and forgiven)
         if slowdown is not None:
             self.predictor.learn(level, slowdown)
         return over
@@ -161,10 +168,10 @@ class Governor:
         self._judge_hope(queries)
         return self._level
 
-    def _tolerable(self, queries: int) -> bool:
-        """Tell whether slow frames are rare enough, or so slow that no level could evade them."""
-        return (sum(self._last_over) <= TOLERATED
-                or self._predict(self._cheapest(queries), queries) > self._budget_ms)
+    @property
+    def _room_ms(self) -> float:
+        """What a level's prediction may be at most for a change to it."""
+        return self.margin * self._budget_ms / self._caution.factor
 
     def _outgrown(self, queries: int) -> bool:
         """Tell whether the level in use no longer fits what was asked for since the last frame."""
@@ -182,8 +189,7 @@ class Governor:
         """Try the best level that fits with a margin and did not fail lately, or probe one."""
         for level in range(self._level):
             predicted = self.predictor.predict(level, queries)
-            if predicted <= self.margin * self._budget_ms \
-                    and self._trials.allowed(level, predicted):
+            if predicted <= self._room_ms and self._trials.allowed(level, predicted):
                 self._trials.begin(level, predicted, self.predictor.slowdown())
                 self._move(level)
                 return
@@ -196,7 +202,7 @@ class Governor:
     def _best_fit(self, levels: range, queries: int) -> int:
         """Return the first level that fits with a margin; without any, the cheapest of all."""
         for level in levels:
-            if self._predict(level, queries) <= self.margin * self._budget_ms:
+            if self._predict(level, queries) <= self._room_ms:
                 return level
         return self._cheapest(queries)
 
