@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> list[dict]:
             results = segmentor.predict_batch([image], vocabulary, deadline)
             milliseconds = (time.monotonic() - arrived) * 1e3
             frames.append({"phase": phase, "at": arrived - begin, "ms": milliseconds,
-                           "level": quality.level, "name": quality.level_name,
+                           "level": quality.state.level, "name": quality.state.name,
                            "over": milliseconds > options.budget})
             quality.end(milliseconds, results, deadline, results[0].stage_ms["decode"])
         for burner in burners:

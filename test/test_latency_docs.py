@@ -37,7 +37,7 @@ def test_the_python_example_runs_on_a_real_network(capsys) -> None:
     exec(compile(block("python"), "docs/latency.md", "exec"), names)
     lines = [line for line in capsys.readouterr().out.splitlines() if " ms" in line]
     assert len(lines) == 6, "one line a frame"
-    assert {line.split(":")[0] for line in lines} <= set(names["quality"].level_names)
+    assert {line.split(":")[0] for line in lines} <= set(names["quality"].state.names)
 
 
 def test_the_ladders_it_lists_are_those_that_ship() -> None:

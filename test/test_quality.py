@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from sclip_seg_ros.latency.ladder import parse_ladder
 from sclip_seg_ros.latency.quality import Measurement, QualityControl
@@ -53,7 +54,7 @@ def test_without_a_budget_the_settings_hold_as_they_are(segmentor, vocabulary):
     quality = QualityControl(segmentor, LADDER)
     base = segmentor.settings
     result = frame(quality, segmentor, vocabulary)
-    assert segmentor.settings == base and quality.level_names == ("full",)
+    assert segmentor.settings == base and quality.state.names == ("full",)
     assert result.iterations == {"pamr": 6}
     assert quality.deadline(0.0) is None and not quality.needs_warm_up
 
@@ -62,15 +63,15 @@ def test_an_ample_budget_leaves_the_best_level(quality, segmentor, vocabulary):
     base = segmentor.settings
     for _ in range(3):
         frame(quality, segmentor, vocabulary)
-    assert (quality.level, quality.level_name, quality.changes) == (0, "full", 0)
-    assert segmentor.settings == base and not quality.hopeless
+    assert (quality.state.level, quality.state.name, quality.state.changes) == (0, "full", 0)
+    assert segmentor.settings == base and not quality.state.hopeless
 
 
 def test_a_budget_out_of_reach_leads_to_the_cheapest_level_at_once(quality, segmentor, vocabulary):
     quality.configure(quality.base, NOT_ENOUGH)
     frame(quality, segmentor, vocabulary)
-    assert quality.level_name in ("plain", "small")  # on so small an image they cost the same
-    assert quality.hopeless
+    assert quality.state.name in ("plain", "small")  # on so small an image they cost the same
+    assert quality.state.hopeless
     assert not segmentor.settings.use_pamr
 
 
@@ -79,7 +80,7 @@ def test_quality_comes_back_with_the_budget(quality, segmentor, vocabulary):
     frame(quality, segmentor, vocabulary)
     quality.configure(quality.base, AMPLE)
     frame(quality, segmentor, vocabulary)
-    assert quality.level == 0 and segmentor.settings == quality.base
+    assert quality.state.level == 0 and segmentor.settings == quality.base
 
 
 def test_only_what_changes_the_cost_is_measured_again(quality, vocabulary):
@@ -99,14 +100,48 @@ def test_a_warm_up_that_takes_too_long_is_not_begun_again(segmentor, vocabulary)
     assert 0 < quality.warm_up(IMAGE, vocabulary) < 4
     assert not quality.needs_warm_up  # or each frame would wait for the next part of it
     quality.begin([IMAGE.shape[:2]], vocabulary)
-    assert quality.level in range(4)
+    assert quality.state.level in range(4)
+
+
+def test_a_level_that_cannot_run_is_left_out(segmentor, vocabulary, monkeypatch):
+    def predict(images, vocabulary, keep_going=None):
+        if segmentor.settings.use_pamr:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return predict_batch(images, vocabulary, keep_going)
+
+    predict_batch = segmentor.predict_batch
+    monkeypatch.setattr(segmentor, "predict_batch", predict)
+    quality = QualityControl(segmentor, LADDER)
+    quality.configure(segmentor.settings, AMPLE)
+    assert quality.warm_up(IMAGE, vocabulary) == 2
+    assert quality.unusable == {"full": "CUDA out of memory", "pamr-2": "CUDA out of memory"}
+    frame(quality, segmentor, vocabulary)
+    assert quality.state.names == ("plain", "small") and quality.state.name == "plain"
+    quality.configure(quality.base.with_changes(probability_threshold=0.5), AMPLE)
+    assert not quality.needs_warm_up, "another threshold does not make it fit"
+    quality.forget()
+    monkeypatch.undo()
+    quality.configure(segmentor.settings.with_changes(use_pamr=True), AMPLE)
+    assert quality.warm_up(IMAGE, vocabulary) == 4 and quality.unusable == {}
+
+
+def test_a_warm_up_without_any_level_that_runs_fails(segmentor, vocabulary, monkeypatch):
+    def fail(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(segmentor, "predict_batch", fail)
+    quality = QualityControl(segmentor, LADDER)
+    quality.configure(segmentor.settings, AMPLE)
+    with pytest.raises(torch.OutOfMemoryError):
+        quality.warm_up(IMAGE, vocabulary)
+    assert quality.needs_warm_up
 
 
 def test_refinement_stops_when_the_time_is_up(quality, segmentor, vocabulary):
     late = frame(quality, segmentor, vocabulary, arrived=time.monotonic() - AMPLE)
     assert late.iterations == {"pamr": 0}
     assert frame(quality, segmentor, vocabulary).iterations.get("pamr", 0) in (0, 2)  # lower level
-    assert quality.level > 0
+    assert quality.state.level > 0
 
 
 def test_a_level_that_cannot_work_is_refused_and_all_stays_as_it_was(segmentor):
@@ -115,7 +150,7 @@ def test_a_level_that_cannot_work_is_refused_and_all_stays_as_it_was(segmentor):
     base = segmentor.settings
     with pytest.raises(ValueError, match="'no-overlap' does not fit"):
         quality.configure(base.with_changes(short_side=80), 50.0)
-    assert segmentor.settings == base == quality.base and quality.budget_ms == 0.0
+    assert segmentor.settings == base == quality.base and quality.state.budget_ms == 0.0
 
 
 def test_dilations_may_come_as_a_list(segmentor, vocabulary):

@@ -57,10 +57,48 @@ class Measurement:
         return Measurement(sum(stages.values()) + rest, stages, self.queries, pixels)
 
 
+@dataclass(frozen=True)
+class _Level:
+    """A level of the ladder that differs under the present settings."""
+
+    name: str
+    prepared: Prepared
+    cost_key: SegmentorSettings  # the part of its settings that decides what a frame costs
+
+
+@dataclass(frozen=True)
+class QualityState:
+    """What holds at one moment, for other threads to read.
+
+    Attributes:
+        level: in use, 0 being the best.
+        names: of the levels that differ under the present settings and can run, the best first.
+        changes: of level so far.
+        hopeless: whether even the cheapest level typically takes longer than the budget.
+        budget_ms: milliseconds a frame may take, 0 for no limit.
+    """
+
+    level: int
+    names: tuple[str, ...]
+    changes: int
+    hopeless: bool
+    budget_ms: float
+
+    @property
+    def name(self) -> str:
+        """Name of the level in use."""
+        return self.names[self.level]
+
+
 class QualityControl:
     """Choose a quality level for each batch of images, and run a segmentor at it.
 
-    Without a budget the settings hold as they are. All methods belong to one thread.
+    Without a budget the settings hold as they are. All methods belong to one thread; ``state``
+    may be read by any.
+
+    Attributes:
+        state: the level in use, and the like.
+        unusable: why levels could not run at the last warm-up, by their names.
     """
 
     def __init__(self, segmentor: SCLIPSegmentor, ladder: QualityLadder,
@@ -75,11 +113,13 @@ class QualityControl:
         self._segmentor = segmentor
         self._whole_ladder = ladder
         self._clock = clock
-        self._measured: dict[SegmentorSettings, Measurement] = {}
+        self._measured: dict[SegmentorSettings, Measurement] = {}  # by cost key
+        self._broken: set[SegmentorSettings] = set()               # cost keys that cannot run
         self._tails_ms: deque[float] = deque(maxlen=_TAILS)
         self._governor = Governor(1)
         self._changes_before = 0
-        self._levels: list[Prepared] = []
+        self._levels: list[_Level] = []
+        self.unusable: dict[str, str] = {}
         self.configure(segmentor.settings, 0.0)
 
     def configure(self, base: SegmentorSettings, budget_ms: float) -> None:
@@ -95,52 +135,24 @@ class QualityControl:
         """
         ladder = self._whole_ladder.for_base(base) if budget_ms else _UNLIMITED
         # Those at hand keep what their warm-up made; not with a fallback, which may be over.
-        known = {} if self._segmentor.fallbacks else {level.settings: level
+        known = {} if self._segmentor.fallbacks else {level.prepared.settings: level.prepared
                                                       for level in self._levels}
         prepared = known.get(base) or self._segmentor.prepare(base)
-        wanted = [ladder.settings_for(base, level) for level in range(len(ladder))]
-        levels = [known.get(settings) or self._segmentor.prepare(settings) for settings in wanted]
+        levels = []
+        for index, name in enumerate(ladder.names):
+            settings = ladder.settings_for(base, index)
+            levels.append(_Level(name, known.get(settings) or self._segmentor.prepare(settings),
+                                 _cost_key(settings)))
         self._segmentor.use(prepared)
-        self._base, self._budget_ms, self._ladder, self._levels = base, budget_ms, ladder, levels
-        # Here and not for each frame: the settings are checked anew by every copy.
-        self._keys = [_cost_key(settings) for settings in wanted]
-        self._warm = all(key in self._measured for key in self._keys)
+        usable = [level for level in levels if level.cost_key not in self._broken]
+        self._base, self._budget_ms, self._levels = base, budget_ms, usable or levels
+        self._warm = all(level.cost_key in self._measured for level in self._levels)
         self._restart((0, 0))
 
     @property
     def base(self) -> SegmentorSettings:
         """The settings that levels change."""
         return self._base
-
-    @property
-    def budget_ms(self) -> float:
-        """Milliseconds a frame may take, 0 for no limit."""
-        return self._budget_ms
-
-    @property
-    def level(self) -> int:
-        """The level in use, 0 being the best."""
-        return self._governor.level
-
-    @property
-    def level_name(self) -> str:
-        """Its name on the ladder."""
-        return self._ladder.names[self.level]
-
-    @property
-    def level_names(self) -> tuple[str, ...]:
-        """Names of the levels that differ under the present settings, the best first."""
-        return self._ladder.names
-
-    @property
-    def changes(self) -> int:
-        """Changes of level so far."""
-        return self._changes_before + self._governor.changes
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether even the cheapest level typically takes longer than the budget."""
-        return self._governor.hopeless
 
     @property
     def needs_warm_up(self) -> bool:
@@ -151,25 +163,34 @@ class QualityControl:
         """Warm every level up; with a budget, measure those that have not been.
 
         The cheapest come first; after WARM_UP_SECONDS the rest is left to estimation. Levels are
-        measured together, since only their ratios matter.
+        measured together, since only their ratios matter. A level that cannot run, for want of
+        memory, say, is left out, and stands in ``unusable``.
 
         Returns:
             How many levels were measured.
+
+        Raises:
+            Exception: what the cheapest level raised, if none can run.
         """
-        begin, count = self._clock(), 0
-        try:
-            for level, key in zip(reversed(self._levels), reversed(self._keys), strict=True):
-                if key in self._measured:
-                    continue
-                if self._clock() - begin > WARM_UP_SECONDS:
-                    break
-                self._segmentor.use(level)
+        begin, count, self.unusable = self._clock(), 0, {}
+        for level in reversed(self._levels.copy()):
+            if level.cost_key in self._measured:
+                continue
+            if self._clock() - begin > WARM_UP_SECONDS:
+                break
+            try:
+                self._segmentor.use(level.prepared)
                 self._segmentor.warm_up([image.shape[:2]], vocabulary)
                 if self._budget_ms:
-                    self._measured[key] = self._run(image, vocabulary)
+                    self._measured[level.cost_key] = self._run(image, vocabulary)
                     count += 1
-        finally:
-            self._segmentor.use(self._levels[0])
+            except Exception as error:
+                if len(self._levels) == 1:
+                    raise
+                self._levels.remove(level)
+                self._broken.add(level.cost_key)
+                self.unusable[level.name] = str(error)
+        self._segmentor.use(self._levels[0].prepared)
         self._warm = True
         self._restart((0, 0))
         return count
@@ -177,6 +198,7 @@ class QualityControl:
     def forget(self) -> None:
         """Measure all levels anew at the next warm-up: the weights were moved."""
         self._measured.clear()
+        self._broken.clear()
         self._warm = False
 
     def begin(self, sizes: Sequence[Size], vocabulary: Vocabulary) -> None:
@@ -190,7 +212,8 @@ class QualityControl:
         if pixels[0] > _GROWTH * self._seeded_for[0] or not self._governor.predictor.frames:
             self._restart(pixels)
         self._governor.decide(len(vocabulary.query_class))
-        self._segmentor.use(self._levels[self.level])
+        self._segmentor.use(self._levels[self._governor.level].prepared)
+        self._tell()
 
     def deadline(self, arrived: float) -> Deadline | None:
         """Return what ends the refinements of a frame in time; None without a budget.
@@ -220,7 +243,8 @@ class QualityControl:
         stages = dict(results[0].stage_ms)
         queries = len(results[0].vocabulary.query_class)
         missing_ms = {"pamr": 0.0, "densecrf": 0.0}
-        settings = self._levels[self.level].settings
+        level = self._governor.level
+        settings = self._levels[level].prepared.settings
         wanted = {"pamr": settings.pamr.steps, "densecrf": settings.crf.iterations}
         for result in results if deadline else ():
             for stage, ran in result.iterations.items():
@@ -228,7 +252,7 @@ class QualityControl:
         for stage, value in missing_ms.items():
             if stage in stages:
                 stages[stage] += value
-        self._governor.record(self.level, total_ms + sum(missing_ms.values()), queries, stages)
+        self._governor.record(level, total_ms + sum(missing_ms.values()), queries, stages)
 
     def _run(self, image: np.ndarray, vocabulary: Vocabulary) -> Measurement:
         begin = self._clock()
@@ -241,13 +265,21 @@ class QualityControl:
         self._changes_before += self._governor.changes
         self._governor = Governor(len(self._levels), self._budget_ms)
         self._seeded_for = pixels
-        for level, key in enumerate(self._keys):
-            measured = self._measured.get(key)
+        for index, level in enumerate(self._levels):
+            measured = self._measured.get(level.cost_key)
             if measured is not None:
                 if pixels[0]:
                     measured = measured.scaled(pixels)
-                self._governor.warm_up(level, measured.total_ms, measured.queries,
+                self._governor.warm_up(index, measured.total_ms, measured.queries,
                                        measured.stage_ms)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Publish the state, all of it at once: other threads read it at any time."""
+        governor = self._governor
+        self.state = QualityState(governor.level, tuple(level.name for level in self._levels),
+                                  self._changes_before + governor.changes, governor.hopeless,
+                                  self._budget_ms)
 
     def _pixels(self, sizes: Sequence[Size]) -> tuple[int, int]:
         """Return the area of images, and that of their copies at the best level's size."""

@@ -13,6 +13,7 @@ from sclip_seg_ros.ros.camera import Camera
 from sclip_seg_ros.ros.engine import Engine
 from sclip_seg_ros.ros.status import Counts
 
+ACTIVE = "active"      # the phase of the lifecycle in which frames are worked on
 STALE_SECONDS = 3.0    # without an image before that is worth a warning
 STUCK_SECONDS = 10.0   # in one frame before that is worth a warning
 RECENT_SECONDS = 10.0  # for which an error or a missed budget is worth a warning
@@ -50,11 +51,12 @@ def judge(situation: Situation) -> tuple[bytes, str]:
     error = situation.counts.last_error
     if not situation.worker_alive:
         return DiagnosticStatus.ERROR, f"the frame thread has ended: {error or 'restart the node'}"
-    if situation.counts.failing:
+    recent_error = situation.error_seconds < RECENT_SECONDS
+    if situation.counts.failing and recent_error and situation.wanted:
         return DiagnosticStatus.ERROR, f"frames fail: {error}"
     if situation.busy_seconds > STUCK_SECONDS:
         return DiagnosticStatus.WARN, f"one frame has taken {situation.busy_seconds:.0f} s so far"
-    if situation.error_seconds < RECENT_SECONDS:
+    if recent_error:
         return DiagnosticStatus.WARN, error
     if not situation.wanted:
         return DiagnosticStatus.OK, "idle: nobody listens to the outputs"
@@ -70,16 +72,21 @@ def judge(situation: Situation) -> tuple[bytes, str]:
     return DiagnosticStatus.OK, "labelling"
 
 
-def health_of(engine: Engine | None, active: bool) -> list[tuple[str, DiagnosticStatus]]:
-    """Return a status for each camera, with the camera's name; one for a node without any."""
+def health_of(engine: Engine | None, phase: str) -> list[tuple[str, DiagnosticStatus]]:
+    """Return a status for each camera, with the camera's name; one for a node without any.
+
+    Args:
+        engine: of the node, None while it has none.
+        phase: of the node's lifecycle, which is the verdict unless it is ACTIVE.
+    """
     if engine is None:
-        return [("", DiagnosticStatus(level=DiagnosticStatus.OK, message="not configured",
+        return [("", DiagnosticStatus(level=DiagnosticStatus.OK, message=phase,
                                       values=_key_values(_memory())))]
     facts = _facts(engine)
     statuses = []
     for camera in engine.cameras:
-        level, message = judge(_situation(engine, camera)) if active \
-            else (DiagnosticStatus.OK, "inactive")
+        level, message = judge(_situation(engine, camera)) if phase == ACTIVE \
+            else (DiagnosticStatus.OK, phase)
         values = {**facts, **_values(camera)}
         statuses.append((camera.name, DiagnosticStatus(
             level=level, message=message, hardware_id=facts["device"],
@@ -92,18 +99,20 @@ def _situation(engine: Engine, camera: Camera) -> Situation:
     return Situation(
         counts, camera.log.seconds_since_arrival(), now - counts.last_error_at,
         now - counts.last_miss_at, engine.busy_seconds, engine.worker_alive,
-        camera.outputs.wanted or not engine.options.lazy, engine.quality.hopeless, camera.topic)
+        camera.outputs.wanted or not engine.options.lazy, engine.quality.state.hopeless,
+        camera.topic)
 
 
 def _facts(engine: Engine) -> dict[str, str]:
     """Return what is the same for all cameras."""
-    segmentor, vocabulary, quality = engine.segmentor, engine.vocabularies.current, engine.quality
+    segmentor, vocabulary = engine.segmentor, engine.vocabularies.current
+    quality = engine.quality.state
     return {"model": segmentor.name, "device": str(segmentor.device),
             "precision": segmentor.precision,
             "vocabulary version": str(vocabulary.version), "classes": str(len(vocabulary)),
             "fallbacks": ", ".join(segmentor.fallbacks),
             "budget ms": f"{quality.budget_ms:g}",
-            "quality level": f"{quality.level} '{quality.level_name}'",
+            "quality level": f"{quality.level} '{quality.name}'",
             "quality level changes": str(quality.changes),
             **_memory()}
 

@@ -32,6 +32,7 @@ from sclip_seg_ros.segmentation.stopwatch import Stopwatch
 
 MAX_AGE_SECONDS = 600.0   # an older stamp means another clock, e.g. a bag without --clock
 THROTTLE_SECONDS = 5.0    # of log lines that every frame could cause
+STALE_SECONDS = 1.0       # of taking over changes, after which a frame at hand is an old one
 HOPELESS_SECONDS = 60.0   # between two complaints about a budget that cannot be kept
 
 
@@ -102,9 +103,12 @@ class FramePipeline:
 
     def process(self, frames: Sequence[Frame]) -> None:
         """Label frames of different cameras, and publish what somebody wants to have of them."""
+        begin = time.monotonic()
         options, vocabulary = self._take_over()
-        if self._quality.needs_warm_up:
-            self._measure_levels()
+        if time.monotonic() - begin > STALE_SECONDS:  # newer frames are there by now
+            for frame in frames:
+                frame.camera.log.dropped()
+            return
         jobs = []
         for frame in frames:
             if options.lazy and not frame.camera.outputs.wanted:
@@ -137,16 +141,20 @@ class FramePipeline:
         wanted = self.options
         if self._change.adopt(wanted):
             self._warn_of_fallbacks()
+        if self._quality.needs_warm_up:
+            self._measure_levels()
         in_force = replace(wanted, settings=self._quality.base,
-                           latency_budget_ms=self._quality.budget_ms)
+                           latency_budget_ms=self._quality.state.budget_ms)
         return in_force, self._vocabularies.adopt()
 
     def _measure_levels(self) -> None:
         begin = time.monotonic()
         count = self._quality.warm_up(warm_up_image(), self._vocabularies.current)
         if count:
-            self._logger.info(f"{count} of {len(self._quality.level_names)} quality levels "
+            self._logger.info(f"{count} of {len(self._quality.state.names)} quality levels "
                               f"measured in {time.monotonic() - begin:.1f} s")
+        for name, reason in self._quality.unusable.items():
+            self._logger.error(f"quality level '{name}' cannot run and is left out: {reason}")
 
     def _read(self, frame: Frame, options: NodeOptions, vocabulary: Vocabulary) -> _Job | None:
         """Return a frame with its pixels; of one that cannot be read, report that."""
@@ -178,7 +186,7 @@ class FramePipeline:
 
     def _label(self, jobs: Sequence[_Job], options: NodeOptions, vocabulary: Vocabulary) -> None:
         """Label and publish a batch; where that fails, its frames one by one."""
-        former = self._quality.level
+        former = self._quality.state.level
         self._quality.begin([job.image.shape[:2] for job in jobs], vocabulary)
         self._tell_of_level(former)
         deadline = self._quality.deadline(min(job.frame.arrived for job in jobs))
@@ -196,7 +204,14 @@ class FramePipeline:
             self._publish(job, result, options, vocabulary)
         tail_ms = (time.monotonic() - labelled) * 1e3 + results[0].stage_ms.get("decode", 0.0)
         self._quality.end(max(job.age_seconds for job in jobs) * 1e3, results, deadline, tail_ms)
-        self._gate.look(jobs[0].image, vocabulary)
+        self._look_at_upsampler(jobs[0].image, vocabulary)
+
+    def _look_at_upsampler(self, image: np.ndarray, vocabulary: Vocabulary) -> None:
+        try:
+            self._gate.look(image, vocabulary)
+        except Exception as error:  # the labels are out, and right or wrong as they are
+            forget_frames(error)
+            self._logger.warning(f"LoftUp could not be checked: {describe(error)}")
 
     def _predict(self, jobs: Sequence[_Job], vocabulary: Vocabulary,
                  deadline: Deadline | None) -> list[SegmentationResult] | Exception:
@@ -243,14 +258,14 @@ class FramePipeline:
             last_error=counts.last_error))
 
     def _frame_quality(self, job: _Job, options: NodeOptions) -> FrameQuality:
-        quality = self._quality
-        return FrameQuality(quality.level, quality.level_name, options.latency_budget_ms,
+        quality = self._quality.state
+        return FrameQuality(quality.level, quality.name, options.latency_budget_ms,
                             job.frame.camera.log.counts.missed, quality.changes, job.milliseconds)
 
     def _tell_of_level(self, former: int) -> None:
-        quality = self._quality
+        quality = self._quality.state
         if quality.level != former:
-            self._logger.info(f"quality level {quality.level} '{quality.level_name}'",
+            self._logger.info(f"quality level {quality.level} '{quality.name}'",
                               throttle_duration_sec=THROTTLE_SECONDS)
         if quality.hopeless:
             self._logger.error(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +15,7 @@ from rclpy.parameter import Parameter
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.ros.diagnostics import Diagnostics
 from sclip_seg_ros.ros.engine import Engine
-from sclip_seg_ros.ros.health import health_of
+from sclip_seg_ros.ros.health import ACTIVE, health_of
 from sclip_seg_ros.ros.log_bridge import forward_logs
 from sclip_seg_ros.ros.parameters import (
     NodeOptions,
@@ -26,6 +28,7 @@ from sclip_seg_ros.ros.parameters import (
 from sclip_seg_ros.ros.status import describe, forget_frames
 
 NAME = "sclip_seg"
+UNCONFIGURED, INACTIVE, SHUT_DOWN = "not configured", "inactive", "shut down"  # beside ACTIVE
 DEACTIVATE_SECONDS = 10.0  # for the frames in work
 _TELLING = (WeightsError, ValueError, OSError)  # whose text says it all
 
@@ -47,27 +50,44 @@ class SegmentNode(LifecycleNode):
             ValueError, OSError, rclpy.exceptions.ParameterException: a parameter that cannot be
                 used.
         """
+        self._engine: Engine | None = None
+        self._diagnostics: Diagnostics | None = None
+        self._phase = UNCONFIGURED
+        self._starting = False
+        self._tasks: deque[Callable[[], None]] = deque()
         super().__init__(NAME, **arguments)
         forward_logs(self.get_logger())
         options = declare_parameters(self)
         warn_of_unknown(self)
         self.autostart: bool = options.values["autostart"]
-        self._engine: Engine | None = None
-        self._active = False
+        self._wake = self.create_guard_condition(self._run_tasks)
         self.add_on_set_parameters_callback(self._on_change)
         if not self.autostart:
             self.get_logger().info("not configured; waiting for a lifecycle transition")
-        self._diagnostics = Diagnostics(self, lambda: health_of(self._engine, self._active))
+        self._diagnostics = Diagnostics(self, lambda: health_of(self._engine, self._phase))
 
     def start(self) -> bool:
         """Configure and activate, as ``autostart`` asks for; return whether both succeeded."""
         success = TransitionCallbackReturn.SUCCESS
-        return self.trigger_configure() == success and self.trigger_activate() == success
+        self._starting = True
+        try:
+            return self.trigger_configure() == success and self.trigger_activate() == success
+        finally:
+            self._starting = False
 
     def stop(self, seconds: float) -> bool:
         """End the threads; return whether all ended within so many seconds."""
-        self._diagnostics.stop()
-        return self._engine is None or self._engine.close(seconds)
+        deadline = time.monotonic() + seconds
+        ended = self._diagnostics is None or self._diagnostics.stop(seconds)
+        if self._engine is not None and self._engine.close(max(0.0, deadline - time.monotonic())):
+            self._engine = None
+        return ended and self._engine is None
+
+    def destroy_node(self) -> None:
+        """End the threads, and let go of everything in the middleware."""
+        if not self.stop(DEACTIVATE_SECONDS):
+            self.get_logger().warning("destroyed, though a thread is still at work")
+        super().destroy_node()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights, encode the words and create the outputs."""
@@ -77,6 +97,7 @@ class SegmentNode(LifecycleNode):
                                   self._on_refused)
         except Exception as error:  # rclpy would swallow any that is let through
             return self._failed(error)
+        self._phase = INACTIVE
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -87,16 +108,18 @@ class SegmentNode(LifecycleNode):
             forget_frames(error)
             self._engine.deactivate(DEACTIVATE_SECONDS)
             return self._failed(error)
-        self._active = True
+        self._phase = ACTIVE
         self._announce_start()
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Label no more frames and give the device's memory back."""
         if not self._engine.deactivate(DEACTIVATE_SECONDS):
-            return self._failed(TimeoutError("a frame is still being worked on after "
-                                             f"{DEACTIVATE_SECONDS:g} s; try again"))
-        self._active = False
+            self._engine.resume()
+            return self._failed(TimeoutError(
+                f"a frame is still being worked on after {DEACTIVATE_SECONDS:g} s; the node stays "
+                "active, deactivate it again"))
+        self._phase = INACTIVE
         self.get_logger().info("inactive; the device's memory is free")
         return TransitionCallbackReturn.SUCCESS
 
@@ -105,23 +128,28 @@ class SegmentNode(LifecycleNode):
         if not self._engine.close(DEACTIVATE_SECONDS):
             return self._failed(TimeoutError("a word is still being encoded after "
                                              f"{DEACTIVATE_SECONDS:g} s; try again"))
-        self._engine = None
+        self._engine, self._phase = None, UNCONFIGURED
         gc.collect()  # model and threads know each other, which alone would keep the weights
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop working; the process stays until it is told to end."""
-        self._active = False
-        if self._engine is not None:
-            self._engine.close(DEACTIVATE_SECONDS)
-            self._engine = None
-            gc.collect()
+        """Stop working and give all memory back; the process stays until it is told to end."""
+        self._phase = SHUT_DOWN
+        engine = self._engine
+        if engine is not None:
+            if engine.deactivate(DEACTIVATE_SECONDS) and engine.close(DEACTIVATE_SECONDS):
+                self._engine = engine = None
+                gc.collect()
+            else:
+                self.get_logger().error("a frame or a word is still being worked on after "
+                                        f"{DEACTIVATE_SECONDS:g} s; end the process")
         return TransitionCallbackReturn.SUCCESS
 
     def _failed(self, error: Exception) -> TransitionCallbackReturn:
-        # One line, and the last word of a start that fails.
+        """Say why a transition failed, in one line; with the start, the process fails too."""
         text = str(error) if isinstance(error, _TELLING) else describe(error)
-        self.get_logger().fatal(" ".join(text.split()))
+        log = self.get_logger().fatal if self._starting else self.get_logger().error
+        log(" ".join(text.split()))
         return TransitionCallbackReturn.FAILURE
 
     def _on_change(self, changes: list[Parameter]) -> SetParametersResult:
@@ -146,9 +174,13 @@ class SegmentNode(LifecycleNode):
         self._later(restore)
 
     def _later(self, task: Callable[[], None]) -> None:
-        """Run something in the executor's thread, where parameters belong."""
-        if self.executor is not None:
-            self.executor.create_task(task)
+        """Run something in the executor's thread, where parameters belong, once there is one."""
+        self._tasks.append(task)
+        self._wake.trigger()
+
+    def _run_tasks(self) -> None:
+        while self._tasks:
+            self._tasks.popleft()()
 
     def _announce_start(self) -> None:
         engine = self._engine
@@ -156,7 +188,7 @@ class SegmentNode(LifecycleNode):
         self.get_logger().info(
             f"'{segmentor.name}' on {segmentor.device} in {segmentor.precision}, "
             f"{len(vocabulary)} classes; quality levels: "
-            f"{', '.join(engine.quality.level_names)}")
+            f"{', '.join(engine.quality.state.names)}")
         for camera in engine.cameras:
             self.get_logger().info(f"{camera.topic} -> {', '.join(camera.outputs.topics)}")
         self.get_logger().info("ready")
