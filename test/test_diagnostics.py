@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 pytest.importorskip("diagnostic_msgs.msg", reason="ROS 2 is not installed; use `make test`")
 
-from diagnostic_msgs.msg import DiagnosticStatus
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.context import Context
+from rclpy.node import Node
+from ros_harness import Probe, domain_for
 
+from sclip_seg_ros.ros import diagnostics as diagnostics_module
+from sclip_seg_ros.ros.diagnostics import Diagnostics
 from sclip_seg_ros.ros.health import Situation, judge
 from sclip_seg_ros.ros.status import Counts
 
 FINE = Situation(Counts(received=9, labelled=9), silent_seconds=0.1, error_seconds=float("inf"),
                  miss_seconds=float("inf"), busy_seconds=0.0, worker_alive=True, wanted=True,
                  hopeless=False, topic="/camera/image")
+
+FAILING = Counts(received=9, failed=1, last_error="out of memory", failing=True)
 
 
 @pytest.mark.parametrize("situation, level, text", [
@@ -29,8 +39,14 @@ FINE = Situation(Counts(received=9, labelled=9), silent_seconds=0.1, error_secon
     (replace(FINE, counts=Counts(received=9, rejected=1, last_error="step 3 is too small"),
              error_seconds=60.0), DiagnosticStatus.OK, "labelling"),
     (replace(FINE, busy_seconds=31.0), DiagnosticStatus.WARN, "31 s"),
-    (replace(FINE, counts=Counts(received=9, failed=1, last_error="out of memory", failing=True),
-             error_seconds=60.0, wanted=False), DiagnosticStatus.ERROR, "frames fail: out of"),
+    (replace(FINE, counts=FAILING, error_seconds=2.0), DiagnosticStatus.ERROR,
+     "frames fail: out of memory"),
+    (replace(FINE, counts=FAILING, error_seconds=60.0, silent_seconds=60.0), DiagnosticStatus.WARN,
+     "no image on /camera/image for 60 s"),
+    (replace(FINE, counts=FAILING, error_seconds=2.0, wanted=False), DiagnosticStatus.WARN,
+     "out of memory"),
+    (replace(FINE, counts=FAILING, error_seconds=60.0, wanted=False), DiagnosticStatus.OK,
+     "nobody listens"),
     (replace(FINE, miss_seconds=1.0), DiagnosticStatus.WARN, "miss the latency budget"),
     (replace(FINE, miss_seconds=60.0), DiagnosticStatus.OK, "labelling"),
     (replace(FINE, hopeless=True, miss_seconds=1.0), DiagnosticStatus.WARN,
@@ -41,3 +57,52 @@ def test_verdict(situation, level, text):
     found, message = judge(situation)
     assert found == level
     assert text in message
+
+
+@contextmanager
+def publishing(monkeypatch, health):
+    """Publish diagnostics every few milliseconds from a node of this test's own."""
+    monkeypatch.setattr(diagnostics_module, "PERIOD_SECONDS", 0.02)
+    context = Context()
+    rclpy.init(context=context, domain_id=domain_for(__file__))
+    node = Node("sclip_seg", context=context)
+    diagnostics = Diagnostics(node, health)
+    try:
+        yield diagnostics
+    finally:
+        diagnostics.stop(20.0)
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def test_a_second_that_is_lost_is_told_once_and_the_next_one_comes(monkeypatch, capfd):
+    calls = []
+
+    def health():
+        calls.append(1)
+        if len(calls) < 10:
+            raise IndexError("tuple index out of range")
+        return [("", DiagnosticStatus(message="labelling"))]
+
+    with Probe(domain_for(__file__)) as probe, \
+            publishing(monkeypatch, health), \
+            probe.listening(DiagnosticArray, "/diagnostics") as diagnostics:
+        probe.wait(lambda: diagnostics, "diagnostics after those lost")
+    lines = [line for line in capfd.readouterr().err.splitlines() if "[WARN]" in line]
+    assert len(lines) == 1
+    assert "without diagnostics: IndexError: tuple index out of range" in lines[0]
+
+
+def test_the_end_does_not_wait_for_diagnostics_that_are_stuck(monkeypatch):
+    stuck, go_on = threading.Event(), threading.Event()
+
+    def health():
+        stuck.set()
+        go_on.wait(60.0)
+        return []
+
+    with publishing(monkeypatch, health) as diagnostics:
+        assert stuck.wait(20.0)
+        assert not diagnostics.stop(0.05)
+        go_on.set()
+        assert diagnostics.stop(20.0)

@@ -77,8 +77,8 @@ def label_something(probe: Probe, topic: str = LABEL) -> Image:
         return labels[-1]
 
 
-def fatal_lines(node: NodeProcess) -> list[str]:
-    return [line for line in node.log.splitlines() if "[FATAL]" in line]
+def error_lines(node: NodeProcess) -> list[str]:
+    return [line for line in node.log.splitlines() if "[ERROR]" in line]
 
 
 def test_without_autostart_the_node_waits_and_says_so(probe, lifecycle):
@@ -189,11 +189,12 @@ def test_a_configure_that_fails_says_why_once_and_may_be_tried_again(
         node, probe, lifecycle, change, values, complaint):
     former = {name: probe.get_parameter(name) for name in values}
     change(**values)
-    lines = len(fatal_lines(node))
+    lines = len(error_lines(node))
     assert not lifecycle.change("configure")
     assert lifecycle.state == "unconfigured"
-    assert len(fatal_lines(node)) == lines + 1
-    assert complaint in fatal_lines(node)[-1]
+    assert len(error_lines(node)) == lines + 1
+    assert complaint in error_lines(node)[-1]
+    assert "[FATAL]" not in node.log, "nothing has ended"
     assert probe.node.count_publishers(LABEL) == 0
     assert probe.set_parameters(atomically=True, **former).successful
     assert lifecycle.change("configure")
@@ -204,7 +205,7 @@ def test_words_in_a_file_that_cannot_be_used_fail_the_configure(node, lifecycle,
     file.write_text("".join(f"thing {index}\n" for index in range(300)))
     change(vocabulary_file=str(file))
     assert not lifecycle.change("configure")
-    assert "300 classes do not fit" in fatal_lines(node)[-1]
+    assert "300 classes do not fit" in error_lines(node)[-1]
 
 
 def test_five_rounds_of_the_lifecycle_leave_nothing_behind(node, probe, lifecycle):
@@ -234,6 +235,7 @@ def test_shutdown_stops_the_work_and_leaves_the_process_to_its_signal(node, prob
     label_something(probe)
     assert lifecycle.change("shutdown")
     assert lifecycle.state == "finalized"
+    health(probe, "shut down")
     probe.wait(lambda: probe.node.count_publishers(LABEL) == 0, "the end of the label topic")
     assert probe.node.count_subscribers("/image_raw") == 0
     assert node.process.poll() is None

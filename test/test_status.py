@@ -34,6 +34,16 @@ def test_failing_ends_with_the_next_label_but_the_error_is_remembered():
     assert log.counts.last_error == "bad step"
 
 
+def test_a_new_beginning_forgets_that_frames_failed_but_no_count():
+    log = FrameLog()
+    log.received()
+    log.failed("RuntimeError: once")
+    log.begin()
+    counts = log.counts
+    assert not counts.failing
+    assert (counts.received, counts.failed, counts.last_error) == (1, 1, "RuntimeError: once")
+
+
 def test_percentiles_by_stage_over_the_newest_frames():
     log = FrameLog()
     for index in range(WINDOW_FRAMES + 50):

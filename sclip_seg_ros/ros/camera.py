@@ -32,17 +32,14 @@ class Camera:
     @property
     def topic(self) -> str:
         """Resolved name of the topic the images come from."""
-        topic = self._node.resolve_topic_name(self.source.topic)
-        return topic + COMPRESSED if self.source.compressed else topic
+        return self._node.resolve_topic_name(self._wanted_topic)
 
     def subscribe(self, callback: Callable[[Image | CompressedImage], None],
                   reliability: str) -> None:
         """Begin to receive images."""
         kind = CompressedImage if self.source.compressed else Image
-        # As image_transport does: a remapping of the base topic holds for its transports.
-        self._subscription = CameraSubscription(
-            self._node, kind, self.topic if self.source.compressed else self.source.topic,
-            callback, reliability)
+        self._subscription = CameraSubscription(self._node, kind, self._wanted_topic, callback,
+                                                reliability)
 
     def unsubscribe(self) -> None:
         """Receive no more images."""
@@ -54,3 +51,13 @@ class Camera:
         """Take everything down."""
         self.unsubscribe()
         self.outputs.close()
+
+    @property
+    def _wanted_topic(self) -> str:
+        """The topic to subscribe to, which a remapping of its own may still replace.
+
+        As with image_transport a remapping of the base topic holds for its transports.
+        """
+        if not self.source.compressed:
+            return self.source.topic
+        return self._node.resolve_topic_name(self.source.topic) + COMPRESSED

@@ -96,21 +96,27 @@ class Engine:
         with self._weights:
             self.segmentor.restore()
             self.vocabularies.move(self.segmentor.device)
+        self.vocabularies.resume()  # where a close has failed
         self.quality.forget()
         self._pipeline.warm_up()
         pipeline = self._pipeline
         self._worker = Worker("frames", pipeline.process, pipeline.fail, pipeline.idle)
         self._worker.start()
         for camera in self.cameras:
-            camera.subscribe(partial(self._on_image, camera),
-                             self.options.values["image_reliability"])
+            camera.log.begin()
+        self._subscribe()
+
+    def resume(self) -> None:
+        """Go on after a :meth:`deactivate` that failed, once the frames in work are done."""
+        self._worker.resume()
+        self._subscribe()
 
     def deactivate(self, seconds: float) -> bool:
         """Label no more frames, and give the device's memory back.
 
         Returns:
             Whether the frames in work were done within so many seconds; where not, the model
-            stays where it is.
+            stays where it is, and either :meth:`resume` or another attempt has to follow.
         """
         for camera in self.cameras:
             camera.unsubscribe()
@@ -135,6 +141,11 @@ class Engine:
             for camera in self.cameras:
                 camera.close()
         return ended
+
+    def _subscribe(self) -> None:
+        for camera in self.cameras:
+            camera.subscribe(partial(self._on_image, camera),
+                             self.options.values["image_reliability"])
 
     def _on_image(self, camera: Camera, message: Any) -> None:
         camera.log.received()

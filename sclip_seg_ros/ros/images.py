@@ -8,9 +8,9 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from sclip_seg_ros.tools.encodings import ENCODINGS, ImageError, decode, unpack
+from sclip_seg_ros.tools.encodings import ImageError, decode, unpack
 
-__all__ = ["ENCODINGS", "ImageError", "to_bytes", "to_message", "to_rgb"]
+__all__ = ["ImageError", "to_bytes", "to_message", "to_rgb"]
 
 
 def to_rgb(message: Image | CompressedImage) -> np.ndarray:

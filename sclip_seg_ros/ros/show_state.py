@@ -19,11 +19,11 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
 
 from sclip_seg_ros.msg import Vocabulary
+from sclip_seg_ros.ros.diagnostics import ONLY_CAMERA
 from sclip_seg_ros.ros.state_text import CameraState, NodeState, state_text
 
 WAIT_SECONDS = 10.0       # for a node's answers; diagnostics come once a second
 VOCABULARY_SECONDS = 2.0  # for its words, which a node that was never active has not announced
-ONLY_CAMERA = "segmentation"  # in the diagnostics, of a node with one camera
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
 

@@ -28,7 +28,7 @@ class Counts:
         missed: labelled, but over the latency budget.
         last_error: newest error, empty when none.
         last_error_at: its time on the monotonic clock, seconds.
-        failing: whether the newest frame worked on failed.
+        failing: whether the newest frame worked on failed, since the node became active.
         last_miss_at: time of the newest frame over the budget on the monotonic clock, seconds.
     """
 
@@ -60,6 +60,11 @@ class FrameLog:
         """A consistent copy of the counts."""
         with self._lock:
             return self._counts
+
+    def begin(self) -> None:
+        """Start anew, without knowing whether frames fail; what was counted stays."""
+        with self._lock:
+            self._counts = replace(self._counts, failing=False)
 
     def received(self) -> None:
         """Count an arrival."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -38,8 +39,10 @@ class CameraSubscription:
         self._kind, self._topic = kind, topic
         self._reliability = _POLICIES[reliability]
         self._subscription = self._subscribe()
-        self._timer = node.create_timer(_LOOK_SECONDS, self._follow_publishers) \
-            if reliability == "auto" else None
+        # The node's own clock stands still while a simulation is paused, or /clock is missing.
+        self._timer = node.create_timer(
+            _LOOK_SECONDS, self._follow_publishers,
+            clock=Clock(clock_type=ClockType.STEADY_TIME)) if reliability == "auto" else None
 
     def close(self) -> None:
         """Unsubscribe."""
