@@ -134,8 +134,9 @@ def test_what_a_caller_does_to_an_embedding_stays_with_him(encoder):
     assert torch.equal(encoder.encode(["dog"]), kept)
 
 
-def test_the_words_used_last_are_remembered(encoder, monkeypatch, prompts_encoded):
+def test_the_words_used_last_are_remembered(clip, monkeypatch, prompts_encoded):
     monkeypatch.setattr(text_module, "CACHE_SIZE", 2)
+    encoder = TextEncoder(clip, TEMPLATES)
     encoder.encode(["dog", "cat", "dog", "bird"])
     assert len(prompts_encoded) == 3
     encoder.encode(["dog", "bird"])

@@ -18,6 +18,7 @@ from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.segmentation.palette import Colour, palette_of
 from sclip_seg_ros.segmentation.templates import DEFAULT_TEMPLATES, Template, resolve_templates
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary, background_id, validate_classes
+from sclip_seg_ros.segmentation.word_cache import WordCache
 
 CACHE_SIZE = 4096  # words; 2 kB each at 512 dimensions
 
@@ -36,7 +37,7 @@ class TextEncoder:
         """Wrap a model; ``templates`` are used where none are given, see resolve_templates."""
         self._clip = clip
         self._templates = tuple(templates)
-        self._cache: OrderedDict[tuple[str, tuple[str, ...]], Tensor] = OrderedDict()
+        self._cache = WordCache(CACHE_SIZE)  # in main memory: a model may leave its device
         self._given_colours: OrderedDict[str, Colour] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -121,17 +122,10 @@ class TextEncoder:
 
     def _cached(self, word: str, names: tuple[str, ...],
                 prompts: Sequence[Template]) -> Tensor:
-        key = (word, names)
-        with self._lock:
-            if key in self._cache:
-                self._cache.move_to_end(key)
-                return self._cache[key]
-        # In main memory, so that a model that leaves its device leaves nothing behind.
-        embedding = self._encode(word, prompts).cpu()
-        with self._lock:
-            self._cache[key] = embedding
-            while len(self._cache) > CACHE_SIZE:
-                self._cache.popitem(last=False)
+        embedding = self._cache.get((word, names))
+        if embedding is None:
+            embedding = self._encode(word, prompts).cpu()
+            self._cache.put((word, names), embedding)
         return embedding
 
     @torch.inference_mode()
