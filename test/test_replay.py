@@ -15,6 +15,7 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor, replay
 from sclip_seg_ros.segmentation.attention import neighbourhood_bias
 from sclip_seg_ros.segmentation.backbone import Place
 from sclip_seg_ros.segmentation.replay import Replayed
+from sclip_seg_ros.segmentation.stopwatch import Stopwatch
 
 SMALL = {"short_side": 48, "crop": 32, "stride": 16}
 PLACE = Place()
@@ -99,6 +100,23 @@ def test_moved_weights_take_the_memory_of_their_recordings_along(recorder, monke
     assert held[0]() is None
 
 
+def test_settings_that_run_the_tower_alike_share_its_recordings(recorder):
+    replays, _ = recorder
+    segmentor = SCLIPSegmentor(**SMALL)
+    windows, words = torch.rand(1, 3, 32, 32), segmentor.vocabulary(["floor", "wall"])
+    segmentor.prepare(segmentor.settings).scorer.record(windows)
+
+    def replayed(**changes) -> int:
+        before = len(replays)
+        scorer = segmentor.prepare(segmentor.settings.with_changes(**changes)).scorer
+        scorer(windows, words, Stopwatch())
+        return len(replays) - before
+
+    assert replayed(use_pamr=True, probability_threshold=0.3, inference="whole") == 1
+    assert replayed(naclip_sigma=2.0) == 1, "without effect on SCLIP's rule"
+    assert replayed(attention="naclip") == replayed(residual=False) == 0
+
+
 def test_a_recording_keeps_what_it_reads(recorder):
     segmentor = SCLIPSegmentor(attention="naclip", **SMALL)
     scorer = segmentor.prepare(segmentor.settings).scorer
@@ -171,7 +189,7 @@ def test_a_graph_is_recorded_while_another_thread_encodes_words():
         while not encoded and thread.is_alive():
             over.wait(0.01)
         for _ in range(5):
-            segmentor.settings = segmentor.settings  # a new scorer, and nothing recorded
+            segmentor.backbone.place = Place()  # as if moved: nothing is recorded
             segmentor.warm_up([(48, 64)], words)
             assert segmentor.fallbacks == ()
     finally:

@@ -42,6 +42,7 @@ class DenseBackbone:
     Attributes:
         visual: open_clip's image tower.
         place: another one whenever the weights have gone to another place in memory.
+        towers: kept by :func:`tower.shared_tower`.
     """
 
     def __init__(self, visual: nn.Module) -> None:
@@ -60,6 +61,7 @@ class DenseBackbone:
                              "scaled-cosine) have no token projection; choose a plain 'ViT-*'")
         self.visual = visual
         self.place = Place()
+        self.towers: dict[object, object] = {}
 
     @property
     def patch_size(self) -> int:

@@ -10,11 +10,9 @@ from torch.nn.functional import normalize
 
 from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.models.weights import WeightsError
-from sclip_seg_ros.segmentation.attention import attention_rule, neighbourhood_bias
 from sclip_seg_ros.segmentation.backbone import DenseBackbone, Penultimate, feature_map
 from sclip_seg_ros.segmentation.contracts import FeatureContract
 from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
-from sclip_seg_ros.segmentation.replay import Replayed
 from sclip_seg_ros.segmentation.resclip import resclip_tokens
 from sclip_seg_ros.segmentation.resclip_documents import (
     feature_correlation,
@@ -22,6 +20,7 @@ from sclip_seg_ros.segmentation.resclip_documents import (
 )
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
+from sclip_seg_ros.segmentation.tower import LastBlock, shared_tower
 from sclip_seg_ros.segmentation.upsampling import Upsampler
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 
@@ -32,7 +31,8 @@ class WindowScorer:
     """Compare every place of a window with every word.
 
     Attributes:
-        tower: normalised images to patch tokens, as CUDA graphs where :meth:`record` made some.
+        tower: normalised images to patch tokens, as CUDA graphs where :meth:`record` made some;
+            shared with other settings.
         departures: in what the features that LoftUp is fed differ from those it was trained on.
     """
 
@@ -43,13 +43,12 @@ class WindowScorer:
         self.upsampler = upsampler
         self._clip = clip
         self._settings = settings
-        self._rule = attention_rule(settings.attention, settings.naclip_sigma)
         self._documents = settings.use_resclip and settings.resclip.variant == "documents"
         self._published = settings.use_resclip and settings.resclip.variant == "paper"
         self._takes_values = self._wants_values()
         self._statistics = self._image_statistics()
         self.departures = self._check_contract()
-        self.tower = Replayed(self._patch_tokens, lambda: backbone.place, self._bias)
+        self.tower = shared_tower(backbone, LastBlock.of(settings, self._takes_values))
 
     def record(self, windows: Tensor) -> None:
         """Record the tower as a CUDA graph for windows (N, 3, h, w), if that makes it faster.
@@ -100,21 +99,6 @@ class WindowScorer:
         else:
             tokens = self.tower(images)
         return feature_map(tokens, backbone.grid(*windows.shape[-2:]))
-
-    def _patch_tokens(self, images: Tensor) -> Tensor:
-        """Run the tower without ResCLIP: normalised images to (N, h*w, D) patch tokens."""
-        penultimate = self.backbone.penultimate(images)
-        if self._takes_values:
-            return self.backbone.value_tokens(penultimate, class_token=False)
-        return self.backbone.last_block(penultimate, self._rule, self._settings.residual,
-                                        class_token=False)
-
-    def _bias(self, images: Tensor) -> Tensor | None:
-        """Return what the tower adds to the attention between patches of normalised images."""
-        if self._takes_values or self._settings.attention != "naclip":
-            return None
-        grid = self.backbone.grid(*images.shape[-2:])
-        return neighbourhood_bias(*grid, self._settings.naclip_sigma, images.device)
 
     def penultimate(self, windows: Tensor) -> Penultimate:
         """Run the tower up to its last block on windows (N, 3, h, w) in 0..1."""
