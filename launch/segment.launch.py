@@ -1,10 +1,11 @@
 """Start the segmentation node, and RViz if wanted: `ros2 launch sclip_seg_ros segment.launch.py`.
 
-Arguments left empty do not touch what the parameter file says.
+Arguments left empty do not touch what the parameter file, or a launch file around this one, says.
 """
 
 from pathlib import Path
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
@@ -12,7 +13,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchContext, LaunchDescription
+from sclip_seg_ros.ros.camera_topics import camera_topics
 
 CONFIG = PathJoinSubstitution([FindPackageShare("sclip_seg_ros"), "config"])
 
@@ -33,15 +34,19 @@ ARGUMENTS = (
     ("latency_budget_ms", "", "Milliseconds a frame may take; 0: no budget."),
     ("quality_ladder", "", "File with quality levels, or a name in config/ladders."),
     ("autostart", "", "'false': wait for `ros2 lifecycle set /sclip_seg configure`."),
-    ("rviz", "false", "Whether to start RViz with the outputs."),
-    ("log_level", "info", "'debug', 'info', 'warn' or 'error'."),
-    ("use_sim_time", "false", "Whether to take time from /clock, as when a bag is played."),
+    ("rviz", "false", "Whether to start RViz with the outputs; of several 'image_topics', with "
+     "those of the first."),
+    ("log_level", "", "'debug', 'info', 'warn' or 'error'."),
+    ("use_sim_time", "", "Whether to take time from /clock, as when a bag is played."),
 )
 
 # Arguments that are parameters of the node, with their types; classes may be a list or a text.
 PARAMETERS = {"model": str, "pretrained": str, "device": str, "classes": None,
               "vocabulary_file": str, "image_transport": str, "image_topics": list[str],
-              "latency_budget_ms": float, "quality_ladder": str, "autostart": bool}
+              "latency_budget_ms": float, "quality_ladder": str, "autostart": bool,
+              "use_sim_time": bool}
+
+SHOWN = ("overlay", "label", "confidence")  # by the displays of segment.rviz
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -50,11 +55,7 @@ def generate_launch_description() -> LaunchDescription:
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, default, description in ARGUMENTS),
         OpaqueFunction(function=start_node),
-        Node(package="rviz2", executable="rviz2", namespace=LaunchConfiguration("namespace"),
-             arguments=["-d", PathJoinSubstitution([CONFIG, "segment.rviz"])],
-             parameters=[{"use_sim_time": boolean("use_sim_time")}],
-             remappings=[("image_raw", LaunchConfiguration("image"))],
-             condition=IfCondition(LaunchConfiguration("rviz"))),
+        OpaqueFunction(function=start_rviz, condition=IfCondition(LaunchConfiguration("rviz"))),
     ])
 
 
@@ -63,17 +64,36 @@ def start_node(context: LaunchContext) -> list:
     file = LaunchConfiguration("params_file").perform(context)
     if not Path(file).is_file():
         raise FileNotFoundError(f"params_file '{file}' does not exist; check its path")
-    given = {name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-             for name, kind in PARAMETERS.items() if LaunchConfiguration(name).perform(context)}
+    level = LaunchConfiguration("log_level").perform(context)
     return [Node(
         package="sclip_seg_ros", executable="segment_node", name="sclip_seg",
         namespace=LaunchConfiguration("namespace"), output="screen", emulate_tty=True,
-        parameters=[ParameterFile(file, allow_substs=True),
-                    {**given, "use_sim_time": boolean("use_sim_time")}],
+        parameters=[ParameterFile(file, allow_substs=True), *given(context, *PARAMETERS)],
         remappings=[("image_raw", LaunchConfiguration("image"))],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")])]
+        arguments=["--ros-args", "--log-level", level] if level else [])]
 
 
-def boolean(name: str) -> ParameterValue:
-    """Return an argument as a boolean parameter."""
-    return ParameterValue(LaunchConfiguration(name), value_type=bool)
+def start_rviz(context: LaunchContext) -> list:
+    """Return RViz, showing the outputs of the only or the first camera."""
+    remappings = [("image_raw", LaunchConfiguration("image"))]
+    if LaunchConfiguration("image_topics").perform(context):
+        first = camera_topics(typed("image_topics").evaluate(context), "raw")[0]
+        remappings = [("image_raw", first.topic)]
+        if first.name:
+            remappings += [(f"sclip_seg/{output}", f"sclip_seg/{first.name}/{output}")
+                           for output in SHOWN]
+    return [Node(
+        package="rviz2", executable="rviz2", namespace=LaunchConfiguration("namespace"),
+        arguments=["-d", PathJoinSubstitution([CONFIG, "segment.rviz"])],
+        parameters=given(context, "use_sim_time"), remappings=remappings)]
+
+
+def given(context: LaunchContext, *names: str) -> list[dict[str, ParameterValue]]:
+    """Return the parameters among some arguments that were given; none where none was."""
+    values = {name: typed(name) for name in names if LaunchConfiguration(name).perform(context)}
+    return [values] if values else []
+
+
+def typed(name: str) -> ParameterValue:
+    """Return an argument as the parameter that it is."""
+    return ParameterValue(LaunchConfiguration(name), value_type=PARAMETERS[name])

@@ -25,17 +25,33 @@ def launch_file():
     return module
 
 
-def node_action(launch_file, **given: str):
-    """Return the segmentation node that the launch file starts with some arguments given."""
+def node_action(launch_file, start="start_node", before=(), **given: str):
+    """Return a node that the launch file starts with some arguments given, and its context.
+
+    Args:
+        launch_file: the module.
+        start: its function that starts the node.
+        before: actions of a launch file around it.
+        given: arguments.
+    """
     from launch import LaunchContext
 
     context = LaunchContext()
-    for argument in launch_file.generate_launch_description().get_launch_arguments():
+    for argument in [*before,
+                     *launch_file.generate_launch_description().get_launch_arguments()]:
         argument.execute(context)
     context.launch_configurations.update(given)
-    [node] = launch_file.start_node(context)
+    [node] = getattr(launch_file, start)(context)
     node._perform_substitutions(context)
     return node, context
+
+
+def arguments_of(node) -> list[str]:
+    """Return the literal parts of a launched node's command line."""
+    from launch.substitutions import TextSubstitution
+
+    return [part.text for argument in node.cmd for part in argument
+            if isinstance(part, TextSubstitution)]
 
 
 def parameters_of(node) -> dict:
@@ -63,7 +79,28 @@ def test_every_argument_has_a_description(launch_file):
 def test_without_arguments_the_parameter_file_holds(launch_file):
     node, _ = node_action(launch_file)
     file = yaml.safe_load((ROOT / "config/segment.yaml").read_text())["/**"]["ros__parameters"]
-    assert parameters_of(node) == {**file, "use_sim_time": False}
+    assert parameters_of(node) == file
+    assert "--log-level" not in " ".join(arguments_of(node))
+
+
+def test_a_parameter_file_and_a_launch_file_around_have_their_say(launch_file, tmp_path):
+    """Of what is not given here, simulated time above all."""
+    from launch_ros.actions import SetParameter
+
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    use_sim_time: true\n    short_side: 224\n")
+    node, _ = node_action(launch_file, params_file=str(file))
+    assert parameters_of(node) == {"use_sim_time": True, "short_side": 224}
+    node, _ = node_action(launch_file, before=[SetParameter("use_sim_time", True)])
+    assert "use_sim_time:=True" in arguments_of(node)
+    assert "use_sim_time" not in parameters_of(node), "the later one would hold"
+    node, _ = node_action(launch_file, params_file=str(file), use_sim_time="false")
+    assert parameters_of(node)["use_sim_time"] is False
+
+
+def test_a_log_level_that_is_given_holds(launch_file):
+    node, _ = node_action(launch_file, log_level="debug")
+    assert "--log-level debug" in " ".join(arguments_of(node))
 
 
 def test_arguments_overrule_the_file_with_the_right_types(launch_file):
@@ -96,6 +133,21 @@ def test_rviz_shows_topics_that_the_node_has():
     topics = [display["Topic"]["Value"]
               for display in displays["Visualization Manager"]["Displays"]]
     assert topics == ["sclip_seg/overlay", "sclip_seg/label", "sclip_seg/confidence", "image_raw"]
+
+
+@pytest.mark.parametrize("topics, shown", [
+    ("", {"image_raw": "/camera/image"}),
+    ("['/front/image_raw']", {"image_raw": "/front/image_raw"}),
+    ("['/front/image_raw/compressed', '/rear/image_raw']",
+     {"image_raw": "/front/image_raw", "sclip_seg/overlay": "sclip_seg/front/overlay",
+      "sclip_seg/label": "sclip_seg/front/label",
+      "sclip_seg/confidence": "sclip_seg/front/confidence"}),
+], ids=["one", "one in a list", "two"])
+def test_rviz_shows_the_only_or_the_first_camera(launch_file, topics, shown):
+    rviz, _ = node_action(launch_file, "start_rviz", image="/camera/image", image_topics=topics)
+    assert dict(rviz.expanded_remapping_rules) == shown
+    displayed = (ROOT / "config/segment.rviz").read_text()
+    assert all(f"Value: {topic}\n" in displayed for topic in shown)
 
 
 def test_installed_configuration_holds_the_launch_files_files():

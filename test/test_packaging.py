@@ -6,6 +6,7 @@ The tests of the overlay need the built package, which `make test` builds; witho
 from __future__ import annotations
 
 import ast
+import json
 import math
 import os
 import re
@@ -27,6 +28,7 @@ import sclip_seg_ros
 
 ROOT = Path(__file__).resolve().parents[1]
 MESSAGES = sorted(path.stem for path in (ROOT / "msg").glob("*.msg"))
+CONFIG = "segment.yaml"  # of config/
 # This package, the CRF library of the extra "crf", and what comes with ROS.
 FROM_ELSEWHERE = {"sclip_seg_ros", "pydensecrf", "ament_index_python",
                   "triton"}  # comes with torch for CUDA
@@ -76,18 +78,30 @@ def test_pins_cover_and_satisfy_every_requirement() -> None:
 
 
 def test_every_library_that_is_imported_is_required() -> None:
+    sources = [path for path in (ROOT / "sclip_seg_ros").rglob("*.py")
+               if path.relative_to(ROOT / "sclip_seg_ros").parts[0] != "ros"]
+    assert not_from_pip(sources) == set()
+
+
+def test_every_ros_package_that_is_imported_is_declared() -> None:
+    """What is not declared is not installed by rosdep, and the import fails on a robot."""
+    package = parse_package(str(ROOT / "package.xml"))
+    declared = {dependency.name for dependency in package.exec_depends}
+    sources = [*(ROOT / "sclip_seg_ros/ros").glob("*.py"), *(ROOT / "launch").glob("*.py"),
+               *(ROOT / "examples").glob("*.py")]
+    assert not_from_pip(sources) - declared == set()
+
+
+def not_from_pip(sources: list[Path]) -> set[str]:
+    """Return what files import that is neither Python's own, nor ours, nor in requirements.txt."""
     requirements = {canonicalize_name(Requirement(line).name)
                     for line in (ROOT / "requirements.txt").read_text().splitlines()
                     if not line.startswith("#")}
     providers = packages_distributions()
-    sources = [path for path in (ROOT / "sclip_seg_ros").rglob("*.py")
-               if path.relative_to(ROOT / "sclip_seg_ros").parts[0] != "ros"]
-    missing = set()
-    for module in set().union(*map(imported_modules, sources)) - sys.stdlib_module_names:
-        names = {canonicalize_name(name) for name in providers.get(module, [module])}
-        if not names & requirements and module not in FROM_ELSEWHERE:
-            missing.add(module)
-    assert missing == set()
+    return {module
+            for module in set().union(*map(imported_modules, sources)) - sys.stdlib_module_names
+            if module not in FROM_ELSEWHERE and requirements.isdisjoint(
+                canonicalize_name(name) for name in providers.get(module, [module]))}
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -210,29 +224,29 @@ def test_wheel_holds_every_module_and_data_file(unpacked_wheel: Path) -> None:
     assert missing == set()
 
 
-def test_message_definitions_are_found_in_a_pip_installation(unpacked_wheel: Path) -> None:
-    program = "from sclip_seg_ros.models.resources import message_files as files; "
+@pytest.fixture(scope="module")
+def resources(unpacked_wheel: Path) -> dict:
+    """What the wheel's own code finds, without ROS: the messages, and a file of config/."""
+    program = ("import json, sys; from sclip_seg_ros.models.resources import *; print(json.dumps({"
+               "'messages': [path.stem for path in message_files()],"
+               "'config': str(config_path(sys.argv[1]))}))")
     run = subprocess.run(
-        [sys.executable, "-c", program + "print(*[path.stem for path in files()])"],
+        [sys.executable, "-c", program, CONFIG],
         cwd=unpacked_wheel,
         env={**os.environ, "PYTHONPATH": str(unpacked_wheel), "AMENT_PREFIX_PATH": ""},
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == MESSAGES
+    return json.loads(run.stdout)
+
+
+def test_message_definitions_are_found_in_a_pip_installation(
+        resources: dict, unpacked_wheel: Path) -> None:
+    assert resources["messages"] == MESSAGES
     assert not (unpacked_wheel / "sclip_seg_ros" / "msg").exists(), "ROS generates that module"
 
 
-def test_config_is_found_in_a_pip_installation_without_ros(unpacked_wheel: Path) -> None:
-    (name, *_) = sorted(path for path in files_below(ROOT / "config") if path.suffix == ".yaml")
-    program = "import sys; from sclip_seg_ros.models.resources import config_path as path; "
-    run = subprocess.run(
-        [sys.executable, "-c", program + "print(path(sys.argv[1]))", name.as_posix()],
-        cwd=unpacked_wheel,
-        env={**os.environ, "PYTHONPATH": str(unpacked_wheel), "AMENT_PREFIX_PATH": ""},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    assert Path(run.stdout.strip()) == unpacked_wheel / "sclip_seg_ros" / "config" / name
+def test_config_is_found_in_a_pip_installation_without_ros(
+        resources: dict, unpacked_wheel: Path) -> None:
+    assert Path(resources["config"]) == unpacked_wheel / "sclip_seg_ros" / "config" / CONFIG
