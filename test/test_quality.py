@@ -137,6 +137,21 @@ def test_a_warm_up_without_any_level_that_runs_fails(segmentor, vocabulary, monk
     assert quality.needs_warm_up
 
 
+def test_on_a_gpu_all_levels_are_warmed_up_for_the_camera_s_size(quality, segmentor, vocabulary,
+                                                                 monkeypatch):
+    warmed = []
+    monkeypatch.setattr(segmentor, "warm_up",
+                        lambda sizes, words: warmed.append((segmentor.settings, list(sizes))))
+    assert [quality.settle([(90, 160)], vocabulary) for _ in range(5)] == [False] * 5
+    monkeypatch.setattr(SCLIPSegmentor, "records", True)
+    assert [quality.settle([(90, 160)], vocabulary) for _ in range(5)] \
+        == [False, False, True, False, False]
+    assert len({settings for settings, _ in warmed}) == len(quality.state.names) == len(warmed)
+    assert all(sizes == [(90, 160)] for _, sizes in warmed)
+    frame(quality, segmentor, vocabulary)
+    assert quality.state.name == "full"
+
+
 def test_refinement_stops_when_the_time_is_up(quality, segmentor, vocabulary):
     late = frame(quality, segmentor, vocabulary, arrived=time.monotonic() - AMPLE)
     assert late.iterations == {"pamr": 0}

@@ -12,6 +12,7 @@ import numpy as np
 from sclip_seg_ros.latency.deadline import Deadline
 from sclip_seg_ros.latency.governor import Governor
 from sclip_seg_ros.latency.ladder import QualityLadder, QualityLevel, effective_settings
+from sclip_seg_ros.latency.steady_sizes import Size, SteadySizes
 from sclip_seg_ros.segmentation import (
     SCLIPSegmentor,
     SegmentationResult,
@@ -28,8 +29,6 @@ _TAILS = 20              # frames whose longest tail is kept free behind the ref
 _FULL_SIZE_STAGES = frozenset({"preprocess", "densecrf", "decode"})
 
 _UNLIMITED = QualityLadder((QualityLevel("full", {}),))
-
-Size = tuple[int, int]   # height and width of an image, pixels
 
 
 @dataclass(frozen=True)
@@ -115,6 +114,7 @@ class QualityControl:
         self._clock = clock
         self._measured: dict[SegmentorSettings, Measurement] = {}  # by cost key
         self._broken: set[SegmentorSettings] = set()               # cost keys that cannot run
+        self._sizes = SteadySizes()
         self._tails_ms: deque[float] = deque(maxlen=_TAILS)
         self._governor = Governor(1)
         self._changes_before = 0
@@ -147,6 +147,8 @@ class QualityControl:
         usable = [level for level in levels if level.cost_key not in self._broken]
         self._base, self._budget_ms, self._levels = base, budget_ms, usable or levels
         self._warm = all(level.cost_key in self._measured for level in self._levels)
+        if not self._warm:
+            self._sizes = SteadySizes()
         self._restart((0, 0))
 
     @property
@@ -195,8 +197,25 @@ class QualityControl:
         self._restart((0, 0))
         return count
 
+    def settle(self, sizes: Sequence[Size], vocabulary: Vocabulary) -> bool:
+        """On a GPU, warm every level up for images whose sizes keep coming.
+
+        A CUDA graph holds for one layout of windows, and the first warm-up did not know the
+        camera. Call it after every batch.
+
+        Returns:
+            Whether something was done, which takes about a second.
+        """
+        if not self._segmentor.records or not self._sizes.news(sizes):
+            return False
+        for level in self._levels:
+            self._segmentor.use(level.prepared)
+            self._segmentor.warm_up(sizes, vocabulary)
+        return True
+
     def forget(self) -> None:
         """Measure all levels anew at the next warm-up: the weights were moved."""
+        self._sizes = SteadySizes()
         self._measured.clear()
         self._broken.clear()
         self._warm = False

@@ -186,8 +186,8 @@ class FramePipeline:
 
     def _label(self, jobs: Sequence[_Job], options: NodeOptions, vocabulary: Vocabulary) -> None:
         """Label and publish a batch; where that fails, its frames one by one."""
-        former = self._quality.state.level
-        self._quality.begin([job.image.shape[:2] for job in jobs], vocabulary)
+        former, sizes = self._quality.state.level, [job.image.shape[:2] for job in jobs]
+        self._quality.begin(sizes, vocabulary)
         self._tell_of_level(former)
         deadline = self._quality.deadline(min(job.frame.arrived for job in jobs))
         results = self._predict(jobs, vocabulary, deadline)
@@ -204,14 +204,22 @@ class FramePipeline:
             self._publish(job, result, options, vocabulary)
         tail_ms = (time.monotonic() - labelled) * 1e3 + results[0].stage_ms.get("decode", 0.0)
         self._quality.end(max(job.age_seconds for job in jobs) * 1e3, results, deadline, tail_ms)
-        self._look_at_upsampler(jobs[0].image, vocabulary)
+        self._look_back(jobs[0].image, sizes, vocabulary)
 
-    def _look_at_upsampler(self, image: np.ndarray, vocabulary: Vocabulary) -> None:
+    def _look_back(self, image: np.ndarray, sizes: Sequence[tuple[int, int]],
+                   vocabulary: Vocabulary) -> None:
+        """Do what the first frames of a kind give occasion to; their labels are out already."""
+        begin = time.monotonic()
         try:
             self._gate.look(image, vocabulary)
-        except Exception as error:  # the labels are out, and right or wrong as they are
+            if self._quality.settle(sizes, vocabulary):
+                found = ", ".join(f"{width}x{height}" for height, width in sizes)
+                self._logger.info(f"warmed up for images of {found} in "
+                                  f"{time.monotonic() - begin:.1f} s")
+        except Exception as error:
             forget_frames(error)
-            self._logger.warning(f"LoftUp could not be checked: {describe(error)}")
+            self._logger.warning("LoftUp could not be checked, or the levels not warmed up: "
+                                 f"{describe(error)}")
 
     def _predict(self, jobs: Sequence[_Job], vocabulary: Vocabulary,
                  deadline: Deadline | None) -> list[SegmentationResult] | Exception:

@@ -146,6 +146,11 @@ class SCLIPSegmentor:
             self._upsampler.network.to(device)
 
     @property
+    def records(self) -> bool:
+        """Whether :meth:`warm_up` makes recordings, each for one layout of windows."""
+        return self.device.type == "cuda"
+
+    @property
     def fallbacks(self) -> tuple[str, ...]:
         """Stages replaced by a simpler one, e.g. ``"loftup -> bilinear"``."""
         upsampler = self._scorer.upsampler
@@ -187,7 +192,7 @@ class SCLIPSegmentor:
         """
         images = [torch.zeros(*size, 3, dtype=torch.uint8) for size in sizes]
         self.predict_batch(images, vocabulary)
-        if self.device.type == "cuda":
+        if self.records:
             working = [self._shrink(to_tensor(image, self.device)) for image in images]
             layout = [self._boxes(*pixels.shape[1:]) for pixels in working]
             for _, chunks in self._windows(working, layout):
