@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sclip_seg_ros.latency import governor, predictor, trials
+from sclip_seg_ros.latency import caution, governor, predictor, trials
 from sclip_seg_ros.latency.ladder import parse_ladder
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 
@@ -46,12 +46,14 @@ def test_the_ladders_it_lists_are_those_that_ship() -> None:
 
 
 @pytest.mark.parametrize(("sentence", "value"), [
-    (r"at most (\d+) % \(`margin`\)", round(100 * inspect.signature(governor.Governor)
-                                           .parameters["margin"].default)),
-    (r"After (\d+) calm frames \(`patience`\)", inspect.signature(governor.Governor)
+    (r"whose reference is at most (\d+) % of", round(100 * inspect.signature(governor.Governor)
+                                                   .parameters["margin"].default)),
+    (r"After (\d+) calm frames, to the best", inspect.signature(governor.Governor)
      .parameters["patience"].default),
-    (r"After (\d+) calm frames \(`probe_after`", inspect.signature(governor.Governor)
+    (r"After (\d+) calm frames the\s+next", inspect.signature(governor.Governor)
      .parameters["probe_after"].default),
+    (r"pays back by (\d\.\d+)\.", caution.SHARE),
+    (r"makes levels look (\d+) % dearer", round(100 * caution.STEEPNESS)),
     (r"the last (\d+) frames, each translated", inspect.signature(predictor.LatencyPredictor)
      .parameters["window"].default),
     (r"within (\d+) frames of a step up", trials.PROVEN),
