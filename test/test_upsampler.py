@@ -91,9 +91,37 @@ def test_a_hub_file_that_was_fetched_once_needs_no_network(offline, tmp_path):
     (repository / "snapshots" / commit).mkdir(parents=True)
     torch.save(STATE, repository / "snapshots" / commit / "pytorch_model.bin")
     for revision in ("main", commit):
-        weights = read_loftup("hub", revision=revision, cache_dir=str(tmp_path))
+        weights = read_loftup(f"hub@{revision}", cache_dir=str(tmp_path))
         assert weights.state.keys() == STATE.keys()
         assert f"haiwen/loftup-clip@{revision}" in weights.origin
+
+
+def test_a_hub_file_that_was_damaged_in_the_cache_is_refused(offline, tmp_path):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "models--haiwen--loftup-clip"
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    torch.save(STATE, tmp_path / "good.bin")
+    blob = repository / "blobs" / sha256(tmp_path / "good.bin")
+    (tmp_path / "good.bin").rename(blob)
+    (snapshot / "pytorch_model.bin").symlink_to(blob)
+    assert read_loftup(f"hub@{commit}", cache_dir=str(tmp_path)).state.keys() == STATE.keys()
+    torch.save({name: value + 1 for name, value in STATE.items()}, blob)
+    with pytest.raises(WeightsError, match="SHA-256 .* not .*fetch it again"):
+        read_loftup(f"hub@{commit}", cache_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("source", ["loftup.bin", "torch-hub@main"])
+def test_a_checksum_that_is_asked_for_must_be_the_file_s(offline, tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    for name in ("loftup.bin", "loftup_clip-main.bin"):
+        torch.save(STATE, tmp_path / name)
+    right = sha256(tmp_path / "loftup.bin")
+    read_loftup(f"{source}#sha256={sha256(tmp_path / 'loftup_clip-main.bin')}"
+                if "hub" in source else f"{source}#sha256={right}", cache_dir=str(tmp_path))
+    with pytest.raises(WeightsError, match="not 00ff; .* correct loftup.source"):
+        read_loftup(f"{source}#sha256=00ff", cache_dir=str(tmp_path))
 
 
 def test_a_torch_hub_file_that_was_fetched_once_needs_no_network(offline, tmp_path):

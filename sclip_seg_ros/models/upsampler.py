@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ REVISION = "main"
 AUTO = "auto"
 EMBEDDED_FILE = EMBEDDED_FOLDER / "loftup.safetensors"
 PUBLISHED_BACKBONE = "ViT-B-16-quickgelu/openai"  # what the published checkpoint was trained for
+
+_CHECKSUM = "#sha256="  # as pip writes it behind an address
 
 # The authors' training code keeps the input norm as the second module of its featurizer.
 _TRAINING_NORM = "model.1."
@@ -58,30 +61,39 @@ def resolve_source(source: str, backbone: str) -> str:
     return known[backbone]
 
 
-def read_loftup(source: str = "hub", revision: str = REVISION,
-                cache_dir: str | None = None) -> LoftUpWeights:
+def read_loftup(source: str = "hub", cache_dir: str | None = None) -> LoftUpWeights:
     """Read LoftUp's weights without running code that comes with them.
 
     Args:
         source: ``"embedded"`` (the embedded model's, which ships with the package), ``"hub"``
             (Hugging Face, its own cache), ``"torch-hub"`` (the same published file, kept in
-            torch.hub's folder), or the path of a safetensors or torch file.
-        revision: branch, tag or commit of the published repository; a commit pins the file.
+            torch.hub's folder), or the path of a safetensors or torch file. The hubs take a
+            branch, tag or commit, as in ``"hub@0123abc"``, and all of them a checksum that the
+            file must have, as in ``"loftup.bin#sha256=..."``.
         cache_dir: folder for downloads instead of the hub's own.
 
     Raises:
-        WeightsError: weights out of reach, cut short, or holding more than tensors.
+        WeightsError: weights out of reach, cut short, with another checksum than they should
+            have, or holding more than tensors.
     """
-    if source == EMBEDDED:
+    place, _, checksum = source.partition(_CHECKSUM)
+    hub, _, revision = place.partition("@")
+    revision = revision or REVISION
+    if place == EMBEDDED:
         path, origin = EMBEDDED_FILE, EMBEDDED
-    elif source == "hub":
+    elif hub == "hub":
         path, origin = _from_hub(revision, cache_dir), f"{REPOSITORY}@{revision}"
-    elif source == "torch-hub":
+        checksum = checksum or _checksum_in_cache(path)
+    elif hub == "torch-hub":
         path, origin = _from_torch_hub(revision, cache_dir), f"{REPOSITORY}@{revision}"
     else:
-        path, origin = Path(source).expanduser(), source
+        path, origin = Path(place).expanduser(), place
+    found = sha256(path) if path.is_file() else ""
+    if found and checksum and found != checksum.lower():
+        raise WeightsError(f"LoftUp's file '{path}' has the SHA-256 {found}, not {checksum}; "
+                           "delete it and fetch it again, or correct loftup.source")
     state = _published_names(read_state_dict(path))
-    return LoftUpWeights(state, read_metadata(path), f"{origin} (SHA-256 {sha256(path)})")
+    return LoftUpWeights(state, read_metadata(path), f"{origin} (SHA-256 {found})")
 
 
 def _from_hub(revision: str, cache_dir: str | None) -> Path:
@@ -100,6 +112,15 @@ def _from_hub(revision: str, cache_dir: str | None) -> Path:
         return Path(hf_hub_download(**where))
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise _out_of_reach(revision, error) from error
+
+
+def _checksum_in_cache(path: Path) -> str:
+    """Return the SHA-256 that the hub announced for a cached file, empty if it is not known.
+
+    Its cache names a large file's content by that; a small one's by a git hash, which is shorter.
+    """
+    name = path.resolve().name
+    return name if re.fullmatch(r"[0-9a-f]{64}", name) else ""
 
 
 def _from_torch_hub(revision: str, cache_dir: str | None) -> Path:
