@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import time
 from collections import deque
@@ -128,8 +129,9 @@ class SegmentNode(LifecycleNode):
         if not self._engine.close(DEACTIVATE_SECONDS):
             return self._failed(TimeoutError("a word is still being encoded after "
                                              f"{DEACTIVATE_SECONDS:g} s; try again"))
-        self._engine, self._phase = None, UNCONFIGURED
-        gc.collect()  # model and threads know each other, which alone would keep the weights
+        self._engine = None
+        _give_memory_back()
+        self._phase = UNCONFIGURED
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -139,7 +141,7 @@ class SegmentNode(LifecycleNode):
         if engine is not None:
             if engine.deactivate(DEACTIVATE_SECONDS) and engine.close(DEACTIVATE_SECONDS):
                 self._engine = engine = None
-                gc.collect()
+                _give_memory_back()
             else:
                 self.get_logger().error("a frame or a word is still being worked on after "
                                         f"{DEACTIVATE_SECONDS:g} s; end the process")
@@ -192,3 +194,11 @@ class SegmentNode(LifecycleNode):
         for camera in engine.cameras:
             self.get_logger().info(f"{camera.topic} -> {', '.join(camera.outputs.topics)}")
         self.get_logger().info("ready")
+
+
+def _give_memory_back() -> None:
+    """Let the system have the memory of an engine that nobody refers to any more."""
+    gc.collect()  # model and threads know each other, which alone would keep the weights
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # glibc would keep freed tensors for later ones
+        trim(0)
