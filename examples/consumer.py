@@ -11,6 +11,7 @@ from sensor_msgs.msg import Image
 
 COSTS = {"floor": 0, "rug": 10, "wall": 254}  # by class name: ids change with the vocabulary
 OTHERS, UNLABELLED = 100, 255
+WAITING = 10  # stamps to keep at most, whose other message may never come
 
 
 class Consumer(Node):
@@ -27,8 +28,11 @@ class Consumer(Node):
         stamp = (message.header.stamp.sec, message.header.stamp.nanosec)
         pair = self.waiting.setdefault(stamp, {})
         pair[type(message)] = message  # the two come in any order
+        stamps = list(self.waiting)  # as they arrived: a clock may jump back
+        over = stamps.index(stamp) + 1 if len(pair) == 2 else max(0, len(stamps) - WAITING)
+        for former in stamps[:over]:
+            del self.waiting[former]
         if len(pair) == 2:
-            self.waiting = {key: value for key, value in self.waiting.items() if key > stamp}
             self.on_frame(pair[Image], pair[ClassConfidenceArray])
 
     def on_frame(self, label, classes):

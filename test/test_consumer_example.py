@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rclpy
+from builtin_interfaces.msg import Time
 from ros_harness import Probe, by_stamp, domain_for, picture, pixels_of, running_node
 from sclip_seg_ros.msg import ClassConfidenceArray
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 
 DOMAIN = domain_for(__file__)
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "consumer.py"
@@ -55,6 +58,28 @@ def test_costs_follow_the_names_when_ids_change_places(tmp_path, consumer):
         assert message.header == by_stamp(labels)[stamp].header
         checked[entry.vocabulary_version] += 1
     assert min(checked.values()) >= 2
+
+
+def test_messages_without_a_partner_do_not_pile_up():
+    """Nor do they when the clock jumps back, as that of a looping bag does."""
+    rclpy.init(domain_id=DOMAIN)
+    example = runpy.run_path(str(EXAMPLE))
+    node = example["Consumer"]()
+    costs: list[Image] = []
+    node.costs.publish = costs.append
+    try:
+        for second in range(1000, 1500):
+            node.on_message(Image(header=Header(stamp=Time(sec=second))))
+        assert len(node.waiting) == example["WAITING"]
+        for second in range(20):  # the clock has jumped back
+            node.on_message(Image(header=Header(stamp=Time(sec=second))))
+            node.on_message(ClassConfidenceArray(header=Header(stamp=Time(sec=second)),
+                                                 vocabulary_version=1))
+        assert [cost.header.stamp.sec for cost in costs] == list(range(20))
+        assert not node.waiting
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
 
 
 def test_the_example_stays_short_and_starts_only_as_a_program():
