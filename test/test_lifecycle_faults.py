@@ -190,7 +190,8 @@ def test_a_look_at_loftup_that_fails_costs_no_frame(node, probe, lifecycle, monk
     lifecycle.bring_to("inactive")
     counts = node._engine.cameras[0].log.counts
     assert counts.labelled and not counts.failed and not counts.failing
-    assert "LoftUp could not be checked: RuntimeError: no room" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "LoftUp could not be checked" in said and "RuntimeError: no room for two" in said
 
 
 def test_a_shutdown_gives_the_memory_back_and_is_told(node, probe, lifecycle, monkeypatch):
