@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from sclip_seg_ros.tools import overlay
 from sclip_seg_ros.tools.blending import blend_tensors, outline
 from sclip_seg_ros.tools.overlay import draw_legend, draw_overlay, legend_entries
 
@@ -129,7 +130,18 @@ def test_a_row_that_could_only_count_the_classes_is_left_out():
     assert (legend_area(48, 64, ["floor", "wall", "door"]) == 200).all()
 
 
-def test_tiny_images_and_foreign_letters_do_no_harm():
+def test_a_tiny_image_is_left_alone():
     assert (legend_area(8, 8, ["floor"]) == 200).all()
-    image = legend_area(120, 160, ["Stra\u00dfe", "caf\u00e9", "\u6905\u5b50"])
-    assert (image != 200).any()
+
+
+@pytest.mark.skipif(int(cv2.__version__.split(".")[0]) < 5, reason="needs the font of OpenCV 5")
+@pytest.mark.parametrize("name", ["Stra\u00dfe", "\u0441\u0442\u0443\u043b", "\u6905\u5b50"])
+def test_names_are_drawn_in_their_own_letters(name):
+    unknown = legend_area(480, 640, ["?" * len(name)])
+    assert (legend_area(480, 640, [name]) != unknown).any()
+
+
+def test_an_older_font_gets_question_marks(monkeypatch):
+    monkeypatch.setattr(overlay, "_KNOWS_UNICODE", False)
+    assert [overlay.drawable(name) for name in ("caf\u00e9", "\u6905\u5b50", "red ball")] \
+        == ["cafe", "??", "red ball"]

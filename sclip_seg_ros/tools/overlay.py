@@ -17,6 +17,7 @@ _ROW_PIXELS = (12, 160)
 _MOST_OF_IMAGE = 0.6   # height of the legend at most, in image heights
 _BOX_SHADE = 0.4       # brightness left under the legend
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_KNOWS_UNICODE = int(cv2.__version__.split(".")[0]) >= 5
 
 
 def draw_overlay(image: np.ndarray | Tensor, labels: np.ndarray | Tensor, colours: np.ndarray,
@@ -67,7 +68,7 @@ def draw_legend(image: np.ndarray, rows: Sequence[tuple[str, np.ndarray]]) -> No
     room = min(MAX_ROWS, (round(height * _MOST_OF_IMAGE) - 2 * margin) // row)
     if room < min(2, len(rows)):  # one row could only count the others
         return
-    texts = [(_drawable(name), colour) for name, colour in rows]
+    texts = [(drawable(name), colour) for name, colour in rows]
     if len(texts) > room:
         texts = [*texts[:room - 1], (f"+{len(texts) - room + 1} more", None)]
     scale, thickness = _font_for(row)
@@ -90,8 +91,13 @@ def _font_for(row: int) -> tuple[float, int]:
     return 0.62 * row / 22.0, max(1, round(row / 18))
 
 
-def _drawable(name: str) -> str:
-    """Return a name in the letters that OpenCV's font has; others become question marks."""
+def drawable(name: str) -> str:
+    """Return a name in the letters that OpenCV's font has; others become question marks.
+
+    Since OpenCV 5 it has those of most languages, before that those of English alone.
+    """
+    if _KNOWS_UNICODE:
+        return name
     plain = unicodedata.normalize("NFKD", name)
     plain = "".join(mark for mark in plain if not unicodedata.combining(mark))
     return plain.encode("ascii", "replace").decode()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from sclip_seg_ros.tools.overlay import drawable
 
 WIDTH = 400       # pixels of a picture on the sheet
 _MARGIN = 20
@@ -63,8 +64,8 @@ def _fitted(tile: Tile, size: tuple[int, int]) -> np.ndarray:
 
 def _write(sheet: np.ndarray, text: str, place: tuple[int, int], size: float,
            colour: tuple[int, int, int]) -> None:
-    """Write a line in the letters that OpenCV's font has, no wider than a picture."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    while plain and place[0] + cv2.getTextSize(plain, _FONT, size, 1)[0][0] > sheet.shape[1]:
-        plain = plain[:-1]
-    cv2.putText(sheet, plain, place, _FONT, size, colour, 1, cv2.LINE_AA)
+    """Write a line, no wider than a picture."""
+    text = drawable(text)
+    while text and place[0] + cv2.getTextSize(text, _FONT, size, 1)[0][0] > sheet.shape[1]:
+        text = text[:-1]
+    cv2.putText(sheet, text, place, _FONT, size, colour, 1, cv2.LINE_AA)
