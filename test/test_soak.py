@@ -122,6 +122,31 @@ def test_a_process_that_leaks_is_caught():
     assert "threads were left behind" in faults
 
 
+def test_a_flood_fills_every_place_of_a_queue_with_the_largest_image():
+    """So that the middleware takes all that memory before the measurement, not in its course."""
+    rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make test`")
+    pytest.importorskip("sclip_seg_ros.msg", reason="the messages are not built; run `make test`")
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from ros_harness import WAIT_SECONDS, domain_for
+    from sensor_msgs.msg import Image
+
+    from sclip_seg_ros.ros.soak_driver import SIZES, SoakDriver, _spin_until
+
+    rclpy.init(domain_id=domain_for(__file__))
+    try:
+        driver, heard = SoakDriver("/camera", rate=15.0, depth=8), []
+        consumer = rclpy.create_node("slow_consumer")
+        consumer.create_subscription(
+            Image, "/camera", lambda message: heard.append((message.height, message.width)),
+            QoSProfile(depth=8, reliability=ReliabilityPolicy.RELIABLE))
+        assert _spin_until(driver, driver._camera.get_subscription_count, WAIT_SECONDS)
+        driver.flood()
+        _spin_until(consumer, lambda: len(heard) == 8, WAIT_SECONDS)
+        assert heard == [max(SIZES)] * 8
+    finally:
+        rclpy.try_shutdown()
+
+
 def test_the_node_neither_grows_nor_loses_anything(tmp_path):
     pytest.importorskip("rclpy", reason="ROS 2 is not installed; run the tests with `make test`")
     pytest.importorskip("sclip_seg_ros.msg", reason="the messages are not built; run `make test`")

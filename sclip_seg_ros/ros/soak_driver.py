@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -25,7 +26,8 @@ from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sclip_seg_ros.ros.images import to_message
 
 NODE = "/sclip_seg"
-CHANGE_SECONDS = 1.0
+CHANGE_SECONDS = 1.0  # from one change to the next
+FLOODS = 5            # as many frames as the queues are deep, one behind the other
 DRAIN_SECONDS = 60.0  # for the last frames to come out, at most
 FRESH_WORD_EVERY = 7  # changes; all other words are met again and again
 SIZES = ((240, 320), (480, 640), (360, 480), (120, 160))
@@ -48,7 +50,7 @@ class SoakDriver(Node):
         qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
         self._camera = self.create_publisher(Image, topic, qos)
         self._pictures = [_picture(*size) for size in SIZES]
-        self._rate = rate
+        self._rate, self._depth = rate, depth
         self._change = 0
         self._sizes: dict[int, tuple[int, int]] = {}    # of the frames sent, by stamp
         self._widest: dict[int, int] = {}               # largest id of the labels, by stamp
@@ -90,16 +92,27 @@ class SoakDriver(Node):
         """Publish slowly, until the node and this one hear each other in both directions."""
         self._timers = [self.create_timer(1.0, self._publish)]
 
+    def flood(self) -> None:
+        """Fill the queues once with the largest image.
+
+        The middleware keeps the memory of every place that a queue has ever used, as large as its
+        largest message. It would otherwise take it whenever the machine is busy, like a leak.
+        """
+        for _ in range(FLOODS):
+            for _ in range(self._depth):
+                self._send(max(self._pictures, key=np.size))
+            self._camera.wait_for_all_acked(Duration(seconds=DRAIN_SECONDS))
+
     def open_books(self) -> None:
         """Count from now on."""
         self.sent = self.labels_heard = self.strange_labels = 0
         self.versions.clear()
         self._before = {name: getattr(self.status, name) for name in _COUNTS}
 
-    def begin(self) -> None:
-        """Start publishing and changing."""
+    def begin(self, change_seconds: float) -> None:
+        """Start publishing, and changing every so many seconds."""
         self._timers = [self.create_timer(1.0 / self._rate, self._publish),
-                        self.create_timer(CHANGE_SECONDS, self._ask_for_change)]
+                        self.create_timer(change_seconds, self._ask_for_change)]
 
     def end(self) -> None:
         """Publish and change no more."""
@@ -123,7 +136,9 @@ class SoakDriver(Node):
                 for fate in ("received", *_FATES)}
 
     def _publish(self) -> None:
-        pixels = self._pictures[self._change % len(self._pictures)]
+        self._send(self._pictures[self._change % len(self._pictures)])
+
+    def _send(self, pixels: np.ndarray) -> None:
         now = self.get_clock().now()
         self._camera.publish(to_message(pixels, "rgb8", Header(stamp=now.to_msg(),
                                                                frame_id="camera")))
@@ -193,6 +208,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--rate", type=float, default=15.0, help="frames per second")
+    parser.add_argument("--change-seconds", type=float, default=CHANGE_SECONDS)
     parser.add_argument("--topic", default="/camera/image_raw")
     parser.add_argument("--depth", type=int, default=64, help="of the queues")
     arguments = parser.parse_args()
@@ -203,11 +219,12 @@ def main() -> None:
     driver.try_out()
     _spin_until(driver, lambda: driver.answered, DRAIN_SECONDS)
     driver.end()
+    driver.flood()
     if not _spin_until(driver, lambda: driver.answered, DRAIN_SECONDS):
         raise SystemExit(f"{NODE} does not answer to images; see its log")
     driver.open_books()
     driver.get_logger().info("begin")
-    driver.begin()
+    driver.begin(arguments.change_seconds)
     _spin_until(driver, lambda: False, arguments.seconds)
     driver.end()
     driver.get_logger().info("publishing has ended")

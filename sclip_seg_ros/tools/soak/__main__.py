@@ -32,6 +32,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=600.0, help="length (%(default)g)")
     parser.add_argument("--rate", type=float, default=15.0, help="frames per second (%(default)g)")
+    parser.add_argument("--change-seconds", type=float, default=1.0,
+                        help="from one change to the next; what a change leaves behind shows sooner"
+                             " with fewer (%(default)g)")
     parser.add_argument("--output", type=Path, default=Path("out/soak"))
     arguments = parser.parse_args()
     if arguments.seconds < LEAST_SECONDS:
@@ -39,7 +42,8 @@ def main() -> int:
                      f"{LEAST_SECONDS}")
     arguments.output.mkdir(parents=True, exist_ok=True)
     try:
-        samples, counts = soak(arguments.output, arguments.seconds, arguments.rate)
+        samples, counts = soak(arguments.output, arguments.seconds, arguments.rate,
+                               arguments.change_seconds)
     except ProcessError as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1
@@ -54,8 +58,15 @@ def main() -> int:
     return 1 if summary["faults"] else 0
 
 
-def soak(folder: Path, seconds: float, rate: float) -> tuple[list[Sample], dict]:
+def soak(folder: Path, seconds: float, rate: float,
+         change_seconds: float) -> tuple[list[Sample], dict]:
     """Run the node and its driver; return samples of the node and the driver's counts.
+
+    Args:
+        folder: for the logs and the driver's books.
+        seconds: to soak for.
+        rate: frames a second.
+        change_seconds: from one change of words, size and budget to the next.
 
     Raises:
         ProcessError: a process failed.
@@ -69,7 +80,8 @@ def soak(folder: Path, seconds: float, rate: float) -> tuple[list[Sample], dict]
         print("soak: starting the node ...", flush=True)
         processes.wait_for("node", "ready", START_SECONDS)
         processes.start("driver", "sclip_seg_ros.ros.soak_driver", "--output", str(counts),
-                        "--seconds", str(seconds), "--rate", str(rate), "--topic", TOPIC,
+                        "--seconds", str(seconds), "--rate", str(rate),
+                        "--change-seconds", str(change_seconds), "--topic", TOPIC,
                         "--depth", str(DEPTH))
         processes.wait_for("driver", "begin", START_SECONDS)
         print(f"soak: {seconds:g} s at {rate:g} frames a second ...", flush=True)
