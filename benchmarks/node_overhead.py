@@ -28,9 +28,10 @@ from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.ros.camera import Camera
 from sclip_seg_ros.ros.camera_topics import CameraTopic
 from sclip_seg_ros.ros.images import to_message
+from sclip_seg_ros.ros.ledger import Ledger
 from sclip_seg_ros.ros.parameters import declare_parameters
 from sclip_seg_ros.ros.pipeline import Frame, FramePipeline
-from sclip_seg_ros.ros.vocabulary_server import Proposal, VocabularyServer
+from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult
 from sclip_seg_ros.segmentation.result import DeviceView
 from sclip_seg_ros.segmentation.score_map import ScoreMap
@@ -104,9 +105,8 @@ def build(node, height: int, width: int) -> tuple[FramePipeline, Camera]:
     """Join the node's own parts around the null segmentor."""
     options = declare_parameters(node)
     segmentor = NullSegmentor("embedded")
-    vocabularies = VocabularyServer(
-        lambda proposal, wanted: segmentor.vocabulary(proposal.classes), Proposal(CLASSES),
-        print)
+    ledger = Ledger(options, print)
+    vocabularies = VocabularyServer(lambda options, wanted: segmentor.vocabulary(CLASSES), ledger)
     generator = np.random.default_rng(0)
     labels = generator.integers(0, len(CLASSES), (height // 40, width // 40), dtype=np.uint8)
     labels = np.ascontiguousarray(labels.repeat(40, 0).repeat(40, 1))
@@ -118,8 +118,8 @@ def build(node, height: int, width: int) -> tuple[FramePipeline, Camera]:
         ScoreMap.of(torch.zeros(len(CLASSES), 21, 37)), vocabularies.current, 1.0, {}, {})
     camera = Camera(node, CameraTopic("", "image_raw", False))
     quality = QualityControl(segmentor, parse_ladder({"levels": [{"name": "full"}]}))
-    return FramePipeline(segmentor, quality, vocabularies, (camera,), options, node.get_clock(),
-                         node.get_logger(), print), camera
+    return FramePipeline(segmentor, quality, vocabularies, (camera,), ledger, node.get_clock(),
+                         node.get_logger()), camera
 
 
 def consume(topics: tuple[str, ...]) -> None:

@@ -20,8 +20,8 @@ CONFIG = PathJoinSubstitution([FindPackageShare("sclip_seg_ros"), "config"])
 # Name, default, description.
 ARGUMENTS = (
     ("image", "image_raw", "Camera topic; for compressed images the name without '/compressed'."),
-    ("image_topics", "", "Several cameras, e.g. \"['/front/image_raw', '/rear/image_raw']\"; "
-     "empty: the one of 'image'."),
+    ("image_topics", "", "Several cameras, e.g. \"['/front/image_raw', '/rear/image_raw']\", or "
+     "one, e.g. /front/image_raw; empty: the one of 'image'."),
     ("namespace", "", "Namespace of the node and its topics, e.g. 'front'."),
     ("params_file", PathJoinSubstitution([CONFIG, "segment.yaml"]),
      "YAML file with parameters; substitutions such as $(env HOME) are allowed in it."),
@@ -40,9 +40,9 @@ ARGUMENTS = (
     ("use_sim_time", "", "Whether to take time from /clock, as when a bag is played."),
 )
 
-# Arguments that are parameters of the node, with their types; classes may be a list or a text.
+# Arguments that are parameters of the node, with their types; None: a list, or one text.
 PARAMETERS = {"model": str, "pretrained": str, "device": str, "classes": None,
-              "vocabulary_file": str, "image_transport": str, "image_topics": list[str],
+              "vocabulary_file": str, "image_transport": str, "image_topics": None,
               "latency_budget_ms": float, "quality_ladder": str, "autostart": bool,
               "use_sim_time": bool}
 
@@ -77,7 +77,8 @@ def start_rviz(context: LaunchContext) -> list:
     """Return RViz, showing the outputs of the only or the first camera."""
     remappings = [("image_raw", LaunchConfiguration("image"))]
     if LaunchConfiguration("image_topics").perform(context):
-        first = camera_topics(typed("image_topics").evaluate(context), "raw")[0]
+        topics = typed("image_topics").evaluate(context)
+        first = camera_topics([topics] if isinstance(topics, str) else topics, "raw")[0]
         remappings = [("image_raw", first.topic)]
         if first.name:
             remappings += [(f"sclip_seg/{output}", f"sclip_seg/{first.name}/{output}")

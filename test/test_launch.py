@@ -115,6 +115,16 @@ def test_arguments_overrule_the_file_with_the_right_types(launch_file):
     assert node.expanded_node_namespace == "/front"
 
 
+@pytest.mark.parametrize("given, expected", [
+    ("/cam/image", "/cam/image"),
+    ("['/front/image_raw', '/rear/image_raw']", ["/front/image_raw", "/rear/image_raw"]),
+])
+def test_image_topics_are_one_text_or_a_list(launch_file, given, expected):
+    node, _ = node_action(launch_file, image_topics=given)
+    found = parameters_of(node)["image_topics"]
+    assert (found if isinstance(found, str) else list(found)) == expected
+
+
 def test_a_missing_parameter_file_is_named(launch_file):
     with pytest.raises(FileNotFoundError, match="no-such.yaml"):
         node_action(launch_file, params_file="/no-such.yaml")
@@ -137,12 +147,13 @@ def test_rviz_shows_topics_that_the_node_has():
 
 @pytest.mark.parametrize("topics, shown", [
     ("", {"image_raw": "/camera/image"}),
+    ("/front/image_raw", {"image_raw": "/front/image_raw"}),
     ("['/front/image_raw']", {"image_raw": "/front/image_raw"}),
     ("['/front/image_raw/compressed', '/rear/image_raw']",
      {"image_raw": "/front/image_raw", "sclip_seg/overlay": "sclip_seg/front/overlay",
       "sclip_seg/label": "sclip_seg/front/label",
       "sclip_seg/confidence": "sclip_seg/front/confidence"}),
-], ids=["one", "one in a list", "two"])
+], ids=["the usual", "one", "one in a list", "two"])
 def test_rviz_shows_the_only_or_the_first_camera(launch_file, topics, shown):
     rviz, _ = node_action(launch_file, "start_rviz", image="/camera/image", image_topics=topics)
     assert dict(rviz.expanded_remapping_rules) == shown

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from ros_harness import Probe, domain_for, picture, probe_fixture, running_node
+from ros_harness import by_stamp, domain_for, picture, probe_fixture, running_node
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 
 DOMAIN = domain_for(__file__)
@@ -17,6 +17,7 @@ LADDER = """levels:
   - name: full
   - name: pamr-4
     pamr.steps: 4
+    stride: 112
   - name: no-pamr
     use_pamr: false
   - name: whole-64
@@ -104,17 +105,19 @@ def test_a_budget_out_of_reach_is_said_loudly_and_the_cheapest_level_runs(node, 
         probe.feed_until(lambda: statuses[-1].quality_level_name == "full", "no budget", video)
 
 
-def test_settings_that_the_ladder_does_not_fit_cost_the_budget_and_that_is_said(tmp_path):
-    ladder = tmp_path / "ladder.yaml"
-    ladder.write_text("levels:\n  - name: full\n  - {name: no-overlap, stride: 224}\n")
-    domain = domain_for("a ladder that does not fit")
-    with running_node(domain, tmp_path / "log.txt", {
-            "classes": ["floor", "wall"], "short_side": 112, "quality_ladder": str(ladder),
-            "latency_budget_ms": 5000.0}) as node, Probe(domain) as probe, \
-            probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
-        probe.feed_until(lambda: statuses, "a frame", video)
-        assert statuses[-1].latency_budget_ms == 5000.0
-        assert probe.set_parameters(crop=128, atomically=True).successful
-        probe.feed_until(lambda: statuses[-1].latency_budget_ms == 0.0, "the loss", video)
-        node.wait_for("'no-overlap' does not fit the settings")
-        probe.wait(lambda: probe.get_parameter("latency_budget_ms") == 0.0, "its value")
+def test_settings_that_a_level_does_not_allow_are_refused_and_the_budget_stays(node, probe):
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        assert probe.set_parameters(latency_budget_ms=5000.0).successful
+        probe.feed_until(lambda: statuses and statuses[-1].latency_budget_ms == 5000.0,
+                         "the budget", video)
+        answer = probe.set_parameters(atomically=True, crop=96, stride=96)
+        assert not answer.successful
+        assert "quality level 'pamr-4' does not fit" in answer.reason
+        assert "set latency_budget_ms to 0" in answer.reason
+        newest = probe.publish(video())
+        probe.wait(lambda: newest in by_stamp(statuses), "its status")
+        assert by_stamp(statuses)[newest].latency_budget_ms == 5000.0
+        assert probe.get_parameter("latency_budget_ms") == 5000.0
+        assert probe.get_parameter("crop") == 224
+        assert probe.set_parameters(atomically=True, crop=96, stride=96,
+                                    latency_budget_ms=0.0).successful

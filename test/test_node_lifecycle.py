@@ -184,7 +184,9 @@ def test_what_was_changed_while_unconfigured_holds_from_configure_on(probe, life
     ({"quality_ladder": "/no/such/ladder.yaml"}, "/no/such/ladder.yaml"),
     ({"model": "ViT-Z/99"}, "is unknown; choose 'embedded'"),
     ({"classes": ["floor", " ".join(["chair"] * 42)]}, "use fewer words"),
-], ids=["weights", "vocabulary file", "ladder", "model", "words"])
+    ({"vocabulary_file": "cityscapes.txt", "background": "door"}, "background 'door' is none of"),
+    ({"latency_budget_ms": 3000.0, "crop": 160}, "quality level 'no-overlap' does not fit"),
+], ids=["weights", "vocabulary file", "ladder", "model", "words", "background", "crop"])
 def test_a_configure_that_fails_says_why_once_and_may_be_tried_again(
         node, probe, lifecycle, change, values, complaint):
     former = {name: probe.get_parameter(name) for name in values}

@@ -63,7 +63,7 @@ def test_an_unforeseen_error_is_told_and_is_no_success(start, tmp_path, monkeypa
      "'/no/such/weights.safetensors' does not exist", "give the path"),
     ({"classes": ["floor", "floor"]}, "'floor' stands in the classes twice", "keep one"),
     ({"device": "abacus"}, "device='abacus' is unknown", "use 'auto'"),
-    ({"use_pamr": 3}, "use_pamr", "BOOL"),
+    ({"use_pamr": 3}, "use_pamr=3 is no switch", "give true or false"),
 ], ids=["weights", "classes", "device", "type"])
 def test_what_cannot_work_ends_the_start_with_one_clear_line(start, parameters, complaint, remedy):
     node = start(**parameters)

@@ -131,22 +131,26 @@ def test_what_cannot_work_is_refused_with_a_reason(probe, classes, reason):
     assert probe.get_parameter("classes") == before
 
 
-def test_a_phrase_the_text_tower_cannot_read_is_told_and_taken_back(node, probe):
-    """It only turns out while encoding: status and log tell, and the parameter goes back."""
-    probe.wait(lambda: probe.set_parameters(classes=["floor", "wall"]).successful, "a change")
-    phrase = " ".join(["chair"] * 42)
+@pytest.mark.parametrize("write", [list, ",  ".join], ids=["list", "one text"])
+def test_a_phrase_the_text_tower_cannot_read_is_told_and_taken_back(node, probe, write):
+    """It only turns out while encoding: status and log tell once, and the parameter goes back."""
+    former = write(["floor", "wall"])
+    probe.wait(lambda: probe.set_parameters(classes=former).successful, "a change")
+    refusals = node.log.count("vocabulary refused")
+    phrase = "  ".join(["chair"] * 42)
     with probe.listening(Vocabulary, "/sclip_seg/vocabulary", LATCHED) as vocabularies, \
             probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
         probe.wait(lambda: vocabularies and names_of(vocabularies[-1]) == ["floor", "wall"],
                    "the vocabulary")
         version = vocabularies[-1].version
-        assert probe.set_parameters(classes=["floor", phrase]).successful
-        probe.feed_until(lambda: statuses and "vocabulary refused" in statuses[-1].last_error,
-                         "the refusal", picture)
-        assert "use fewer words" in statuses[-1].last_error
-        assert "vocabulary refused" in node.log
-        probe.wait(lambda: probe.get_parameter("classes") == ["floor", "wall"], "the old value")
+        assert probe.set_parameters(classes=write(["floor", phrase])).successful
+        probe.feed_until(lambda: node.log.count("vocabulary refused") > refusals, "the refusal",
+                         picture)
+        probe.wait(lambda: probe.get_parameter("classes") == former, "the old value")
+        assert probe.set_parameters(overlay_alpha=0.4).successful
         probe.feed(3, picture)
+        assert "use fewer words" in statuses[-1].last_error
+        assert node.log.count("vocabulary refused") == refusals + 1
         assert statuses[-1].vocabulary_version == vocabularies[-1].version == version
 
 

@@ -12,25 +12,28 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
 
 import rclpy
-from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.msg import ParameterType, SetParametersResult
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from ros_harness import domain_for
 
+from sclip_seg_ros.latency.ladder import QualityLadder, QualityLevel
 from sclip_seg_ros.ros.document_parameters import markdown
+from sclip_seg_ros.ros.parameter_parsing import parse_classes
 from sclip_seg_ros.ros.parameter_table import DECLARATIONS, GROUPS
 from sclip_seg_ros.ros.parameters import (
     NodeOptions,
     check_change,
+    configured_options,
     declare_parameters,
     find_vocabulary,
-    parse_classes,
     read_values,
-    take_vocabulary_file,
 )
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.tools.profiles import read_vocabulary
+
+LADDER = QualityLadder((QualityLevel("full", {}), QualityLevel("no-overlap", {"stride": 224})))
 
 
 @pytest.fixture
@@ -157,13 +160,22 @@ def test_other_classes_are_refused(value, complaint):
     ({"palette": "road=grey"}, "palette entry 'road=grey' is no class with a colour"),
     ({"image_topics": ["/a", "/a"]}, "image topic '/a' is named twice"),
     ({"latency_budget_ms": float("nan")}, "latency_budget_ms=nan is out of range"),
+    ({"short_side": 64.5}, "short_side=64.5 is no whole number; give 16 to 4096"),
+    ({"short_side": float("nan")}, "short_side=nan is no whole number"),
+    ({"short_side": 8.0}, "short_side=8.0 is out of range; give 16 to 4096"),
+    ({"short_side": "small"}, "short_side='small' is no whole number"),
+    ({"short_side": True}, "short_side=True is no whole number"),
+    ({"short_side": None}, "short_side=None is no whole number"),
+    ({"use_pamr": 1}, "use_pamr=1 is no switch; give true or false"),
+    ({"use_pamr": "yes"}, "use_pamr='yes' is no switch"),
+    ({"background": 7}, "background=7 is no text; put it in quotes"),
 ])
 def test_refusals_name_value_and_remedy_and_change_nothing(make_node, changes, complaint):
     node = make_node()
     declare_parameters(node)
     before = read_values(node)
     answer = check_change(node, [Parameter(name, value=value) for name, value in changes.items()],
-                          configured=False)
+                          ladder=None)
     assert not answer.successful
     assert re.search(complaint, answer.reason), answer.reason
     assert "\n" not in answer.reason
@@ -179,20 +191,42 @@ def test_a_whole_number_will_do_where_a_decimal_one_is_meant(make_node):
     assert scale == 50.0 and isinstance(scale, float)
 
 
+def test_a_number_without_a_fraction_will_do_where_a_whole_one_is_meant(make_node):
+    options = declare_parameters(make_node(short_side=64.0, crf_iterations=3.0))
+    assert (options.settings.short_side, options.settings.crf.iterations) == (64, 3)
+    assert isinstance(options.settings.short_side, int)
+
+
+@pytest.mark.parametrize("name, value, complaint", [
+    ("short_side", 64.5, "is no whole number"), ("use_pamr", 1, "is no switch"),
+    ("model", 5, "is no text"), ("overlay_alpha", "half", "is no number"),
+    ("pamr_dilations", 8, "is no list"), ("classes", 7, "is no list of texts"),
+])
+def test_a_value_of_another_type_is_refused_in_our_own_words(make_node, name, value, complaint):
+    """At start and by a service; ROS would say `expected '2' got '3'`."""
+    with pytest.raises(ValueError, match=f"^{name}={value!r} {complaint}"):
+        declare_parameters(make_node(**{name: value}))
+    node = make_node()
+    declare_parameters(node)
+    node.add_on_set_parameters_callback(lambda changes: check_change(node, changes, LADDER))
+    answer = node.set_parameters([Parameter(name, value=value)])[0]
+    assert not answer.successful
+    assert answer.reason.startswith(f"{name}={value!r} {complaint}")
+
+
 def test_classes_and_background_may_change_together(make_node):
     node = make_node(classes=["sky", "road"], background="sky")
     declare_parameters(node)
     changes = [Parameter("classes", value=["grass", "path"]),
                Parameter("background", value="grass")]
-    assert check_change(node, changes, configured=True).successful
-    assert not check_change(node, changes[:1], configured=True).successful
+    assert check_change(node, changes, LADDER).successful
+    assert not check_change(node, changes[:1], LADDER).successful
 
 
 def test_parameters_of_others_are_left_to_them(make_node):
     node = make_node()
     declare_parameters(node)
-    assert check_change(node, [Parameter("use_sim_time", value=True)],
-                        configured=True).successful
+    assert check_change(node, [Parameter("use_sim_time", value=True)], LADDER).successful
 
 
 def test_what_decides_on_the_model_is_fixed_while_it_is_loaded(make_node):
@@ -201,9 +235,35 @@ def test_what_decides_on_the_model_is_fixed_while_it_is_loaded(make_node):
     for name, value in (("model", "ViT-B/16"), ("precision", "fp16"), ("image_topics", ["/a"]),
                         ("quality_ladder", "jetson.yaml")):
         change = [Parameter(name, value=value)]
-        assert check_change(node, change, configured=False).successful, name
-        refusal = check_change(node, change, configured=True)
+        assert check_change(node, change, ladder=None).successful, name
+        refusal = check_change(node, change, LADDER)
         assert not refusal.successful and "clean up the node" in refusal.reason
+
+
+def test_a_configured_node_takes_its_own_parameters_again(make_node):
+    """As `ros2 param load` gives it those of `ros2 param dump`, what is fixed among them."""
+    node = make_node(image_topics="/camera/image", threads=2)
+    declare_parameters(node)
+    for name, value in read_values(node).items():
+        answer = check_change(node, [Parameter(name, value=value)], LADDER)
+        assert answer.successful, answer.reason
+    assert check_change(node, [Parameter("image_topics", value=["/camera/image"])],
+                        LADDER).successful, "the same, written differently"
+
+
+@pytest.mark.parametrize("budget, changes", [
+    (3000.0, {"crop": 160}), (0.0, {"crop": 160, "latency_budget_ms": 3000.0}),
+], ids=["settings", "budget"])
+def test_a_budget_and_settings_that_do_not_fit_its_ladder_are_refused(make_node, budget, changes):
+    node = make_node(latency_budget_ms=budget)
+    declare_parameters(node)
+    changes = [Parameter(name, value=value) for name, value in changes.items()]
+    refusal = check_change(node, changes, LADDER)
+    assert not refusal.successful
+    assert "latency_budget_ms=3000 cannot be kept: quality level 'no-overlap'" in refusal.reason
+    assert "set latency_budget_ms to 0" in refusal.reason
+    without = [*changes, Parameter("latency_budget_ms", value=0.0)]
+    assert check_change(node, without, LADDER).successful
 
 
 def test_ranges_are_kept_by_ros_itself(make_node):
@@ -227,8 +287,32 @@ def test_a_vocabulary_file_fills_the_classes(make_node, tmp_path):
     node = make_node(vocabulary_file=str(file))
     expected = ["floor", "person|pedestrian", "cup|mug"]
     declare_parameters(node)
-    take_vocabulary_file(node)
+    assert list(configured_options(node).classes) == expected
     assert node.get_parameter("classes").value == expected
+
+
+def test_a_background_is_one_of_the_vocabulary_files_classes(make_node):
+    node = make_node(vocabulary_file="cityscapes.txt", background="sky")
+    declare_parameters(node)
+    options = configured_options(node)
+    assert options.background == "sky" and "sky" in options.classes
+
+
+def test_a_background_that_the_vocabulary_file_lacks_ends_the_configuration(make_node):
+    node = make_node(vocabulary_file="cityscapes.txt", background="door")
+    words = declare_parameters(node).classes
+    with pytest.raises(ValueError, match="background 'door' is none of the classes"):
+        configured_options(node)
+    assert tuple(node.get_parameter("classes").value) == words
+
+
+def test_words_of_a_file_that_somebody_refuses_end_the_configuration(make_node):
+    node = make_node(vocabulary_file="cityscapes.txt")
+    declare_parameters(node)
+    node.add_on_set_parameters_callback(
+        lambda changes: SetParametersResult(successful=False, reason="not on my watch"))
+    with pytest.raises(ValueError, match="'cityscapes.txt' cannot be used: not on my watch"):
+        configured_options(node)
 
 
 def test_a_vocabulary_is_found_by_name():
@@ -239,7 +323,7 @@ def test_a_vocabulary_is_found_by_name():
 
 def test_the_default_vocabulary_is_the_demos(make_node):
     assert tuple(read_vocabulary(find_vocabulary("demo.txt"))) \
-        == NodeOptions.from_values(declare_parameters(make_node()).values).classes
+        == declare_parameters(make_node()).classes
 
 
 def test_the_parameter_page_is_up_to_date():

@@ -13,13 +13,15 @@ Written by `python -m sclip_seg_ros.ros.document_parameters`; edit
 `sclip_seg_ros/ros/parameter_table.py`, not this page. `ros2 param describe /sclip_seg NAME` tells
 the same of a running node.
 
-A parameter marked *at configure* is read when the node is configured; a change is refused while it
-is. Every other change takes effect between two frames, is checked together with the parameters set
-in the same atomic call, and is refused with a reason when it cannot work. A change that turns out
-not to work only when it is applied (weights out of reach, a phrase too long for the text tower)
-leaves what was there in force, is reported in the log and in `last_error` of `~/status`, and the
-parameters concerned go back to what is in force: of settings, those of the stage that cannot work,
-and no others. Where a parameter is a number with decimals, a whole number will do.
+A parameter marked *at configure* is read when the node is configured; another value is refused
+while it is. Every other change takes effect between two frames, is checked together with the
+parameters set in the same atomic call, and is refused with a reason when it cannot work. A change
+that turns out not to work only when it is applied (weights out of reach, a phrase too long for the
+text tower) leaves what was there in force, is reported in the log and in `last_error` of
+`~/status`, and the parameters concerned go back to what is in force: of settings, those of the
+stage that cannot work, and no others. With a latency budget, settings that a level of the quality
+ladder does not allow are refused at once. Where a parameter is a number with decimals, a whole
+number will do, and `64.0` where it is a whole number.
 
 Each per-frame output also has `qos_overrides.<topic>.publisher.{history,depth,reliability}`, and
 each camera subscription `qos_overrides.<topic>.subscription.{history,depth}`, read at configure and

@@ -16,18 +16,17 @@ from rclpy.node import Node
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.ros.camera import Camera
+from sclip_seg_ros.ros.ledger import Ledger, Refusal
 from sclip_seg_ros.ros.parameters import NodeOptions
+from sclip_seg_ros.ros.parts import WORDS
 from sclip_seg_ros.ros.pipeline import Frame, FramePipeline
-from sclip_seg_ros.ros.status import describe
-from sclip_seg_ros.ros.vocabulary_server import Proposal, VocabularyServer, Wanted
+from sclip_seg_ros.ros.vocabulary_server import VocabularyServer, Wanted
 from sclip_seg_ros.ros.worker import Worker
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.segmentation.text import CACHE_SIZE
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
 
 _ENCODING_SECONDS = 10.0  # for the word in work, where a start fails
-
-Restore = Callable[[dict[str, Any], dict[str, Any]], None]
 
 
 class Engine:
@@ -37,14 +36,15 @@ class Engine:
     labels frames, another encodes new words, so that a single-threaded executor always has time.
     """
 
-    def __init__(self, node: Node, options: NodeOptions, on_refused: Restore) -> None:
+    def __init__(self, node: Node, options: NodeOptions,
+                 on_refused: Callable[[Refusal], None]) -> None:
         """Load the model, encode the first words and create the outputs.
 
         Args:
             node: to publish and subscribe with.
             options: of the node.
-            on_refused: called, in one of the threads, with parameter values that turned out not
-                to work and with those that stay in force.
+            on_refused: called, in one of the threads, with parameters that turned out not to
+                work.
 
         Raises:
             WeightsError: weights out of reach, or not fitting.
@@ -55,9 +55,12 @@ class Engine:
         self._weights = threading.Lock()  # held while they move, and while a word is encoded
         self._worker: Worker[Frame] | None = None
         self.segmentor = _load(options, node.get_logger())
-        self.quality = QualityControl(self.segmentor, options.ladder_for(self.segmentor.device))
-        self.vocabularies = VocabularyServer(self._encode, _proposal(options),
-                                             self._on_vocabulary_failure)
+        self.ladder = options.ladder_for(self.segmentor.device)
+        options.refuse_misfit(self.ladder)
+        self.quality = QualityControl(self.segmentor, self.ladder)
+        self.quality.configure(options.settings, options.latency_budget_ms)
+        self._ledger = Ledger(options, self._refused)
+        self.vocabularies = VocabularyServer(self._encode, self._ledger)
         self.cameras: list[Camera] = []
         try:
             for source in options.cameras:
@@ -66,18 +69,18 @@ class Engine:
             self.close(_ENCODING_SECONDS)
             raise
         self._pipeline = FramePipeline(
-            self.segmentor, self.quality, self.vocabularies, self.cameras, options,
-            node.get_clock(), node.get_logger(), on_refused)
+            self.segmentor, self.quality, self.vocabularies, self.cameras, self._ledger,
+            node.get_clock(), node.get_logger())
 
     @property
     def options(self) -> NodeOptions:
         """What the parameters say; a change takes effect between two frames."""
-        return self._pipeline.options
+        return self._ledger.asked
 
     @options.setter
     def options(self, options: NodeOptions) -> None:
-        self._pipeline.options = options
-        if self.vocabularies.propose(_proposal(options)):
+        if WORDS in self._ledger.ask(options):
+            self.vocabularies.wake()
             self._node.get_logger().info(
                 f"encoding a vocabulary of {len(options.classes)} classes")
 
@@ -152,9 +155,9 @@ class Engine:
         if self._worker.mailbox.put(Frame(camera, message, time.monotonic()), camera.name):
             camera.log.dropped()
 
-    def _encode(self, proposal: Proposal, wanted: Wanted) -> Vocabulary:
+    def _encode(self, options: NodeOptions, wanted: Wanted) -> Vocabulary:
         """Encode word by word, so that the weights can move, and it can be given up, between."""
-        words = [word for entry in validate_classes(proposal.classes, proposal.background)
+        words = [word for entry in validate_classes(options.classes, options.background)
                  for word in entry.synonyms]
         if len(words) > CACHE_SIZE:
             raise ValueError(f"the classes have {len(words)} words, synonyms counted; give at most "
@@ -163,19 +166,19 @@ class Engine:
             if not wanted():
                 raise CancelledError
             with self._weights:
-                self.segmentor.text.encode([word], proposal.templates)
+                self.segmentor.text.encode([word], options.templates)
         with self._weights:  # from the cache
             return self.segmentor.vocabulary(
-                proposal.classes, proposal.background, templates=proposal.templates,
-                palette=dict(proposal.palette))
+                options.classes, options.background, templates=options.templates,
+                palette=dict(options.palette))
 
-    def _on_vocabulary_failure(self, proposal: Proposal, error: Exception) -> None:
-        text = f"vocabulary refused, the former stays in force: {describe(error)}"
+    def _refused(self, refusal: Refusal) -> None:
+        """Tell of parameters that cannot work, before they go back."""
+        text = str(refusal)
         for camera in self.cameras:
             camera.log.note(text)
         self._node.get_logger().error(text)
-        valid = self.vocabularies.in_force
-        self._on_refused(_parameters(proposal), _parameters(valid))
+        self._on_refused(refusal)
 
 
 def default_threads(cores: int) -> int:
@@ -192,15 +195,3 @@ def _load(options: NodeOptions, logger) -> SCLIPSegmentor:
                 f"{torch.get_num_threads()} ...")
     return SCLIPSegmentor(values["model"], values["pretrained"], device, options.settings,
                           values["cache_dir"] or None)
-
-
-def _proposal(options: NodeOptions) -> Proposal:
-    return Proposal(options.classes, options.background, options.templates, options.palette)
-
-
-def _parameters(proposal: Proposal) -> dict[str, Any]:
-    """Return a proposal as the values of the parameters it was made of."""
-    return {"classes": list(proposal.classes), "background": proposal.background,
-            "prompt_templates": list(proposal.templates),
-            "palette": ", ".join(f"{name}=#{bytes(colour).hex()}"
-                                 for name, colour in proposal.palette)}

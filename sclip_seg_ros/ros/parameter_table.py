@@ -67,11 +67,14 @@ VOCABULARY = (
                 "too. At most 254 classes. A change takes effect between two frames."),
     Declaration("background", "",
                 "Name of the class that takes the pixels below probability_threshold; empty: they "
-                "stay unlabelled (255). Set it together with classes where both change."),
+                "stay unlabelled (255). It must be one of the classes: where both change, set them "
+                "in one call of set_parameters_atomically, or at start; `ros2 param load` sets one "
+                "after the other, background first."),
     Declaration("vocabulary_file", "",
                 "Text file with one class a line, synonyms separated by ', ' or '|', comments "
                 "after '#'; a path, or a name in config/vocabularies such as 'cityscapes.txt'. "
-                "When set, it fills classes when the node is configured.", fixed=True),
+                "When set, it fills classes when the node is configured; a background must then "
+                "be one of its classes.", fixed=True),
     Declaration("prompt_templates", list(DEFAULT_TEMPLATES),
                 "Sentences that words are put into before the text tower reads them, with {} for "
                 "the word, e.g. ['a photo of a {}.', 'a {} in a warehouse.']; or the name of a "
@@ -128,8 +131,8 @@ DECISION = (
 )
 
 STAGES = (
-    _setting("use_loftup", "Enlarge features with LoftUp; loads its weights when first switched "
-             "on."),
+    _setting("use_loftup", "Enlarge features with LoftUp. Its weights are loaded when it is first "
+             "switched on, and no frame is labelled meanwhile."),
     _setting("loftup__adaptive", "Choose LoftUp's factor from the grid's size."),
     _setting("loftup__factor", "Enlargement where it is not adaptive.", 1.0, 16.0),
     _setting("loftup__contract", "Features that LoftUp is fed: 'value', 'attended', or as it was "

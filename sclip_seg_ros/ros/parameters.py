@@ -20,8 +20,9 @@ from rclpy.parameter import Parameter
 from sclip_seg_ros.latency.ladder import QualityLadder
 from sclip_seg_ros.models.resources import config_path
 from sclip_seg_ros.ros.camera_topics import CameraTopic, camera_topics
+from sclip_seg_ros.ros.parameter_parsing import parse_value
 from sclip_seg_ros.ros.parameter_table import DECLARATIONS, Declaration
-from sclip_seg_ros.segmentation.palette import Colour, parse_palette
+from sclip_seg_ros.segmentation.palette import Colour
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.templates import resolve_templates
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
@@ -44,8 +45,9 @@ class NodeOptions:
         cameras: where images come from.
         latency_budget_ms: milliseconds, 0 = none.
         lazy: whether to compute nothing while nobody listens.
-        values: the parameters' own values, by name; whole numbers made floats where the
-            parameter is one.
+        values: every parameter by name, parsed: what is written differently and means the same
+            is equal.
+        given: the same as it was written, to set parameters with.
     """
 
     classes: tuple[str, ...]
@@ -59,6 +61,7 @@ class NodeOptions:
     latency_budget_ms: float
     lazy: bool
     values: Mapping[str, Any]
+    given: Mapping[str, Any]
 
     def ladder_for(self, device: torch.device) -> QualityLadder:
         """Return the quality ladder that the parameters name, or the one for a device.
@@ -68,51 +71,68 @@ class NodeOptions:
         """
         return read_ladder(self.values["quality_ladder"], device)
 
+    def refuse_misfit(self, ladder: QualityLadder) -> None:
+        """Refuse a latency budget whose ladder has a level that the settings do not allow.
+
+        Raises:
+            ValueError: names the level and the remedy.
+        """
+        if not self.latency_budget_ms:
+            return
+        try:
+            ladder.for_base(self.settings)
+        except ValueError as error:
+            raise ValueError(f"latency_budget_ms={self.latency_budget_ms:g} cannot be kept: {error}"
+                             "; change that, choose another quality_ladder, or set "
+                             "latency_budget_ms to 0") from error
+
     @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> NodeOptions:
+    def from_values(cls, given: Mapping[str, Any]) -> NodeOptions:
         """Check parameter values together.
 
         Raises:
             ValueError: one sentence that names the value and the remedy.
         """
-        values = {name: _checked(DECLARATIONS[name], value) for name, value in values.items()}
-        classes = parse_classes(values["classes"])
-        validate_classes(classes, values["background"])
+        values = {name: parse_value(DECLARATIONS[name], value) for name, value in given.items()}
+        validate_classes(values["classes"], values["background"])
         settings = SegmentorSettings().with_changes(**{
-            entry.setting: tuple(values[name]) if isinstance(entry.default, list) else values[name]
-            for name, entry in DECLARATIONS.items() if entry.setting})
-        templates = parse_list("prompt_templates", values["prompt_templates"])
-        resolve_templates(templates)
-        topics = parse_list("image_topics", values["image_topics"])
-        return cls(classes, values["background"], settings, values["overlay_alpha"],
-                   values["overlay_legend"], templates, parse_palette(values["palette"]),
-                   camera_topics(topics, values["image_transport"]),
-                   values["latency_budget_ms"], values["lazy"], values)
+            entry.setting: values[name] for name, entry in DECLARATIONS.items() if entry.setting})
+        resolve_templates(values["prompt_templates"])
+        return cls(values["classes"], values["background"], settings, values["overlay_alpha"],
+                   values["overlay_legend"], values["prompt_templates"], values["palette"],
+                   camera_topics(values["image_topics"], values["image_transport"]),
+                   values["latency_budget_ms"], values["lazy"], values, given)
 
 
 def declare_parameters(node: Node) -> NodeOptions:
     """Declare every parameter on a node, and check their values together.
 
     Raises:
-        ValueError: a value that cannot be used, or an unreadable vocabulary file.
-        rclpy.exceptions.ParameterException: a value of the wrong type or out of its range.
+        ValueError: a value that cannot be used.
+        rclpy.exceptions.ParameterException: a number out of its range.
     """
     for entry in DECLARATIONS.values():
         node.declare_parameter(entry.name, entry.default, descriptor_of(entry))
-    return NodeOptions.from_values(read_values(node))
+    return NodeOptions.from_values(_before_configure(read_values(node)))
 
 
-def take_vocabulary_file(node: Node) -> None:
-    """Let the vocabulary file, where one is named, fill ``classes``.
+def configured_options(node: Node) -> NodeOptions:
+    """Let the vocabulary file, where one is named, fill ``classes``; return what holds then.
 
     Raises:
         ValueError, OSError: a file that cannot be read, or words that cannot be used.
     """
-    file = node.get_parameter("vocabulary_file").value
+    values = read_values(node)
+    file = values["vocabulary_file"]
     if file:
-        classes = read_vocabulary(find_vocabulary(file))
-        node.set_parameters([Parameter("classes", value=classes)])
-        node.get_logger().info(f"{len(classes)} classes read from '{file}'")
+        values["classes"] = read_vocabulary(find_vocabulary(file))
+    options = NodeOptions.from_values(values)
+    if file:
+        answer = node.set_parameters_atomically([Parameter("classes", value=values["classes"])])
+        if not answer.successful:
+            raise ValueError(f"the classes of '{file}' cannot be used: {answer.reason}")
+        node.get_logger().info(f"{len(options.classes)} classes read from '{file}'")
+    return options
 
 
 def warn_of_unknown(node: Node) -> None:
@@ -133,9 +153,10 @@ def descriptor_of(entry: Declaration) -> ParameterDescriptor:
     descriptor.additional_constraints = " ".join([
         *([f"One of {', '.join(entry.choices)}."] if entry.choices else []),
         *(["Cannot change while the node is configured."] if entry.fixed else [])])
-    # Checked here instead of by ROS: a launch file can only give classes as one text, a command
-    # line gives `50` for 50.0 and `[]` for an empty list of any type.
-    descriptor.dynamic_typing = isinstance(entry.default, (float, list))
+    # Types are checked here and not by ROS: a launch file can only give classes as one text, a
+    # command line gives `50` for 50.0 and `[]` for an empty list of any type; and a refusal by ROS
+    # would name types by their numbers.
+    descriptor.dynamic_typing = True
     if entry.low is None:
         return descriptor
     if isinstance(entry.default, float):
@@ -153,7 +174,7 @@ def read_values(node: Node) -> dict[str, Any]:
 
 
 def check_change(node: Node, changes: Iterable[Parameter],
-                 configured: bool) -> SetParametersResult:
+                 ladder: QualityLadder | None) -> SetParametersResult:
     """Tell whether a change may be made; changes nothing.
 
     Parameters that are not this project's are left to others.
@@ -161,49 +182,34 @@ def check_change(node: Node, changes: Iterable[Parameter],
     Args:
         node: that declared the parameters.
         changes: asked for.
-        configured: whether the model is loaded, so that what decides on it is fixed.
+        ladder: of a configured node; None for one that is not, where nothing is fixed yet.
     """
     changed = {change.name: _plain(change.value) for change in changes
                if change.name in DECLARATIONS}
     try:
-        for name in changed:
-            if configured and DECLARATIONS[name].fixed:
-                raise ValueError(f"{name} is read when the node is configured; deactivate and "
-                                 "clean up the node, or start it anew with another value")
         if changed:
-            NodeOptions.from_values({**read_values(node), **changed})
+            _check(read_values(node), changed, ladder)
     except ValueError as error:
         return SetParametersResult(successful=False, reason=str(error))
     return SetParametersResult(successful=True)
 
 
-def parse_classes(value: Any) -> tuple[str, ...]:
-    """Return classes from a list, or from one text with commas between the classes.
-
-    Raises:
-        ValueError: anything else, or an empty list.
-    """
-    if isinstance(value, str):
-        value = value.split(",") if value.strip() else []
-    if value is None or value == []:
-        raise ValueError("the list of classes is empty; name at least one thing to look for")
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"classes={value!r} is no list of texts; give e.g. ['floor', 'wall']")
-    return tuple(" ".join(item.split()) for item in value)
+def _check(given: dict[str, Any], changed: dict[str, Any], ladder: QualityLadder | None) -> None:
+    if ladder is None:
+        NodeOptions.from_values(_before_configure({**given, **changed}))
+        return
+    options = NodeOptions.from_values({**given, **changed})
+    for name in changed:
+        if DECLARATIONS[name].fixed and \
+                options.values[name] != parse_value(DECLARATIONS[name], given[name]):
+            raise ValueError(f"{name} is read when the node is configured; deactivate and clean "
+                             "up the node, or start it anew with another value")
+    options.refuse_misfit(ladder)
 
 
-def parse_list(name: str, value: Any) -> tuple[str, ...]:
-    """Return the texts of a list parameter, which may also be one text.
-
-    Raises:
-        ValueError: anything else, or nothing.
-    """
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list) or not items \
-            or not all(isinstance(item, str) and item.strip() for item in items):
-        raise ValueError(f"{name}={value!r} is no list of texts; give e.g. "
-                         f"{DECLARATIONS[name].default}")
-    return tuple(item.strip() for item in items)
+def _before_configure(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values to check before a vocabulary file, which the background belongs to, is read."""
+    return {**values, "background": ""} if values["vocabulary_file"] else values
 
 
 def find_vocabulary(name: str) -> Path:
@@ -219,23 +225,3 @@ def find_vocabulary(name: str) -> Path:
 def _plain(value: Any) -> Any:
     """Return lists for the arrays that rclpy stores."""
     return value if value is None or isinstance(value, (str, bool, int, float)) else list(value)
-
-
-def _checked(entry: Declaration, value: Any) -> Any:
-    """Return a value of the declared type, or refuse it."""
-    if entry.choices and value not in entry.choices:
-        raise ValueError(f"{entry.name}='{value}' is unknown; choose one of "
-                         f"{', '.join(entry.choices)}")
-    if isinstance(entry.default, float):
-        return _number(entry, value)
-    if entry.setting and isinstance(entry.default, list) and not isinstance(value, list):
-        raise ValueError(f"{entry.name}={value!r} is no list; give e.g. {entry.default}")
-    return value
-
-
-def _number(entry: Declaration, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{entry.name}={value!r} is no number; give {entry.low} to {entry.high}")
-    if not entry.low <= value <= entry.high:
-        raise ValueError(f"{entry.name}={value} is out of range; give {entry.low} to {entry.high}")
-    return float(value)

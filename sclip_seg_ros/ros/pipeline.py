@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +19,10 @@ from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.msg import SegmentationStatus
 from sclip_seg_ros.ros.camera import Camera
 from sclip_seg_ros.ros.images import ImageError, to_rgb
+from sclip_seg_ros.ros.ledger import Ledger
 from sclip_seg_ros.ros.messages import FrameQuality, stage_times
 from sclip_seg_ros.ros.parameters import NodeOptions
-from sclip_seg_ros.ros.settings_change import SettingsChange
+from sclip_seg_ros.ros.settings_change import adopt_settings
 from sclip_seg_ros.ros.status import describe, forget_frames
 from sclip_seg_ros.ros.upsampler_gate import UpsamplerGate
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
@@ -65,35 +65,32 @@ class _Job:
 class FramePipeline:
     """Work on one batch of frames at a time, with one vocabulary and one set of options.
 
-    Every method but :attr:`options` is to be called by the worker's thread alone.
+    Every method is to be called by the worker's thread alone.
     """
 
     def __init__(self, segmentor: SCLIPSegmentor, quality: QualityControl,
-                 vocabularies: VocabularyServer, cameras: Sequence[Camera], options: NodeOptions,
-                 clock: Clock, logger,
-                 on_refused: Callable[[dict[str, Any], dict[str, Any]], None]) -> None:
+                 vocabularies: VocabularyServer, cameras: Sequence[Camera], ledger: Ledger,
+                 clock: Clock, logger) -> None:
         """Join the parts.
 
         Args:
-            segmentor: already set to ``options.settings``.
+            segmentor: set to what the ledger has in force.
             quality: of the same segmentor.
             vocabularies: where the vocabulary of the next frame comes from.
             cameras: frames may come from.
-            options: to begin with.
+            ledger: of the parameters.
             clock: the node's, for the age of a frame.
             logger: the node's.
-            on_refused: called when changed parameters turn out not to work, with their refused
-                values and with those that stay in force.
         """
-        self.options = options
         self._segmentor = segmentor
         self._quality = quality
         self._vocabularies = vocabularies
         self._cameras = cameras
+        self._ledger = ledger
         self._clock = clock
         self._logger = logger
         self._gate = UpsamplerGate(segmentor, logger)
-        self._change = SettingsChange(segmentor, quality, options, self._note, on_refused)
+        self._fallbacks: tuple[str, ...] = ()
         self._warn_of_fallbacks()
 
     def warm_up(self) -> None:
@@ -138,12 +135,11 @@ class FramePipeline:
 
     def _take_over(self) -> tuple[NodeOptions, Vocabulary]:
         """Adopt pending settings and vocabulary; return what holds for these frames."""
-        wanted = self.options
-        if self._change.adopt(wanted):
+        if adopt_settings(self._quality, self._ledger):
             self._warn_of_fallbacks()
         if self._quality.needs_warm_up:
             self._measure_levels()
-        in_force = replace(wanted, settings=self._quality.base,
+        in_force = replace(self._ledger.asked, settings=self._quality.base,
                            latency_budget_ms=self._quality.state.budget_ms)
         return in_force, self._vocabularies.adopt()
 
@@ -293,15 +289,12 @@ class FramePipeline:
     def _announce(self, camera: Camera, options: NodeOptions, vocabulary: Vocabulary) -> None:
         camera.outputs.announce(vocabulary, options.settings.probability_threshold)
 
-    def _note(self, text: str) -> None:
-        """Log an error that is no frame's, and remember it."""
-        self._logger.error(text)
-        for camera in self._cameras:
-            camera.log.note(text)
-
     def _warn_of_fallbacks(self) -> None:
-        for fallback in self._segmentor.fallbacks:
-            self._logger.warning(f"a simpler stage stands in: {fallback}")
+        """Warn once of each simpler stage, and again only where it has been away."""
+        former, self._fallbacks = self._fallbacks, self._segmentor.fallbacks
+        for fallback in self._fallbacks:
+            if fallback not in former:
+                self._logger.warning(f"a simpler stage stands in: {fallback}")
 
 
 def warm_up_image(height: int = 480, width: int = 640) -> np.ndarray:

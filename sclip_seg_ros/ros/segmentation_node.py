@@ -6,7 +6,7 @@ import ctypes
 import gc
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -17,13 +17,14 @@ from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.ros.diagnostics import Diagnostics
 from sclip_seg_ros.ros.engine import Engine
 from sclip_seg_ros.ros.health import ACTIVE, health_of
+from sclip_seg_ros.ros.ledger import Refusal
 from sclip_seg_ros.ros.log_bridge import forward_logs
 from sclip_seg_ros.ros.parameters import (
     NodeOptions,
     check_change,
+    configured_options,
     declare_parameters,
     read_values,
-    take_vocabulary_file,
     warn_of_unknown,
 )
 from sclip_seg_ros.ros.status import describe, forget_frames
@@ -93,9 +94,7 @@ class SegmentNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights, encode the words and create the outputs."""
         try:
-            take_vocabulary_file(self)
-            self._engine = Engine(self, NodeOptions.from_values(read_values(self)),
-                                  self._on_refused)
+            self._engine = Engine(self, configured_options(self), self._on_refused)
         except Exception as error:  # rclpy would swallow any that is let through
             return self._failed(error)
         self._phase = INACTIVE
@@ -156,7 +155,7 @@ class SegmentNode(LifecycleNode):
 
     def _on_change(self, changes: list[Parameter]) -> SetParametersResult:
         """Check a change; what it becomes is read once it is made, after this callback."""
-        result = check_change(self, changes, configured=self._engine is not None)
+        result = check_change(self, changes, self._engine.ladder if self._engine else None)
         if result.successful:
             self._later(self._take_parameters)
         return result
@@ -165,15 +164,8 @@ class SegmentNode(LifecycleNode):
         if self._engine is not None:
             self._engine.options = NodeOptions.from_values(read_values(self))
 
-    def _on_refused(self, refused: Mapping[str, Any], valid: Mapping[str, Any]) -> None:
-        """Take refused values back, except where they have been changed in the meantime."""
-        def restore() -> None:
-            now = NodeOptions.from_values(read_values(self)).values
-            self.set_parameters_atomically([
-                Parameter(name, value=value) for name, value in valid.items()
-                if now[name] == refused[name]])
-
-        self._later(restore)
+    def _on_refused(self, refusal: Refusal) -> None:
+        self._later(lambda: refusal.undo(self))
 
     def _later(self, task: Callable[[], None]) -> None:
         """Run something in the executor's thread, where parameters belong, once there is one."""
