@@ -122,29 +122,49 @@ def test_a_process_that_leaks_is_caught():
     assert "threads were left behind" in faults
 
 
-def test_a_flood_fills_every_place_of_a_queue_with_the_largest_image():
-    """So that the middleware takes all that memory before the measurement, not in its course."""
+@pytest.fixture
+def driver():
     rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make test`")
     pytest.importorskip("sclip_seg_ros.msg", reason="the messages are not built; run `make test`")
-    from rclpy.qos import QoSProfile, ReliabilityPolicy
-    from ros_harness import WAIT_SECONDS, domain_for
-    from sensor_msgs.msg import Image
+    from ros_harness import domain_for
 
-    from sclip_seg_ros.ros.soak_driver import SIZES, SoakDriver, _spin_until
+    from sclip_seg_ros.ros.soak_driver import SoakDriver
 
     rclpy.init(domain_id=domain_for(__file__))
-    try:
-        driver, heard = SoakDriver("/camera", rate=15.0, depth=8), []
-        consumer = rclpy.create_node("slow_consumer")
-        consumer.create_subscription(
-            Image, "/camera", lambda message: heard.append((message.height, message.width)),
-            QoSProfile(depth=8, reliability=ReliabilityPolicy.RELIABLE))
-        assert _spin_until(driver, driver._camera.get_subscription_count, WAIT_SECONDS)
-        driver.flood()
-        _spin_until(consumer, lambda: len(heard) == 8, WAIT_SECONDS)
-        assert heard == [max(SIZES)] * 8
-    finally:
-        rclpy.try_shutdown()
+    yield SoakDriver("/camera", rate=50.0, depth=8)
+    rclpy.try_shutdown()
+
+
+def test_a_flood_fills_every_place_of_a_queue_with_the_largest_image(driver):
+    """So that the middleware takes all that memory before the measurement, not in its course."""
+    import rclpy
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from ros_harness import WAIT_SECONDS
+    from sensor_msgs.msg import Image
+
+    from sclip_seg_ros.ros.soak_driver import SIZES, _spin_until
+
+    consumer, heard = rclpy.create_node("slow_consumer"), []
+    consumer.create_subscription(
+        Image, "/camera", lambda message: heard.append((message.height, message.width)),
+        QoSProfile(depth=8, reliability=ReliabilityPolicy.RELIABLE))
+    assert _spin_until(driver, driver._camera.get_subscription_count, WAIT_SECONDS)
+    driver.flood()
+    _spin_until(consumer, lambda: len(heard) == 8, WAIT_SECONDS)
+    assert heard == [max(SIZES)] * 8
+
+
+def test_a_driver_that_has_ended_publishes_and_changes_nothing(driver):
+    from ros_harness import WAIT_SECONDS
+
+    from sclip_seg_ros.ros.soak_driver import _spin_until
+
+    driver.begin(change_seconds=0.02)
+    assert _spin_until(driver, lambda: min(driver.sent, driver.size_changes) > 2, WAIT_SECONDS)
+    driver.end()
+    before = driver.sent, driver.size_changes
+    _spin_until(driver, lambda: False, 0.5)
+    assert (driver.sent, driver.size_changes) == before
 
 
 def test_the_node_neither_grows_nor_loses_anything(tmp_path):

@@ -67,7 +67,7 @@ class SoakDriver(Node):
         self.create_subscription(SegmentationStatus, f"{NODE}/status", self._on_status, qos)
         self._service = self.create_client(SetParametersAtomically,
                                            f"{NODE}/set_parameters_atomically")
-        self._timers = []
+        self._own_timers = []
 
     @property
     def connected(self) -> bool:
@@ -90,7 +90,7 @@ class SoakDriver(Node):
 
     def try_out(self) -> None:
         """Publish slowly, until the node and this one hear each other in both directions."""
-        self._timers = [self.create_timer(1.0, self._publish)]
+        self._own_timers = [self.create_timer(1.0, self._publish)]
 
     def flood(self) -> None:
         """Fill the queues once with the largest image.
@@ -111,13 +111,14 @@ class SoakDriver(Node):
 
     def begin(self, change_seconds: float) -> None:
         """Start publishing, and changing every so many seconds."""
-        self._timers = [self.create_timer(1.0 / self._rate, self._publish),
+        self._own_timers = [self.create_timer(1.0 / self._rate, self._publish),
                         self.create_timer(change_seconds, self._ask_for_change)]
 
     def end(self) -> None:
         """Publish and change no more."""
-        for timer in self._timers:
+        for timer in self._own_timers:
             self.destroy_timer(timer)
+        self._own_timers = []
 
     def counts(self) -> dict:
         """Return the books."""
