@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -38,18 +41,43 @@ BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
 FRAME_ID = "camera_optical"
+_domains: dict[str, tuple[int, IO | None]] = {}  # by name, with the lock
 
 
-def domain_for(file: str) -> int:
-    """Return a ROS domain for a test file, different from that of tests running beside it.
+def domain_for(name: str) -> int:
+    """Return a ROS domain for a test file or a test, its own until this process ends.
 
-    Workers of pytest-xdist share the domains 1 to 100 out: each has every n-th, n being their
-    number. Two runs of the whole suite differ by their process ids, most of the time.
+    Nobody is in it yet, and it is locked against other tests on this computer, those of other
+    workers of pytest-xdist among them. Where there is none, one is shared.
     """
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    mine = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    number = os.getpid() * 13 + sum(Path(file).stem.encode())
-    return 1 + number % (100 // workers) * workers + mine
+    if name not in _domains:
+        begin = os.getpid() * 13 + len(_domains)
+        candidates = [1 + (begin + index) % 100 for index in range(100)]
+        _domains[name] = next(filter(None, map(_lock, filter(_is_empty, candidates))),
+                              (candidates[0], None))
+    return _domains[name][0]
+
+
+def _is_empty(domain: int) -> bool:
+    """Return whether the port is free that a domain's first participant takes (RTPS, 9.6.1.1)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as port:
+        try:
+            port.bind(("", 7400 + 250 * domain + 10))
+        except OSError:
+            return False
+    return True
+
+
+def _lock(domain: int) -> tuple[int, IO] | None:
+    """Lock a domain; return it with what holds the lock, or None where another process has it."""
+    path = Path(tempfile.gettempdir(), f"sclip_seg_ros-{os.getuid()}-domain-{domain}.lock")
+    file = open(path, "w")  # noqa: SIM115 - open as long as the domain is in use
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return domain, file
 
 
 class NodeProcess:
@@ -147,10 +175,10 @@ class Probe:
         finally:
             self.node.destroy_subscription(subscription)
 
-    def spin(self, seconds: float, until: Callable[[], Any] = lambda: False) -> None:
-        """Serve callbacks for a while, or until one of them makes a condition true."""
+    def spin(self, seconds: float) -> None:
+        """Serve callbacks for a while."""
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0 and not until():
+        while (left := deadline - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left)
 
     def wait(self, condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> None:
@@ -178,7 +206,7 @@ class Probe:
         while not condition():
             assert time.monotonic() < deadline, f"{what} did not come within {WAIT_SECONDS:g} s"
             stamps.append(self.publish(make()))
-            self.spin(1.0 / rate, until=condition)
+            self.spin(1.0 / rate)
         return stamps
 
     def feed(self, count: int, make: Callable[[], Any], rate: float = 15.0) -> None:

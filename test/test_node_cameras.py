@@ -155,9 +155,9 @@ def test_a_camera_that_floods_does_not_starve_another(probe, cameras):
         flooding = threading.Thread(target=flood)
         flooding.start()
         try:
-            for _ in range(25):
+            for _ in range(20):
                 last = rear.send()
-                probe.spin(0.2)
+                probe.spin(0.1)
         finally:
             stop.set()
             flooding.join()
@@ -224,7 +224,7 @@ def test_the_bad_image_of_one_camera_costs_the_others_nothing(probe, cameras, ba
 
 
 def test_diagnostics_and_laziness_are_each_cameras_own(probe, cameras):
-    front, top = cameras["front"], cameras["top"]
+    front, arm = cameras["front"], cameras["arm"]  # neither with a bad image in the last seconds
     with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics, \
             labels_of(probe, "front") as labels:
         def number(camera: str, key: str) -> int:
@@ -233,11 +233,11 @@ def test_diagnostics_and_laziness_are_each_cameras_own(probe, cameras):
 
         probe.wait(lambda: diagnostics, "diagnostics")
         assert set(healths(diagnostics)) == set(SIZES)
-        labelled, skipped = number("top", "frames labelled"), number("top", "frames skipped")
-        feed(probe, [front, top], lambda: len(labels) >= 3
-             and number("top", "frames skipped") > skipped, "skipped images")
-        probe.wait(lambda: "nobody listens" in healths(diagnostics)["top"].message, "idleness")
-        assert number("top", "frames labelled") == labelled
+        labelled, skipped = number("arm", "frames labelled"), number("arm", "frames skipped")
+        feed(probe, [front, arm], lambda: len(labels) >= 3
+             and number("arm", "frames skipped") > skipped, "skipped images")
+        probe.wait(lambda: "nobody listens" in healths(diagnostics)["arm"].message, "idleness")
+        assert number("arm", "frames labelled") == labelled
         assert number("front", "frames labelled") > 0
 
 

@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 DOMAIN = domain_for(__file__)
 CLASSES = ["floor", "wall", "ball"]
 LABEL = "/sclip_seg/label"
-SECONDS = 60.0 if os.environ.get("SCLIP_LONG_TESTS") == "1" else 4.0  # of flooding
+SECONDS = 60.0 if os.environ.get("SCLIP_LONG_TESTS") == "1" else 2.0  # of flooding
 
 
 node = node_fixture(DOMAIN, {"classes": CLASSES, "short_side": SHORT_SIDE, "threads": 1})
