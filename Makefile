@@ -1,7 +1,8 @@
 # ROS 2 and this package without a ROS installation: everything lives in .venv, build and install.
 #   make install   environment, packages, messages built      make demo [IMAGES=folder]
 #   make build     the colcon build alone                     make soak [SOAK_SECONDS=60]
-#   make test      all tests on the built package             make lint
+#   make test      all tests on the built package, two files at a time [TEST_WORKERS=2]
+#   make lint
 #   make clean     (clean-all: .venv too)                     make bench [BENCH=full]
 # With ROS from apt, use colcon directly: docs/installing.md.
 
@@ -19,6 +20,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
 	2>/dev/null && echo $$python && break; done)
 TEST_ARGS ?=
+TEST_WORKERS ?= 2
 DEMO_ARGS ?=
 BENCH ?=
 BENCH_ARGS ?=
@@ -80,7 +82,8 @@ build: build/.built
 
 test: build
 	@echo "== testing"
-	$(OVERLAY) python -m pytest --timeout=300 $(TEST_ARGS)
+	$(OVERLAY) python -m pytest --timeout=300 --numprocesses=$(TEST_WORKERS) --dist=loadfile \
+		--no-loadscope-reorder $(TEST_ARGS)
 
 demo: build
 	@echo "== demo"
