@@ -23,9 +23,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the node does
 
 import torch
 
+from sclip_seg_ros.io.ladders import read_ladder
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.tools.ladders import read_ladder
 
 CLASSES = ("floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup", "bowl",
            "cone", "bottle", "pyramid", "cylinder")

@@ -31,10 +31,10 @@ from recordings import (
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import CompressionMode, Reader
 
+from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.bag.command import main
 from sclip_seg_ros.tools.bag.messages import Codec
-from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
 
 WORDS = ("floor", "table|desk", "cup")
 OURS = ("/sclip_seg/label", "/sclip_seg/overlay", "/sclip_seg/class_confidence")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sclip_seg_ros.io.profiles import load_profile
 from sclip_seg_ros.tools.benchmark.datasets import (
     DATASETS,
     DEMO_SCENES,
@@ -15,7 +16,6 @@ from sclip_seg_ros.tools.benchmark.datasets import (
     open_dataset,
 )
 from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
-from sclip_seg_ros.tools.profiles import load_profile
 
 RED = (200, 30, 20)
 STORED = np.array([[0, 1, 2, 255], [0, 1, 2, 255], [5, 5, 10, 10]], np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sclip_seg_ros.tools.camera_names import camera_names
+from sclip_seg_ros.io.camera_names import camera_names
 
 
 @pytest.mark.parametrize("topics, names", [

@@ -13,8 +13,8 @@ pytest.importorskip("sensor_msgs.msg", reason="ROS 2 is not installed; use `make
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from sclip_seg_ros.io.encodings import ENCODINGS
 from sclip_seg_ros.ros.images import ImageError, to_message, to_rgb
-from sclip_seg_ros.tools.encodings import ENCODINGS
 
 
 def smooth_scene(height: int = 32, width: int = 48) -> np.ndarray:

@@ -146,7 +146,8 @@ class TestShippedLadders:
 def work(settings: SegmentorSettings) -> tuple[float, ...]:
     """Return what makes a frame costly, each larger for more work."""
     whole = settings.inference == "whole"
-    return (settings.short_side, settings.use_densecrf or settings.decode_resolution, 0 if whole else 1 / settings.stride,
+    return (settings.short_side, settings.use_densecrf or settings.decode_resolution,
+            0 if whole else 1 / settings.stride,
             settings.use_densecrf * settings.crf.iterations,
             settings.use_pamr * settings.pamr.steps, settings.use_resclip,
             settings.use_loftup * (3 if settings.loftup.adaptive else settings.loftup.factor))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from sclip_seg_ros.tools import overlay
-from sclip_seg_ros.tools.blending import blend_tensors, outline
-from sclip_seg_ros.tools.overlay import draw_legend, draw_overlay, legend_entries
+from sclip_seg_ros.io import overlay
+from sclip_seg_ros.io.blending import blend_tensors, outline
+from sclip_seg_ros.io.overlay import draw_legend, draw_overlay, legend_entries
 
 COLOURS = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
 

@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from ros_harness import domain_for
 
+from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.latency.ladder import QualityLadder, QualityLevel
 from sclip_seg_ros.ros.document_parameters import markdown
 from sclip_seg_ros.ros.parameter_parsing import parse_classes
@@ -31,7 +32,6 @@ from sclip_seg_ros.ros.parameters import (
     read_values,
 )
 from sclip_seg_ros.segmentation import SegmentorSettings
-from sclip_seg_ros.tools.profiles import read_vocabulary
 
 LADDER = QualityLadder((QualityLevel("full", {}), QualityLevel("no-overlap", {"stride": 224})))
 

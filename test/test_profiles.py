@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from sclip_seg_ros.models.resources import config_path
-from sclip_seg_ros.segmentation.settings import PamrSettings, ResClipSettings, SegmentorSettings
-from sclip_seg_ros.segmentation.vocabulary import background_id, parse_class
-from sclip_seg_ros.tools.profiles import (
+from sclip_seg_ros.io.profiles import (
     load_profile,
     profile_names,
     read_profile,
     read_vocabulary,
 )
+from sclip_seg_ros.models.resources import config_path
+from sclip_seg_ros.segmentation.settings import PamrSettings, ResClipSettings, SegmentorSettings
+from sclip_seg_ros.segmentation.vocabulary import background_id, parse_class
 
 CLASSES = {"voc21": 21, "voc20": 20, "context60": 60, "context59": 59, "coco_object": 81,
            "coco_stuff": 171, "coco_stuff10k": 171, "ade20k": 150, "cityscapes": 19, "camvid": 11}

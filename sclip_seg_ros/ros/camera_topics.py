@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.validate_topic_name import validate_topic_name
 
-from sclip_seg_ros.tools.camera_names import camera_names
+from sclip_seg_ros.io.camera_names import camera_names
 
 MAX_CAMERAS = 8
 COMPRESSED = "/compressed"

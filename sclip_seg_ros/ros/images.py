@@ -8,7 +8,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from sclip_seg_ros.tools.encodings import ImageError, decode, unpack
+from sclip_seg_ros.io.encodings import ImageError, decode, unpack
 
 __all__ = ["ImageError", "to_bytes", "to_message", "to_rgb"]
 

@@ -17,6 +17,8 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from sclip_seg_ros.io.ladders import read_ladder
+from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.latency.ladder import QualityLadder
 from sclip_seg_ros.models.resources import config_path
 from sclip_seg_ros.ros.camera_topics import CameraTopic, camera_topics
@@ -26,8 +28,6 @@ from sclip_seg_ros.segmentation.palette import Colour
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.templates import resolve_templates
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
-from sclip_seg_ros.tools.ladders import read_ladder
-from sclip_seg_ros.tools.profiles import read_vocabulary
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sclip_seg_ros.msg import Vocabulary as VocabularyMessage
 from sclip_seg_ros.ros.images import to_message
@@ -24,7 +25,6 @@ from sclip_seg_ros.ros.messages import (
 from sclip_seg_ros.ros.parameters import NodeOptions
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
-from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
 
 DEPTH = 5  # of the per-frame outputs
 

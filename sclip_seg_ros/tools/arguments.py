@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sclip_seg_ros.io.profiles import Profile, load_profile, read_profile, read_vocabulary
 from sclip_seg_ros.segmentation.settings import PRECISIONS, SegmentorSettings
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
-from sclip_seg_ros.tools.profiles import Profile, load_profile, read_profile, read_vocabulary
 
 STAGES = ("loftup", "resclip", "pamr", "densecrf")
 PHASE1 = ("loftup", "resclip", "densecrf")  # the bundle that --use-all-phase1 switches on

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import torch
 
+from sclip_seg_ros.io.ladders import read_ladder
 from sclip_seg_ros.models import WeightsError, resolve_device
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.arguments import (
@@ -33,7 +34,6 @@ from sclip_seg_ros.tools.arguments import (
     positive,
 )
 from sclip_seg_ros.tools.demo.footage import render_footage
-from sclip_seg_ros.tools.ladders import read_ladder
 
 SCENE_SEED = 1
 WORDS = ["floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from .command import main
+from sclip_seg_ros.tools.bag.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

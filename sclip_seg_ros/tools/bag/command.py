@@ -20,10 +20,9 @@ from sclip_seg_ros.tools.arguments import (
     counted,
     one_line,
 )
-
-from .arguments import parse
-from .processes import process_side_by_side
-from .processing import Outcome, load, process
+from sclip_seg_ros.tools.bag.arguments import parse
+from sclip_seg_ros.tools.bag.processes import process_side_by_side
+from sclip_seg_ros.tools.bag.processing import Outcome, load, process
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .recording import RecordingError
+from sclip_seg_ros.tools.bag.recording import RecordingError
 
 
 @dataclass(frozen=True)

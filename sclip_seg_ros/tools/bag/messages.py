@@ -13,11 +13,10 @@ from rosbags.interfaces import QosReliability as Reliability
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
+from sclip_seg_ros.io.encodings import ENCODINGS, ImageError, decode, is_jpeg_or_png, unpack
 from sclip_seg_ros.models.resources import PACKAGE, message_files
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
-from sclip_seg_ros.tools.encodings import ENCODINGS, ImageError, decode, is_jpeg_or_png, unpack
-
-from .channel import Channel, Message
+from sclip_seg_ros.tools.bag.channel import Channel, Message
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 SUMMARY = f"{PACKAGE}/msg/ClassConfidenceArray"

@@ -16,8 +16,7 @@ import torch
 from tqdm import tqdm
 
 from sclip_seg_ros.models import WeightsError
-
-from .processing import Outcome, load, process
+from sclip_seg_ros.tools.bag.processing import Outcome, load, process
 
 # Neither threads nor CUDA survive a fork.
 _CONTEXT = multiprocessing.get_context("spawn")

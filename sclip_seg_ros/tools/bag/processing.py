@@ -18,14 +18,13 @@ from rosbags.rosbag2 import WriterError
 from sclip_seg_ros.models import RANDOM
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
+from sclip_seg_ros.tools.bag.finished import FinishedFrames, differences
+from sclip_seg_ros.tools.bag.messages import Codec
+from sclip_seg_ros.tools.bag.recording import METADATA, Recording, RecordingError
+from sclip_seg_ros.tools.bag.segmenting import segment_images
+from sclip_seg_ros.tools.bag.topics import Plan, make_plan
+from sclip_seg_ros.tools.bag.writing import write_recording
 from sclip_seg_ros.tools.benchmark.provenance import describe_weights
-
-from .finished import FinishedFrames, differences
-from .messages import Codec
-from .recording import METADATA, Recording, RecordingError
-from .segmenting import segment_images
-from .topics import Plan, make_plan
-from .writing import write_recording
 
 
 @dataclass

@@ -10,9 +10,9 @@ from pathlib import Path
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionMode, Reader, ReaderError
 
-from .channel import Channel, Message
-from .cut_sqlite import CutSqlite
-from .linear_mcap import LinearMcap
+from sclip_seg_ros.tools.bag.channel import Channel, Message
+from sclip_seg_ros.tools.bag.cut_sqlite import CutSqlite
+from sclip_seg_ros.tools.bag.linear_mcap import LinearMcap
 
 STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
 METADATA = "metadata.yaml"

@@ -8,12 +8,11 @@ from tqdm import tqdm
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.arguments import BAR, one_line
-
-from .channel import Message
-from .finished import FinishedFrames, Frame
-from .messages import Codec
-from .recording import Recording
-from .topics import Plan
+from sclip_seg_ros.tools.bag.channel import Message
+from sclip_seg_ros.tools.bag.finished import FinishedFrames, Frame
+from sclip_seg_ros.tools.bag.messages import Codec
+from sclip_seg_ros.tools.bag.recording import Recording
+from sclip_seg_ros.tools.bag.topics import Plan
 
 
 def segment_images(recording: Recording, plan: Plan, finished: FinishedFrames, codec: Codec,

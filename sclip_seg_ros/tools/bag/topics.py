@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sclip_seg_ros.tools.camera_names import camera_names
-
-from .channel import Channel
-from .messages import COMPRESSED, IMAGE, SUMMARY, VOCABULARY, Codec
-from .recording import Recording, RecordingError
+from sclip_seg_ros.io.camera_names import camera_names
+from sclip_seg_ros.tools.bag.channel import Channel
+from sclip_seg_ros.tools.bag.messages import COMPRESSED, IMAGE, SUMMARY, VOCABULARY, Codec
+from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
 
 TRANSPORT = "/compressed"
 

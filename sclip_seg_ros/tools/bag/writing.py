@@ -10,15 +10,14 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, StoragePlugin, Writer
 from tqdm import tqdm
 
+from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.segmentation import Vocabulary
 from sclip_seg_ros.tools.arguments import BAR
-from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
-
-from .channel import Channel, Message
-from .finished import FinishedFrames, Frame
-from .messages import Codec
-from .recording import Recording, RecordingError
-from .topics import Outputs, Plan
+from sclip_seg_ros.tools.bag.channel import Channel, Message
+from sclip_seg_ros.tools.bag.finished import FinishedFrames, Frame
+from sclip_seg_ros.tools.bag.messages import Codec
+from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
+from sclip_seg_ros.tools.bag.topics import Outputs, Plan
 
 FORMAT_VERSION = 8  # of rosbag2; the newest that Humble reads, too
 

@@ -13,8 +13,7 @@ from sclip_seg_ros.tools.arguments import (
     add_segmentor_flags,
     positive,
 )
-
-from .datasets import DATASETS
+from sclip_seg_ros.tools.benchmark.datasets import DATASETS
 
 EXAMPLE = ("example: sclip-benchmark --dataset voc21 --data-root VOCdevkit/VOC2012 "
            "--model ViT-B/16 --pretrained openai --device cuda")

@@ -9,16 +9,15 @@ from datetime import datetime, timezone
 from typing import Any
 
 from sclip_seg_ros.models import WeightsError
-
-from . import provenance
-from .ablation import AblationMeter, compare
-from .arguments import parse
-from .bench import Bench, open_journal, prepare
-from .journal import Journal
-from .measuring import Meter, measure
-from .page import write_page
-from .report import summary, write_results
-from .results import DEFINITIONS, score, speed
+from sclip_seg_ros.tools.benchmark import provenance
+from sclip_seg_ros.tools.benchmark.ablation import AblationMeter, compare
+from sclip_seg_ros.tools.benchmark.arguments import parse
+from sclip_seg_ros.tools.benchmark.bench import Bench, open_journal, prepare
+from sclip_seg_ros.tools.benchmark.journal import Journal
+from sclip_seg_ros.tools.benchmark.measuring import Meter, measure
+from sclip_seg_ros.tools.benchmark.page import write_page
+from sclip_seg_ros.tools.benchmark.report import summary, write_results
+from sclip_seg_ros.tools.benchmark.results import DEFINITIONS, score, speed
 
 INTERRUPTED = 130  # as shells report Ctrl-C
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-from .datasets import Dataset, Sample
+from sclip_seg_ros.tools.benchmark.datasets import Dataset, Sample
 
 AHEAD = 2  # images read ahead by each thread; bounds the memory
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .ablation_table import ablation_table
+from sclip_seg_ros.tools.benchmark.ablation_table import ablation_table
 
 TITLES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "mean_accuracy": "mean accuracy",
            "frequency_weighted_iou": "frequency-weighted IoU", "boundary_f1": "boundary F1",

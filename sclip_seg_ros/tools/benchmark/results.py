@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .boundary import BAND, TOLERANCE, Boundaries
-from .confusion import Confusion
+from sclip_seg_ros.tools.benchmark.boundary import BAND, TOLERANCE, Boundaries
+from sclip_seg_ros.tools.benchmark.confusion import Confusion
 
 DEFINITIONS = {
     "miou": "intersection over union, pixels gathered over all images, mean over the classes that "

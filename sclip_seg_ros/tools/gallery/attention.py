@@ -10,8 +10,7 @@ from torch import Tensor
 from sclip_seg_ros.segmentation.attention import attention_rule
 from sclip_seg_ros.segmentation.scoring import WindowScorer
 from sclip_seg_ros.segmentation.settings import ATTENTIONS
-
-from .sheet import Tile
+from sclip_seg_ros.tools.gallery.sheet import Tile
 
 _IMAGE_SHARE = 0.35  # how much of the image shows through the brightest heat
 _MARK = (255, 255, 255)

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sclip_seg_ros.io.encodings import decompress
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.arguments import (
@@ -27,12 +28,10 @@ from sclip_seg_ros.tools.arguments import (
 )
 from sclip_seg_ros.tools.benchmark.arguments import leave_stages_alone
 from sclip_seg_ros.tools.benchmark.configurations import Row, prepare_rows
-from sclip_seg_ros.tools.encodings import decompress
-
-from .attention import attention_maps, attention_tiles
-from .features import feature_tiles, working_image
-from .sheet import Tile, draw_sheet
-from .stages import stage_tiles
+from sclip_seg_ros.tools.gallery.attention import attention_maps, attention_tiles
+from sclip_seg_ros.tools.gallery.features import feature_tiles, working_image
+from sclip_seg_ros.tools.gallery.sheet import Tile, draw_sheet
+from sclip_seg_ros.tools.gallery.stages import stage_tiles
 
 PROGRAM = "sclip-gallery"
 EXAMPLE = f"example: {PROGRAM} --image room.png --vocabulary floor wall \"person|pedestrian\""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sclip_seg_ros.tools.overlay import drawable
+from sclip_seg_ros.io.overlay import drawable
 
 WIDTH = 400       # pixels of a picture on the sheet
 _MARGIN = 20

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.benchmark.configurations import PLAIN, Row
-from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
-
-from .sheet import Tile
+from sclip_seg_ros.tools.gallery.sheet import Tile
 
 _ALONE = (PLAIN, "loftup", "resclip", "pamr", "densecrf")
 _TOGETHER = ("all", "resclip+pamr+densecrf")  # the first that can run

@@ -1,11 +1,11 @@
 """A small believable world: rooms with named, coloured things, rendered with exact masks."""
 
-from .camera import Camera, camera_path
-from .colours import COLOURS
-from .phrases import HELD_OUT_PAIRS, NOUNS, Thing, distractors
-from .rendering import RenderedScene, render
-from .sampling import sample_scene
-from .scene import Scene
+from sclip_seg_ros.tools.scenes.camera import Camera, camera_path
+from sclip_seg_ros.tools.scenes.colours import COLOURS
+from sclip_seg_ros.tools.scenes.phrases import HELD_OUT_PAIRS, NOUNS, Thing, distractors
+from sclip_seg_ros.tools.scenes.rendering import RenderedScene, render
+from sclip_seg_ros.tools.scenes.sampling import sample_scene
+from sclip_seg_ros.tools.scenes.scene import Scene
 
 __all__ = [
     "COLOURS",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from .scene import Scene
+    from sclip_seg_ros.tools.scenes.scene import Scene
 
 NEAR = 0.05
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .camera import NEAR, Camera
-from .primitives import Triple
-from .scene import Part
+from sclip_seg_ros.tools.scenes.camera import NEAR, Camera
+from sclip_seg_ros.tools.scenes.primitives import Triple
+from sclip_seg_ros.tools.scenes.scene import Part
 
 Window = tuple[slice, slice]
 SUBSAMPLES = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .primitives import Box, Lathe, Pyramid, Shape, Sphere
+from sclip_seg_ros.tools.scenes.primitives import Box, Lathe, Pyramid, Shape, Sphere
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .colours import COLOURS
+from sclip_seg_ros.tools.scenes.colours import COLOURS
 
 MOVABLE_NOUNS = (
     "ball", "box", "cone", "cup", "bottle", "bowl", "pyramid", "cylinder",

@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from .camera import NEAR, Camera
-from .furniture import Model, turn
+from sclip_seg_ros.tools.scenes.camera import NEAR, Camera
+from sclip_seg_ros.tools.scenes.furniture import Model, turn
 
 REFERENCE_HEIGHT, REFERENCE_WIDTH = 480, 640
 GAP = 0.03

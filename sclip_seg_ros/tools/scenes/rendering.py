@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import phrases
-from .camera import Camera
-from .casting import cast, into, out_of, soften_edges, windows
-from .phrases import Thing
-from .primitives import Triple
-from .scene import Scene
-from .shading import (
+from sclip_seg_ros.tools.scenes import phrases
+from sclip_seg_ros.tools.scenes.camera import Camera
+from sclip_seg_ros.tools.scenes.casting import cast, into, out_of, soften_edges, windows
+from sclip_seg_ros.tools.scenes.phrases import Thing
+from sclip_seg_ros.tools.scenes.primitives import Triple
+from sclip_seg_ros.tools.scenes.scene import Scene
+from sclip_seg_ros.tools.scenes.shading import (
     ambient_reach,
     coarse_grid,
     develop,

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .camera import Camera
-from .colours import COLOURS, sample_colour
-from .furniture import Model, build, turn
-from .phrases import HELD_OUT_PAIRS, Thing, check_mode
-from .placement import Placed, collides, well_seen
-from .primitives import Plane
-from .scene import Contact, Lighting, Look, Part, Scene
-from .textures import finish, sample_material
+from sclip_seg_ros.tools.scenes.camera import Camera
+from sclip_seg_ros.tools.scenes.colours import COLOURS, sample_colour
+from sclip_seg_ros.tools.scenes.furniture import Model, build, turn
+from sclip_seg_ros.tools.scenes.phrases import HELD_OUT_PAIRS, Thing, check_mode
+from sclip_seg_ros.tools.scenes.placement import Placed, collides, well_seen
+from sclip_seg_ros.tools.scenes.primitives import Plane
+from sclip_seg_ros.tools.scenes.scene import Contact, Lighting, Look, Part, Scene
+from sclip_seg_ros.tools.scenes.textures import finish, sample_material
 
 SMALL_NOUNS = ("ball", "box", "cone", "cup", "bottle", "bowl", "pyramid", "cylinder")
 FEWEST, MOST = 3, 7

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from .camera import Camera
-from .phrases import Thing
-from .primitives import Shape
-from .textures import Finish
+from sclip_seg_ros.tools.scenes.camera import Camera
+from sclip_seg_ros.tools.scenes.phrases import Thing
+from sclip_seg_ros.tools.scenes.primitives import Shape
+from sclip_seg_ros.tools.scenes.textures import Finish
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .casting import hit_distance
-from .primitives import EPSILON, Plane, Triple
-from .scene import Contact, Lighting, Look, Part
-from .textures import Finish
+from sclip_seg_ros.tools.scenes.casting import hit_distance
+from sclip_seg_ros.tools.scenes.primitives import EPSILON, Plane, Triple
+from sclip_seg_ros.tools.scenes.scene import Contact, Lighting, Look, Part
+from sclip_seg_ros.tools.scenes.textures import Finish
 
 COARSE = 3
 SHADOW_START = 0.03

@@ -13,7 +13,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .colours import LinearColour, mix
+from sclip_seg_ros.tools.scenes.colours import LinearColour, mix
 
 NOISE_SIZE = 512
 

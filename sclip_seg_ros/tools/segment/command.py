@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from sclip_seg_ros.io.encodings import decompress
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.arguments import (
@@ -27,12 +28,10 @@ from sclip_seg_ros.tools.arguments import (
     counted,
     one_line,
 )
-from sclip_seg_ros.tools.encodings import decompress
-
-from .arguments import parse
-from .inputs import Input, find_inputs
-from .outputs import overlay_of, write_image_results, write_json
-from .video import VideoError, VideoResults, VideoSource
+from sclip_seg_ros.tools.segment.arguments import parse
+from sclip_seg_ros.tools.segment.inputs import Input, find_inputs
+from sclip_seg_ros.tools.segment.outputs import overlay_of, write_image_results, write_json
+from sclip_seg_ros.tools.segment.video import VideoError, VideoResults, VideoSource
 
 
 @dataclass

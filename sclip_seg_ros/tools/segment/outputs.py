@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.palette import lookup_table
-from sclip_seg_ros.tools.overlay import draw_overlay, legend_entries
 
 
 def beside(target: Path, ending: str) -> Path:

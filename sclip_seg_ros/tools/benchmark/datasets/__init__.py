@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from sclip_seg_ros.tools.benchmark.datasets.base import (
+    Dataset,
+    DatasetError,
+    Picture,
+    Pictures,
+    Sample,
+)
+from sclip_seg_ros.tools.benchmark.datasets.camvid import open_camvid
+from sclip_seg_ros.tools.benchmark.datasets.cityscapes import open_cityscapes
+from sclip_seg_ros.tools.benchmark.datasets.coco import (
+    open_coco_object,
+    open_coco_stuff,
+    open_coco_stuff10k,
+)
+from sclip_seg_ros.tools.benchmark.datasets.context import open_context59, open_context60
+from sclip_seg_ros.tools.benchmark.datasets.demo_scenes import DemoScenes
+from sclip_seg_ros.tools.benchmark.datasets.folder import open_folder
+from sclip_seg_ros.tools.benchmark.datasets.voc import open_voc20, open_voc21
+
 from .ade20k import open_ade20k
-from .base import Dataset, DatasetError, Picture, Pictures, Sample
-from .camvid import open_camvid
-from .cityscapes import open_cityscapes
-from .coco import open_coco_object, open_coco_stuff, open_coco_stuff10k
-from .context import open_context59, open_context60
-from .demo_scenes import DemoScenes
-from .folder import open_folder
-from .voc import open_voc20, open_voc21
 
 __all__ = ["DATASETS", "DEMO_SCENES", "Dataset", "DatasetError", "DemoScenes", "Picture",
            "Pictures", "Sample", "open_dataset"]

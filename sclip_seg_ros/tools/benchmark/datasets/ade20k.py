@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .base import Pictures, beside, without_zero
+from sclip_seg_ros.tools.benchmark.datasets.base import Pictures, beside, without_zero
 
 
 def open_ade20k(root: Path) -> Pictures:

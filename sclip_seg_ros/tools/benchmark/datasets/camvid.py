@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sclip_seg_ros.tools.benchmark.datasets.base import Pictures, beside
 from sclip_seg_ros.tools.metrics import IGNORE
-
-from .base import Pictures, beside
 
 UNLABELLED = 11
 

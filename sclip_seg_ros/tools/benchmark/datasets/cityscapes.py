@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .base import Pictures, beside, same_ids
+from sclip_seg_ros.tools.benchmark.datasets.base import Pictures, beside, same_ids
 
 
 def open_cityscapes(root: Path) -> Pictures:

@@ -23,7 +23,13 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import Pictures, beside, expect_folder, same_ids, without_zero
+from sclip_seg_ros.tools.benchmark.datasets.base import (
+    Pictures,
+    beside,
+    expect_folder,
+    same_ids,
+    without_zero,
+)
 
 THINGS = 80
 _IMAGES, _LABELS = "images/val2017", "annotations/val2017"

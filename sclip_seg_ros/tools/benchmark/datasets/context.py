@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .base import Pictures, listed, same_ids, without_zero
+from sclip_seg_ros.tools.benchmark.datasets.base import Pictures, listed, same_ids, without_zero
 
 
 def open_context60(root: Path) -> Pictures:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sclip_seg_ros.tools.benchmark.datasets.base import Sample
 from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
-
-from .base import Sample
 
 SCENES = 100  # as `evaluate_embedded_model` takes by default
 

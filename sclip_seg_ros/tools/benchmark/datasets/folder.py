@@ -10,9 +10,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sclip_seg_ros.tools.profiles import read_vocabulary
-
-from .base import IMAGE_SUFFIXES, Pictures, beside, expect_file, same_ids
+from sclip_seg_ros.io.profiles import read_vocabulary
+from sclip_seg_ros.tools.benchmark.datasets.base import (
+    IMAGE_SUFFIXES,
+    Pictures,
+    beside,
+    expect_file,
+    same_ids,
+)
 
 
 def open_folder(root: Path) -> Pictures:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .page import write_page
+from sclip_seg_ros.tools.benchmark.page.page import write_page
 
 __all__ = ["write_page"]

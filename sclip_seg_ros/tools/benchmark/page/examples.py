@@ -9,11 +9,10 @@ import numpy as np
 
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.tools.benchmark.bench import Bench
+from sclip_seg_ros.tools.benchmark.datasets import Sample
+from sclip_seg_ros.tools.benchmark.page.pictures import confidence_uri, image_uri, labels_uri
 from sclip_seg_ros.tools.metrics import IGNORE
-
-from ..bench import Bench
-from ..datasets import Sample
-from .pictures import confidence_uri, image_uri, labels_uri
 
 SHOWN = 10
 

@@ -9,16 +9,16 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from ..ablation import records_of
-from ..ablation_table import COLUMNS as ABLATION_COLUMNS
-from ..ablation_table import NOTES, cells, reasons
-from ..bench import Bench
-from ..configurations import PLAIN
-from ..journal import Journal
-from ..report import COLUMNS, TITLES, origin, percent, replace_text
-from ..results import image_miou
-from .charts import confusion_chart, time_chart
-from .examples import Examples, Rendering, extremes
+from sclip_seg_ros.tools.benchmark.ablation import records_of
+from sclip_seg_ros.tools.benchmark.ablation_table import COLUMNS as ABLATION_COLUMNS
+from sclip_seg_ros.tools.benchmark.ablation_table import NOTES, cells, reasons
+from sclip_seg_ros.tools.benchmark.bench import Bench
+from sclip_seg_ros.tools.benchmark.configurations import PLAIN
+from sclip_seg_ros.tools.benchmark.journal import Journal
+from sclip_seg_ros.tools.benchmark.page.charts import confusion_chart, time_chart
+from sclip_seg_ros.tools.benchmark.page.examples import Examples, Rendering, extremes
+from sclip_seg_ros.tools.benchmark.report import COLUMNS, TITLES, origin, percent, replace_text
+from sclip_seg_ros.tools.benchmark.results import image_miou
 
 
 def write_page(results: Mapping[str, Any], bench: Bench, journal: Journal, path: Path) -> Path:
