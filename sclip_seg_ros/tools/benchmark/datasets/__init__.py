@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from sclip_seg_ros.tools.benchmark.datasets.ade20k import open_ade20k
 from sclip_seg_ros.tools.benchmark.datasets.base import (
     Dataset,
     DatasetError,
@@ -23,8 +24,6 @@ from sclip_seg_ros.tools.benchmark.datasets.context import open_context59, open_
 from sclip_seg_ros.tools.benchmark.datasets.demo_scenes import DemoScenes
 from sclip_seg_ros.tools.benchmark.datasets.folder import open_folder
 from sclip_seg_ros.tools.benchmark.datasets.voc import open_voc20, open_voc21
-
-from .ade20k import open_ade20k
 
 __all__ = ["DATASETS", "DEMO_SCENES", "Dataset", "DatasetError", "DemoScenes", "Picture",
            "Pictures", "Sample", "open_dataset"]
