@@ -16,6 +16,7 @@ from tqdm import tqdm
 from sclip_seg_ros.tools.scenes import Thing, render, sample_scene
 
 HEIGHT, WIDTH = 336, 448  # what a 480x640 camera image is shrunk to
+SCENE_VERSION = 1         # raise it when a scene of the same seed comes to look or read otherwise
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class ScenePool:
         """Open the pool in a folder, rendering what is missing."""
         folder.mkdir(parents=True, exist_ok=True)
         about = folder / "pool.json"
-        identity = {"count": count, "seed": seed, "height": HEIGHT, "width": WIDTH}
+        identity = {"scene_version": SCENE_VERSION, "count": count, "seed": seed,
+                    "height": HEIGHT, "width": WIDTH}
         if not about.exists() or json.loads(about.read_text())["identity"] != identity:
             self._fill(folder, identity, workers)
         stored = json.loads(about.read_text())
@@ -72,6 +74,8 @@ class ScenePool:
 
     def _fill(self, folder: Path, identity: dict, workers: int) -> None:
         count, seed = identity["count"], identity["seed"]
+        # First of all: were this interrupted, it would vouch for the images written over.
+        (folder / "pool.json").unlink(missing_ok=True)
         images, masks = _maps(folder, count, "w+")
         things, captions = [], []
         # Not forked: a lock that another thread holds at that moment would stay locked for good.
