@@ -47,7 +47,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 def one_commit() -> Iterator[None]:
     """Hold the commit still: a run is rightly not continued on another, and developers commit."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sclip_seg_ros.tools.benchmark.provenance.commit", lambda: "one")
+        patch.setattr("sclip_seg_ros.tools.provenance.commit", lambda: "one")
         yield
 
 

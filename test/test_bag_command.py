@@ -30,8 +30,11 @@ from recordings import (
 )
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import CompressionMode, Reader
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
+from sclip_seg_ros.models.upsampler import EMBEDDED_FILE
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.bag.command import main
 from sclip_seg_ros.tools.bag.messages import Codec
@@ -39,6 +42,12 @@ from sclip_seg_ros.tools.bag.messages import Codec
 WORDS = ("floor", "table|desk", "cup")
 OURS = ("/sclip_seg/label", "/sclip_seg/overlay", "/sclip_seg/class_confidence")
 CODEC = Codec()
+# The command of another process, with the commit held still there, too.
+PROGRAM = ("import sys; from sclip_seg_ros.tools import provenance; "
+           "provenance.commit = lambda: 'one'; "
+           "from sclip_seg_ros.tools.bag.command import main; sys.exit(main())")
+
+pytestmark = pytest.mark.usefixtures("one_commit")
 
 
 def flags(model: str, output: Path, *more: object) -> list[str]:
@@ -209,7 +218,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_an_uninterrupted_one(tmp_path, c
 
 def interrupt(command: list[str], partial: Path, number: signal.Signals) -> tuple[int, int]:
     """Send a signal once two frames are finished; return exit code and finished frames."""
-    child = subprocess.Popen([sys.executable, "-m", "sclip_seg_ros.tools.bag", *command], cwd=ROOT,
+    child = subprocess.Popen([sys.executable, "-c", PROGRAM, *command], cwd=ROOT,
                              stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
         deadline = time.monotonic() + 120
@@ -260,6 +269,50 @@ def test_a_finished_recording_is_not_done_twice_nor_replaced_unasked(tiny_model,
     assert data_file(output / "drive").stat().st_mtime_ns == written
     assert segment(tiny_model, output, "--bag", path, "--whole", "--restart") == 0
     assert data_file(output / "drive").stat().st_mtime_ns > written
+
+
+@pytest.mark.parametrize("place", ["drive", "drive.partial"])
+def test_restart_removes_nothing_that_another_program_made(place, tiny_model, tmp_path, capsys):
+    path, output = record(tmp_path / "drive", "mcap"), tmp_path / "out"
+    (output / place).mkdir(parents=True)
+    precious = output / place / "notes.txt"
+    precious.write_text("of the user")
+    for more in ((), ("--restart",)):
+        assert segment(tiny_model, output, "--bag", path, *more) == 2
+        assert precious.read_text() == "of the user"
+        assert "move it away, or choose another --output" in capsys.readouterr().err
+
+
+def test_restart_keeps_the_earlier_results_until_the_flags_are_right(tiny_model, tmp_path, capsys):
+    path, output = record(tmp_path / "drive", "mcap"), tmp_path / "out"
+    assert segment(tiny_model, output, "--bag", path) == 0
+    before = data_file(output / "drive").read_bytes()
+    assert segment(tiny_model, output, "--bag", path, "--restart", "--topics", "/none") == 2
+    assert data_file(output / "drive").read_bytes() == before
+    (output / "drive/notes.txt").write_text("of the user")
+    assert segment(tiny_model, output, "--bag", path, "--restart") == 2
+    assert "notes.txt' was not made by this program" in capsys.readouterr().err
+    assert data_file(output / "drive").read_bytes() == before
+
+
+def test_other_weights_of_loftup_or_another_commit_are_no_same_run(tmp_path, monkeypatch, capsys):
+    weights = tmp_path / "loftup.safetensors"
+    tensors = load_file(EMBEDDED_FILE)
+    with safe_open(EMBEDDED_FILE, "np") as file:
+        metadata = file.metadata()
+    save_file(tensors, weights, metadata)
+    given = ("--bag", record(tmp_path / "drive", "mcap", frames=1), "--use-loftup",
+             "--loftup-source", weights)
+    assert segment("embedded", tmp_path / "out", *given) == 0
+    monkeypatch.setattr("sclip_seg_ros.tools.provenance.commit", lambda: "two")
+    assert segment("embedded", tmp_path / "out", *given) == 2
+    assert "made with another commit;" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr("sclip_seg_ros.tools.provenance.commit", lambda: "one")
+    name = min(tensors)
+    save_file({**tensors, name: tensors[name] * 1.01}, weights, metadata)
+    assert segment("embedded", tmp_path / "out", *given) == 2
+    assert "made with another loftup;" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])

@@ -103,7 +103,7 @@ class FinishedFrames:
             return
         if different := differences(json.loads(found[0]), run):
             raise RecordingError(f"'{self._path.parent}' was begun with another "
-                                 f"{different}; repeat those flags, or add --restart")
+                                 f"{different}; go back to that one, or add --restart")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -12,19 +12,26 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rosbags.rosbag2 import WriterError
 
+from sclip_seg_ros import __version__
 from sclip_seg_ros.models import RANDOM
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
+from sclip_seg_ros.tools.bag.earlier import (
+    FRAMES,
+    check_partial,
+    partial_of,
+    read_summary,
+    remove,
+)
 from sclip_seg_ros.tools.bag.finished import FinishedFrames, differences
 from sclip_seg_ros.tools.bag.messages import Codec
-from sclip_seg_ros.tools.bag.recording import METADATA, Recording, RecordingError
+from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
 from sclip_seg_ros.tools.bag.segmenting import segment_images
 from sclip_seg_ros.tools.bag.topics import Plan, make_plan
 from sclip_seg_ros.tools.bag.writing import write_recording
-from sclip_seg_ros.tools.benchmark.provenance import describe_weights
 
 
 @dataclass
@@ -95,18 +102,18 @@ def process(bag: Path, target: Path, arguments: argparse.Namespace, segmentor: S
 def _process(bag: Path, outcome: Outcome, arguments: argparse.Namespace, segmentor: SCLIPSegmentor,
              vocabulary: Vocabulary, position: int) -> None:
     target = outcome.target
-    partial = target.with_name(target.name + ".partial")
-    if arguments.restart:
-        for folder in (target, partial):
-            shutil.rmtree(folder, ignore_errors=True)
+    partial = partial_of(target)
     recording, codec = Recording(bag), Codec()
     plan = make_plan(recording, arguments.topics, arguments.prefix, codec)
     outcome.notices = plan.left_out
+    if arguments.restart:
+        remove(target)
     run = describe(recording, plan, arguments, segmentor, vocabulary)
     if target.exists():
         _take_over(target, run, outcome)
         return
-    finished = FinishedFrames(partial / "frames.sqlite", run)
+    check_partial(target)
+    finished = FinishedFrames(partial / FRAMES, run)
     try:
         outcome.before = finished.count
         segment_images(recording, plan, finished, codec, segmentor, vocabulary, position)
@@ -128,14 +135,18 @@ def _process(bag: Path, outcome: Outcome, arguments: argparse.Namespace, segment
 def describe(recording: Recording, plan: Plan, arguments: argparse.Namespace,
              segmentor: SCLIPSegmentor, vocabulary: Vocabulary) -> dict[str, Any]:
     """Name all that the new recording depends on."""
-    weights = describe_weights(arguments.model, arguments.pretrained)
+    weights = provenance.describe_weights(arguments.model, arguments.pretrained)
     if arguments.pretrained == RANDOM:
         weights = {"random": uuid.uuid4().hex}  # no two runs have the same
+    used = () if "loftup -> bilinear" in segmentor.fallbacks else (segmentor.settings,)
     return {
+        "version": __version__,
+        "commit": provenance.commit(),
         "recording": [[file.name, file.stat().st_size] for file in recording.files],
         "topics": [channel.topic for channel in plan.outputs],
         "prefix": arguments.prefix,
         "model": {"name": segmentor.name, "precision": segmentor.precision, **weights},
+        "loftup": provenance.describe_loftup(used, segmentor.name),
         "settings": asdict(segmentor.settings),
         "fallbacks": list(segmentor.fallbacks),
         "words": [list(entry.synonyms) for entry in vocabulary.classes],
@@ -150,14 +161,11 @@ def _take_over(target: Path, run: dict[str, Any], outcome: Outcome) -> None:
     Raises:
         RecordingError: it is another one.
     """
-    try:
-        metadata = yaml.safe_load((target / METADATA).read_text(encoding="utf-8"))
-        metadata = metadata["rosbag2_bagfile_information"]
-        earlier = json.loads(metadata["custom_data"]["sclip_seg_ros"])
-        different = differences(earlier["run"], run)
-    except (OSError, yaml.YAMLError, ValueError, LookupError, TypeError):
-        different = "program"
-    if different:
+    earlier = read_summary(target)
+    if earlier is None:
+        raise RecordingError(f"'{target}' exists already, and was not made by this program; move "
+                             "it away, or choose another --output")
+    if different := differences(earlier["run"], run):
         raise RecordingError(f"'{target}' exists already, made with another {different}; choose "
                              "another --output, or add --restart to replace it")
     outcome.frames = earlier["frames"]

@@ -14,6 +14,7 @@ from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.segmentation import Vocabulary
 from sclip_seg_ros.tools.arguments import BAR
 from sclip_seg_ros.tools.bag.channel import Channel, Message
+from sclip_seg_ros.tools.bag.earlier import OWNER
 from sclip_seg_ros.tools.bag.finished import FinishedFrames, Frame
 from sclip_seg_ros.tools.bag.messages import Codec
 from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
@@ -58,7 +59,7 @@ class RecordingWriter:
 
     def describe(self, text: str) -> None:
         """Write a text about the whole recording into its metadata."""
-        self._writer.set_custom_data("sclip_seg_ros", text)
+        self._writer.set_custom_data(OWNER, text)
 
 
 def _offer(channel: Channel) -> tuple:

@@ -13,8 +13,8 @@ from sclip_seg_ros.io.profiles import Profile
 from sclip_seg_ros.models import RANDOM
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import UsageError, chosen_profile, chosen_settings
-from sclip_seg_ros.tools.benchmark import provenance
 from sclip_seg_ros.tools.benchmark.ablation import describe_rows
 from sclip_seg_ros.tools.benchmark.configurations import Row, prepare_rows
 from sclip_seg_ros.tools.benchmark.datasets import Dataset, open_dataset

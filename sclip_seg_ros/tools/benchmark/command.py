@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from sclip_seg_ros.models import WeightsError
-from sclip_seg_ros.tools.benchmark import provenance
+from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.benchmark.ablation import AblationMeter, compare
 from sclip_seg_ros.tools.benchmark.arguments import parse
 from sclip_seg_ros.tools.benchmark.bench import Bench, open_journal, prepare
