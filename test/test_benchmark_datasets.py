@@ -179,7 +179,7 @@ def test_no_image_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
     dataset = open_dataset("camvid", tmp_path)
     assert [dataset.name(index) for index in dataset.choose(None)] == ["0016E5_07959", "broken"]
     dataset.load(0)
-    with pytest.raises(DatasetError, match="broken.png' is missing or no readable image"):
+    with pytest.raises(DatasetError, match="broken.png' cannot be read"):
         dataset.load(1)
 
 

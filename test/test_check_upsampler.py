@@ -11,7 +11,7 @@ from checkpoints import save_loftup
 from known_upsamplers import Guided, segmentor_with
 from PIL import Image
 
-from sclip_seg_ros.tools.check_upsampler import find_images, main
+from sclip_seg_ros.tools.check_upsampler import main
 from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
 
 MEASURES = ("agreement_inside", "cosine_drift", "boundary_sharpness")
@@ -45,6 +45,14 @@ def test_a_good_upsampler_is_recommended(photos, words, monkeypatch, capsys):
     head, *rows, verdict = capsys.readouterr().out.splitlines()
     assert head.startswith("images: 2;") and len(rows) == 4
     assert verdict.startswith("use LoftUp")
+
+
+def test_every_format_that_other_programs_take_is_taken(photos, words, tmp_path, monkeypatch,
+                                                        capsys):
+    segmentor_with(Guided(), monkeypatch)
+    Image.open(photos / "room.png").save(tmp_path / "room.tif")
+    assert main(["--image", str(tmp_path / "room.tif"), "--vocabulary", *words]) == 0
+    assert capsys.readouterr().out.startswith("images: 1;")
 
 
 def test_an_untrained_one_is_not(photos, words, untrained, tmp_path, capsys):
@@ -99,10 +107,3 @@ def test_what_cannot_be_checked_is_refused_in_one_line(
     captured = capsys.readouterr()
     lines = [line for line in captured.err.splitlines() if line.startswith("sclip-check")]
     assert len(lines) == 1 and complaint in lines[0] and captured.out == ""
-
-
-def test_images_are_found_once_in_the_order_of_the_names(photos):
-    room, mirrored = photos / "room.png", photos / "below/mirrored.png"
-    assert find_images([str(photos)]) == [mirrored, room]
-    assert find_images([str(room), str(photos)]) == [room, mirrored]
-    assert find_images([str(photos / "**/*.png")]) == [mirrored, room]

@@ -101,5 +101,5 @@ def test_pictures_are_repeated_and_brought_to_one_size(tmp_path):
 
 
 def test_a_folder_without_pictures_is_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match=f"'{tmp_path}' holds no readable picture"):
+    with pytest.raises(ValueError, match=f"'{tmp_path}' holds no picture"):
         read_footage(tmp_path, 5)

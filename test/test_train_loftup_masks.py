@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from sclip_seg_ros.tools.training.loftup.masks import MaskError, decode_rle, from_indices, paint
 from sclip_seg_ros.tools.training.loftup.photographs import open_photographs
@@ -137,6 +138,67 @@ def test_a_coco_file_brings_runs_and_polygons(images, tmp_path):
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(coco))
     assert set(np.unique(labels_of(images, path))) == {0, 1, 2}
+
+
+def left_half(image_id: int) -> dict:
+    """Annotate the left half of an image of 8x6 pixels with a polygon."""
+    return {"image_id": image_id, "segmentation": [[0, 0, 3, 0, 3, 5, 0, 5]]}
+
+
+def write_coco(path: Path, names: dict[int, str], annotations: list[dict]) -> str:
+    path.write_text(json.dumps({"images": [{"id": key, "file_name": name}
+                                           for key, name in names.items()],
+                                "annotations": annotations}))
+    return str(path)
+
+
+def twins(tmp_path: Path, *folders: str) -> Path:
+    """Return a folder with one picture of the same name in each of several folders."""
+    for folder in folders:
+        (tmp_path / "twins" / folder).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "twins" / folder / "0001.png"), np.full((6, 8, 3), 40, np.uint8))
+    return tmp_path / "twins"
+
+
+def test_images_of_one_name_keep_their_own_masks(tmp_path):
+    coco = write_coco(tmp_path / "coco.json", {1: "a/0001.png", 2: "b/0001.png"}, [left_half(1)])
+    source = open_photographs(twins(tmp_path, "a", "b"), coco, smallest=1.0)
+    rng = np.random.default_rng(0)
+    assert source.crop(0, 6, rng)[1].any()
+    assert not source.crop(1, 6, rng)[1].any(), "the second image has no mask of its own"
+
+
+def test_annotations_may_name_more_or_fewer_folders_than_there_are(images, tmp_path):
+    for name in ("one.png", "val2017/day/one.png", "./day/one.png"):
+        coco = write_coco(tmp_path / "coco.json", {1: name}, [left_half(1)])
+        assert labels_of(images, coco).any()
+    coco = write_coco(tmp_path / "coco.json", {1: "night/one.png"}, [left_half(1)])
+    with pytest.raises(MaskError, match="1 of 1 images have no masks"):
+        open_photographs(images, coco)
+
+
+@pytest.mark.parametrize(("folders", "names", "message"), [
+    (["a", "b"], ["0001.png"], "'0001.png' may mean '.*a/0001.png' and '.*b/0001.png'"),
+    (["."], ["a/0001.png", "b/0001.png"], "'a/0001.png' and 'b/0001.png' may both mean"),
+    (["a"], ["a/0001.png", "a/0001.png"], "'a/0001.png' and 'a/0001.png' may both mean")])
+def test_names_that_may_mean_several_images_are_refused(folders, names, message, tmp_path):
+    coco = write_coco(tmp_path / "coco.json", dict(enumerate(names)), [])
+    with pytest.raises(MaskError, match=f"coco.json': {message}"):
+        open_photographs(twins(tmp_path, *folders), coco)
+
+
+def test_masks_lie_on_the_pixels_as_stored_whatever_the_orientation_tag(tmp_path):
+    picture = np.full((8, 8, 3), 20, np.uint8)
+    picture[:, :4] = 220  # what the polygon outlines
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    (tmp_path / "phone").mkdir()
+    Image.fromarray(picture).save(tmp_path / "phone/one.jpg", exif=exif, quality=95)
+    half = {"image_id": 1, "segmentation": [[0, 0, 3, 0, 3, 7, 0, 7]]}
+    coco = write_coco(tmp_path / "coco.json", {1: "one.jpg"}, [half])
+    source = open_photographs(tmp_path / "phone", coco, smallest=1.0)
+    image, labels = source.crop(0, 8, np.random.default_rng(0))
+    np.testing.assert_array_equal(image.mean(axis=2) > 120, labels == 1)
 
 
 def test_a_function_of_the_users_own_gives_masks(images, tmp_path, monkeypatch):

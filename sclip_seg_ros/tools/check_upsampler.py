@@ -6,18 +6,17 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import reduce
 from operator import add
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from sclip_seg_ros.io.images import find_images, read_image
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.settings import CONTRACTS
@@ -42,7 +41,6 @@ from sclip_seg_ros.tools.arguments import (
     chosen_settings,
     one_line,
 )
-from sclip_seg_ros.tools.benchmark.datasets.base import IMAGE_SUFFIXES, read_rgb
 
 PROGRAM = "sclip-check-upsampler"
 USE, DO_NOT_USE = 0, 1
@@ -115,17 +113,8 @@ def measure(arguments: argparse.Namespace) -> tuple[SCLIPSegmentor, dict[str, Co
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device, settings)
     vocabulary = segmentor.vocabulary(classes, background)
     progress = tqdm(paths, unit=" image", bar_format=BAR, leave=False, disable=None)
-    return segmentor, {str(path): compare_one(segmentor, read_rgb(path), vocabulary)
+    return segmentor, {str(path): compare_one(segmentor, read_image(path), vocabulary)
                        for path in progress}
-
-
-def find_images(names: Sequence[str]) -> list[Path]:
-    """Return the images that files, folders and globs name, each once, sorted within a name.
-
-    Raises:
-        UsageError: a name without images.
-    """
-    return list(dict.fromkeys(path for name in names for path in _expand(name)))
 
 
 def table(report: UpsamplingReport, images: int) -> str:
@@ -149,26 +138,6 @@ def describe(segmentor: SCLIPSegmentor, comparisons: dict[str, Comparison],
             "model": segmentor.name, "loftup": asdict(loftup),
             "images": {path: asdict(comparison.report())
                        for path, comparison in comparisons.items()}}
-
-
-def _expand(name: str) -> Iterator[Path]:
-    """Yield the images that one name stands for."""
-    path = Path(name)
-    if path.is_dir():
-        candidates, problem = path.rglob("*"), "is a folder without images"
-    elif not path.exists() and glob.has_magic(name):
-        candidates, problem = map(Path, glob.glob(name, recursive=True)), "matches no image"
-    else:
-        candidates, problem = [path], "is no image" if path.exists() else "does not exist"
-    found = sorted(filter(_is_image, candidates))
-    if not found:
-        raise UsageError(f"--image '{name}' {problem}; name images ({' '.join(IMAGE_SUFFIXES)}), "
-                         "folders or globs")
-    yield from found
-
-
-def _is_image(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _complain(problem: object, code: int) -> int:

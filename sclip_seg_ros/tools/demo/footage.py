@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sclip_seg_ros.io.images import SUFFIXES, is_image, read_image
 from sclip_seg_ros.tools.scenes import Thing, camera_path, render, sample_scene
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 NOISE_SEED = 7
 
 
@@ -58,18 +58,12 @@ def read_footage(folder: Path, count: int) -> Footage:
     Pictures of other sizes than the first are resized to it.
 
     Raises:
-        ValueError: no readable picture.
+        ValueError: no picture, or one that cannot be read.
     """
-    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-    pictures = [picture for picture in map(_read, paths) if picture is not None]
+    pictures = [read_image(path) for path in sorted(filter(is_image, folder.glob("*")))]
     if not pictures:
-        raise ValueError(f"folder '{folder}' holds no readable picture ({', '.join(SUFFIXES)})")
+        raise ValueError(f"folder '{folder}' holds no picture ({', '.join(SUFFIXES)})")
     height, width = pictures[0].shape[:2]
     pictures = [cv2.resize(picture, (width, height)) if picture.shape[:2] != (height, width)
                 else picture for picture in pictures]
     return Footage(np.stack([pictures[i % len(pictures)] for i in range(count)]), None, ())
-
-
-def _read(path: Path) -> np.ndarray | None:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    return None if picture is None else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

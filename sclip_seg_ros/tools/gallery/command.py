@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sclip_seg_ros.io.encodings import decompress
+from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.arguments import (
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the sheets and return the exit code (2: unusable flags or image)."""
     try:
         parsed = parse(arguments)
-        image, point = read_image(parsed)
+        image, point = look(parsed)
         written = draw(parsed, image, point)
     except (ValueError, WeightsError) as error:
         return _complain(error, UNUSABLE)
@@ -75,18 +75,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parsed
 
 
-def read_image(arguments: argparse.Namespace) -> tuple[np.ndarray, tuple[float, float]]:
+def look(arguments: argparse.Namespace) -> tuple[np.ndarray, tuple[float, float]]:
     """Read the image, upright, and the point in it as shares of its width and height.
 
     Raises:
-        UsageError: no image, or a point outside it.
+        ImageFileError: no image.
+        UsageError: a point outside it.
     """
-    path = arguments.image
-    try:
-        image = decompress(path.read_bytes(), upright=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--image '{path}' cannot be read ({error}); give a JPEG or PNG "
-                         "file") from error
+    image = read_image(arguments.image)
     height, width = image.shape[:2]
     if arguments.point is None:
         return image, (0.5, 0.5)

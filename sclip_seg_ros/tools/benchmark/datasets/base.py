@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 from PIL import Image
 
+from sclip_seg_ros.io.images import ImageFileError, read_image
 from sclip_seg_ros.tools.metrics import IGNORE
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 class DatasetError(ValueError):
@@ -193,11 +191,10 @@ def read_rgb(path: Path) -> np.ndarray:
     Raises:
         DatasetError: it is missing or no image.
     """
-    # OpenCV, because mmsegmentation reads with it too: JPEG decoders differ by a grey level.
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise DatasetError(f"'{path}' is missing or no readable image; copy it again")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    try:
+        return read_image(path)
+    except ImageFileError as error:
+        raise DatasetError(str(error)) from error
 
 
 def read_ids(path: Path) -> np.ndarray:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -37,34 +38,38 @@ class FolderMasks:
 
 
 class CocoMasks:
-    """Masks of one COCO annotation file, by the images' file names."""
+    """Masks of one COCO annotation file, by the images' paths."""
 
-    def __init__(self, path: Path, order: str) -> None:
-        """Read the file.
+    def __init__(self, path: Path, images: Path, paths: Sequence[Path], order: str) -> None:
+        """Read the file and find each image's entry.
 
         Raises:
-            MaskError: no COCO annotations.
+            MaskError: no COCO annotations, or several that may be meant for an image.
         """
         self._order = order
         try:
             coco = json.loads(path.read_text(encoding="utf-8"))
-            names = {entry["id"]: Path(entry["file_name"]).name for entry in coco["images"]}
-            self._segments: dict[str, list] = {name: [] for name in names.values()}
+            names = {entry["id"]: PurePosixPath(entry["file_name"]) for entry in coco["images"]}
+            segments: dict[object, list] = {key: [] for key in names}
             for entry in coco["annotations"]:
-                self._segments[names[entry["image_id"]]].append(entry["segmentation"])
+                segments[entry["image_id"]].append(entry["segmentation"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise MaskError(f"'{path}' holds no COCO annotations ({error!r}); give a file with "
                             "'images' and 'annotations'") from error
+        try:
+            self._segments = {image: segments[key]
+                              for image, key in _entries(images, paths, names).items()}
+        except MaskError as error:
+            raise MaskError(f"'{path}': {error}") from error
 
-    def __contains__(self, name: str) -> bool:
-        """Tell whether the file knows an image by this name."""
-        return name in self._segments
+    def __contains__(self, path: Path) -> bool:
+        """Tell whether the file knows an image."""
+        return path in self._segments
 
     def __call__(self, path: Path, image: np.ndarray) -> np.ndarray:
         """Paint one image's label map."""
         size = image.shape[:2]
-        return paint([_segment(item, size) for item in self._segments[path.name]], size,
-                     self._order)
+        return paint([_segment(item, size) for item in self._segments[path]], size, self._order)
 
 
 class ComputedMasks:
@@ -98,6 +103,44 @@ def mask_file(masks: Path, relative: Path) -> Path | None:
     stem = masks / relative.with_suffix("")
     candidates = (stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".json"))
     return next((file for file in candidates if file.is_file()), stem if stem.is_dir() else None)
+
+
+def _entries(images: Path, paths: Sequence[Path],
+             names: Mapping[object, PurePosixPath]) -> dict[Path, object]:
+    """Pair images with the entries of a COCO file.
+
+    Entry and image belong together when they have the same path below the images' folder, or
+    when one of the two paths is the end of the other: annotation files name folders that are not
+    there, or leave out such that are.
+
+    Raises:
+        MaskError: an image with two entries, or an entry with two images.
+    """
+    by_name: dict[str, list[object]] = defaultdict(list)
+    for key, name in names.items():
+        by_name[name.name].append(key)
+    pairs: dict[Path, object] = {}
+    owners: dict[object, Path] = {}
+    for path in paths:
+        place = path.relative_to(images).parts
+        fitting = [key for key in by_name[path.name] if _ends_alike(names[key].parts, place)]
+        exact = [key for key in fitting if names[key].parts == place]
+        fitting = exact or fitting
+        if len(fitting) > 1:
+            raise MaskError(f"'{names[fitting[0]]}' and '{names[fitting[1]]}' may both mean "
+                            f"'{path}'; write paths relative to '{images}'")
+        for key in fitting:
+            if key in owners:
+                raise MaskError(f"'{names[key]}' may mean '{owners[key]}' and '{path}'; write "
+                                f"paths relative to '{images}'")
+            pairs[path], owners[key] = key, path
+    return pairs
+
+
+def _ends_alike(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Tell whether one of two paths is the end of the other."""
+    shared = min(len(first), len(second))
+    return first[-shared:] == second[-shared:]
 
 
 def _read_mask(path: Path) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sclip_seg_ros.tools.benchmark.datasets.base import IMAGE_SUFFIXES, read_rgb
+from sclip_seg_ros.io.images import SUFFIXES, images_below, read_image
 from sclip_seg_ros.tools.training.loftup.mask_files import (
     CocoMasks,
     ComputedMasks,
@@ -36,7 +36,7 @@ class Photographs:
         """
         if not paths:
             raise ValueError("there are no images to train on; give a folder that holds some "
-                             f"({', '.join(IMAGE_SUFFIXES)})")
+                             f"({', '.join(SUFFIXES)})")
         if not 0 < smallest <= 1:
             raise ValueError(f"smallest crop of {smallest} is out of range; give more than 0, at "
                              "most 1")
@@ -52,10 +52,10 @@ class Photographs:
 
         Raises:
             MaskError: masks that do not fit the image, by name.
-            DatasetError: an image that cannot be read.
+            ImageFileError: an image that cannot be read.
         """
         path = self._paths[index]
-        image = read_rgb(path)
+        image = read_image(path, upright=False)  # masks belong to the pixels as stored
         try:
             labels = self._label_map(path, image)
         except MaskError as error:
@@ -82,7 +82,8 @@ def open_photographs(images: Path, masks: str, order: str = LARGEST_FIRST,
             - a folder with, for ``a/b.jpg``, either ``a/b.png`` (values or colours are masks, 0 is
               none), or the folder ``a/b/`` of PNG pictures, one a mask, or ``a/b.json`` (a list of
               RLEs, or SA-1B's ``{"annotations": [{"segmentation": RLE}, ...]}``);
-            - a COCO annotation file (JSON) whose segmentations are RLEs or polygons;
+            - a COCO annotation file (JSON) whose segmentations are RLEs or polygons, and whose
+              file names are paths below the images' folder, or the ends of these;
             - ``module:function``, which takes an image (H, W, 3) uint8 RGB and returns boolean
               masks (H, W).
         order: see :func:`~sclip_seg_ros.tools.training.loftup.masks.paint`.
@@ -94,14 +95,14 @@ def open_photographs(images: Path, masks: str, order: str = LARGEST_FIRST,
     """
     if not images.is_dir():
         raise ValueError(f"images '{images}' is no folder; give the folder of the photographs")
-    paths = sorted(path for path in images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = images_below(images)
     where = Path(masks)
     if where.is_dir():
         _refuse_without(paths, lambda path: mask_file(where, path.relative_to(images)), masks)
         return Photographs(paths, FolderMasks(images, where, order), smallest)
     if where.suffix == ".json":
-        labels = CocoMasks(where, order)
-        _refuse_without(paths, lambda path: path.name in labels, masks)
+        labels = CocoMasks(where, images, paths, order)
+        _refuse_without(paths, labels.__contains__, masks)
         return Photographs(paths, labels, smallest)
     return Photographs(paths, ComputedMasks(masks, order), smallest)
 

@@ -1,0 +1,76 @@
+"""Image files: which ones names stand for, and their pixels."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sclip_seg_ros.io.encodings import ImageError, decompress
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+class ImageFileError(ValueError):
+    """There is no such image, or it cannot be read; the message names file and remedy."""
+
+
+def find_images(names: Sequence[str | Path]) -> list[Path]:
+    """Return the images that files, folders and globs name, each once, sorted within a name.
+
+    Raises:
+        ImageFileError: a name without images.
+    """
+    return list(dict.fromkeys(path for name in names for path in _expand(str(name))))
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Return all images in a folder and in those below it, sorted."""
+    return sorted(filter(is_image, folder.rglob("*")))
+
+
+def is_image(path: Path) -> bool:
+    """Tell an image file by its ending, in small letters or capitals."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
+    """Read an image as (H, W, 3) uint8 RGB.
+
+    The decoder is OpenCV's, which mmsegmentation reads with too: JPEG decoders differ by a grey
+    level.
+
+    Args:
+        path: of the file.
+        upright: turn the image as its orientation tag says. Labels that were made for the pixels
+            as they are stored need False.
+
+    Raises:
+        ImageFileError: it is missing, cut short or no image.
+    """
+    try:
+        return decompress(Path(path).read_bytes(), upright)
+    except OSError as error:
+        raise ImageFileError(f"image '{path}' cannot be read ({error.strerror}); check its "
+                             "path") from error
+    except ImageError as error:
+        raise ImageFileError(f"image '{path}' cannot be read ({error}); copy it again, or convert "
+                             "it to JPEG or PNG") from error
+
+
+def _expand(name: str) -> Iterator[Path]:
+    """Yield the images that one name stands for."""
+    path = Path(name)
+    if path.is_dir():
+        candidates, problem = path.rglob("*"), "is a folder without images"
+    elif not path.exists() and glob.has_magic(name):
+        candidates, problem = map(Path, glob.glob(name, recursive=True)), "matches no image"
+    else:
+        candidates, problem = [path], "is no image" if path.exists() else "does not exist"
+    found = sorted(filter(is_image, candidates))
+    if not found:
+        raise ImageFileError(f"'{name}' {problem}; name images ({' '.join(SUFFIXES)}), folders or "
+                             "globs")
+    yield from found
