@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 import pytest
 
+from sclip_seg_ros import __version__
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.tools.arguments import (
     OneLineParser,
     UsageError,
     add_segmentor_flags,
     add_vocabulary_flags,
+    check_output,
     chosen_classes,
     chosen_profile,
     chosen_settings,
@@ -86,3 +89,46 @@ def test_flags_that_contradict_or_do_nothing_are_refused(flags):
 def test_no_words_at_all_are_refused():
     with pytest.raises(UsageError, match="--vocabulary"):
         chosen_classes(parse(), None)
+
+
+@pytest.mark.parametrize("given, remedy", [
+    ("floor,wall,chair", "write floor wall chair "),
+    ("floor, traffic light", "write floor 'traffic light' "),
+])
+def test_classes_with_commas_are_refused_with_the_right_way_to_write_them(given, remedy):
+    with pytest.raises(UsageError, match=f"class '{given}' has a comma; {remedy}"):
+        chosen_classes(parse("--vocabulary", given), None)
+
+
+def help_of(**settings) -> str:
+    """Return the help on the shared flags."""
+    parser = OneLineParser(prog="program", allow_abbrev=False)
+    add_segmentor_flags(parser, **settings)
+    return parser.format_help()
+
+
+def test_help_shows_neither_aliases_nor_flags_without_effect():
+    shown = set(re.findall(r"--[\w-]+", help_of()))
+    assert {"--whole-inference", "--slide-inference", "--use-loftup", "--precision"} < shown
+    assert not shown & {"--whole", "--slide", "--use-fp16", "--no-fp16", "--batch-prompts",
+                        "--use-all-phase1"}
+
+
+def test_help_of_a_program_that_sets_the_stages_itself_shows_no_switches():
+    assert not re.search(r"--(use|no)-", help_of(stages=False))
+
+
+def test_every_program_tells_its_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        parse("--version")
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"program {__version__}\n"
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path):
+    (tmp_path / "room.png").write_bytes(b"picture")
+    for place in ("room.png", "room.png/deeper/still"):
+        with pytest.raises(UsageError, match="room.png' is a file; choose another folder"):
+            check_output(tmp_path / place)
+    check_output(tmp_path / "new/folder")
+    assert not (tmp_path / "new").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import struct
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ pytest.importorskip("sensor_msgs.msg", reason="ROS 2 is not installed; use `make
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from sclip_seg_ros.io.encodings import ENCODINGS
+from sclip_seg_ros.io.encodings import ENCODINGS, decompress
 from sclip_seg_ros.ros.images import ImageError, to_message, to_rgb
 
 
@@ -211,6 +212,41 @@ def test_cut_short_compressed_image_is_refused(suffix):
     message.data = message.data[:len(message.data) // 2]
     with pytest.raises(ImageError, match=r"is cut short or damaged"):
         to_rgb(message)
+
+
+def jpeg(*flags: int, size: int = 64) -> bytes:
+    """Return noise as a JPEG file, with a thumbnail that has an end marker of its own."""
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    data = cv2.imencode(".jpg", noise, flags)[1].tobytes()
+    thumbnail = cv2.imencode(".jpg", noise[:8, :8])[1].tobytes()
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail + data[2:]
+
+
+@pytest.mark.parametrize("flags", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+                                   (cv2.IMWRITE_JPEG_RST_INTERVAL, 1)])
+def test_a_photo_with_a_film_behind_it_is_read_and_a_cut_one_refused(flags):
+    photo = jpeg(*flags, size=256)
+    film = b"ftypmp42" + np.random.default_rng(1).integers(0, 255, 9000, np.uint8).tobytes()
+    np.testing.assert_array_equal(decompress(photo + film, upright=True),
+                                  decompress(photo, upright=True))
+    assert len(photo) > 20_000
+    for share in (0.3, 0.6, 0.95):
+        with pytest.raises(ImageError, match="cut short or damaged"):
+            decompress(photo[:int(share * len(photo))], upright=True)
+
+
+def test_a_camera_message_with_much_behind_its_image_is_still_refused():
+    message = CompressedImage(format="jpeg", data=array.array("B", jpeg() + bytes(9000)))
+    with pytest.raises(ImageError, match="cut short or damaged"):
+        to_rgb(message)
+
+
+def test_pixels_of_a_type_without_colours_are_named():
+    data = cv2.imencode(".tiff", np.zeros((9, 9), np.float32))[1].tobytes()
+    with pytest.raises(ImageError, match="type float32, which is not supported; convert it to 8"):
+        decompress(data, upright=True)
+    grey = np.full((9, 9), 0x1234, np.uint16)
+    assert (decompress(cv2.imencode(".tiff", grey)[1].tobytes(), upright=True) == 0x12).all()
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00" * 50, b"GIF89a" + bytes(20)])

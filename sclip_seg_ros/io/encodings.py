@@ -6,6 +6,7 @@ rclpy's classes and those of the rosbags library alike.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -17,6 +18,9 @@ import cv2
 import numpy as np
 
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+# Between compressed pixels neither a stuffed zero nor a restart is a marker.
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
 PNG_START, PNG_END = b"\x89PNG\r\n", b"IEND"
 _TAIL = 4096  # bytes searched for the end marker; some cameras pad their JPEG images
 
@@ -138,14 +142,17 @@ def decompress(data: memoryview | bytes, upright: bool) -> np.ndarray:
 
     Args:
         data: of any format that OpenCV reads.
-        upright: turn the image as its orientation tag says.
+        upright: for photos: turn the image as its orientation tag says, and allow a film or other
+            pictures behind it, as phones append.
 
     Raises:
-        ImageError: no image, or one that is cut short or damaged.
+        ImageError: no image, one that is cut short or damaged, or pixels of no supported type.
     """
-    head, tail = bytes(data[:8]), bytes(data[-_TAIL:])
+    head = bytes(data[:8])
+    if head.startswith(_TIFF_STARTS):
+        _check_tiff(data)
     # The decoder would fill the missing rows of a JPEG image with grey and not tell.
-    complete = not (head.startswith(JPEG_START) and JPEG_END not in tail
+    complete = not (head.startswith(JPEG_START) and not _is_whole_jpeg(data, upright)
                     or head.startswith(PNG_START) and not _is_whole_png(data))
     flags = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = _imdecode(np.frombuffer(data, np.uint8), flags) if complete else None
@@ -178,6 +185,32 @@ def _imdecode(data: np.ndarray, flags: int) -> np.ndarray | None:
         return cv2.imdecode(data, flags)
     except cv2.error:
         return None
+
+
+def _check_tiff(data: memoryview | bytes) -> None:
+    """Refuse types of pixels that TIFF files alone have; a damaged file is left to the decoder."""
+    pixels = _imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is not None and pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"image has pixels of type {pixels.dtype}, which is not supported; "
+                         "convert it to 8 or 16 bits a channel")
+
+
+def _is_whole_jpeg(data: memoryview | bytes, appended: bool) -> bool:
+    """Find the end marker: near the end, or, with something appended, where the image ends."""
+    if JPEG_END in bytes(data[-_TAIL:]):
+        return True
+    if not appended:
+        return False
+    data, position = bytes(data), 2
+    while found := _JPEG_MARKER.search(data, position):
+        marker, position = found[1], found.end()
+        if marker == JPEG_END[1:]:
+            return True
+        if position + 2 > len(data):
+            return False
+        # A segment names its length; pixels follow a scan's, up to the next marker.
+        position += struct.unpack_from(">H", data, position)[0]
+    return False
 
 
 def _is_whole_png(data: memoryview | bytes) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sclip_seg_ros import __version__
 from sclip_seg_ros.io.profiles import Profile, load_profile, read_profile, read_vocabulary
 from sclip_seg_ros.segmentation.settings import PRECISIONS, SegmentorSettings
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
@@ -25,7 +28,13 @@ class UsageError(ValueError):
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser that answers a wrong flag with one line."""
+    """A parser that answers a wrong flag with one line, and knows ``--version``."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Take the settings of any parser."""
+        super().__init__(**settings)
+        self.add_argument("--version", action="version",
+                          version=f"{self.prog} {__version__}", help="print the version and exit")
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage.
@@ -36,8 +45,14 @@ class OneLineParser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def add_segmentor_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that choose the model and how an image becomes labels."""
+def add_segmentor_flags(parser: argparse.ArgumentParser, stages: bool = True) -> None:
+    """Add the flags that choose the model and how an image becomes labels.
+
+    Args:
+        parser: gains them; aliases and flags without effect are left out of its help.
+        stages: whether the help shows the switches of the stages; a program that refuses them
+            takes False.
+    """
     settings = parser.add_argument_group("settings")
     settings.add_argument("--profile", metavar="NAME",
                           help="published settings and words of a data set, e.g. voc21, or the "
@@ -45,19 +60,20 @@ def add_segmentor_flags(parser: argparse.ArgumentParser) -> None:
     settings.add_argument("--method",
                           help="method of the profile: sclip (default), naclip, resclip")
     sizes = settings.add_mutually_exclusive_group()
-    sizes.add_argument("--slide-inference", "--slide", dest="inference", action="store_const",
-                       const="slide", help="overlapping windows")
-    sizes.add_argument("--whole-inference", "--whole", dest="inference", action="store_const",
-                       const="whole", help="one forward an image")
+    for mode, help_ in (("slide", "overlapping windows"), ("whole", "one forward an image")):
+        for flag, shown in ((f"--{mode}-inference", help_), (f"--{mode}", argparse.SUPPRESS)):
+            sizes.add_argument(flag, dest="inference", action="store_const", const=mode,
+                               help=shown)
     for stage in STAGES:
-        switch = settings.add_mutually_exclusive_group()
+        # argparse cannot format a group without any visible flag.
+        switch = settings.add_mutually_exclusive_group() if stages else settings
         switch.add_argument(f"--use-{stage}", action="store_true", default=None,
                             help="switch the stage on; without a flag the method decides "
-                                 "(sclip: off)")
+                                 "(sclip: off)" if stages else argparse.SUPPRESS)
         switch.add_argument(f"--no-{stage}", dest=f"use_{stage}", action="store_false",
-                            default=None, help="switch the stage off")
-    settings.add_argument("--use-all-phase1", action="store_true",
-                          help=f"switch {', '.join(PHASE1)} on, except those with a --no- flag")
+                            default=None,
+                            help="switch the stage off" if stages else argparse.SUPPRESS)
+    settings.add_argument("--use-all-phase1", action="store_true", help=argparse.SUPPRESS)
     factor = settings.add_mutually_exclusive_group()
     factor.add_argument("--loftup-factor", type=float, metavar="FACTOR",
                         help="LoftUp's output side / patch grid's side, the same for all images")
@@ -76,15 +92,13 @@ def _add_model_flags(model: argparse._ArgumentGroup) -> None:
     arithmetic.add_argument("--precision", choices=PRECISIONS,
                             help="arithmetic of the image tower (auto: half precision where the "
                                  "device computes in it, else fp32)")
-    arithmetic.add_argument("--use-fp16", dest="precision", action="store_const", const="fp16",
-                            help="the same as --precision fp16")
-    arithmetic.add_argument("--no-fp16", dest="precision", action="store_const", const="fp32",
-                            help="the same as --precision fp32")
+    for flag, precision in (("--use-fp16", "fp16"), ("--no-fp16", "fp32")):
+        arithmetic.add_argument(flag, dest="precision", action="store_const", const=precision,
+                                help=argparse.SUPPRESS)
     model.add_argument("--device", default="auto",
                        help="auto (default: CUDA where there is one), cpu, cuda, cuda:1, ...")
-    model.add_argument("--batch-prompts", action="store_true",
-                       help="changes nothing: all prompts of a word always go through the text "
-                            "tower in one batch; accepted for older command lines")
+    # Without effect: all prompts of a word always go through the text tower in one batch.
+    model.add_argument("--batch-prompts", action="store_true", help=argparse.SUPPRESS)
 
 
 def add_overlay_flags(parser: argparse.ArgumentParser) -> None:
@@ -173,6 +187,7 @@ def chosen_classes(arguments: argparse.Namespace,
         classes = read_vocabulary(arguments.vocabulary_file)
     elif arguments.vocabulary is not None:
         classes = arguments.vocabulary
+        _refuse_commas(classes)
     elif profile is not None:
         classes, background = list(profile.classes), background or profile.background
     else:
@@ -180,6 +195,31 @@ def chosen_classes(arguments: argparse.Namespace,
                          "\"person|pedestrian\", --vocabulary-file or --profile")
     validate_classes(classes, background)
     return classes, background
+
+
+def check_output(folder: Path) -> None:
+    """Refuse a folder of results that cannot be made, before any work is done.
+
+    Raises:
+        UsageError: naming what is in the way.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents)
+                 if os.path.lexists(path))
+    if not there.is_dir():
+        raise UsageError(f"--output '{folder}' cannot be a folder, for '{there}' is a file; choose "
+                         "another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"--output '{folder}' cannot be written, for '{there}' does not allow it; "
+                         "choose another folder")
+
+
+def _refuse_commas(classes: list[str]) -> None:
+    """Refuse classes that are separated as no shell separates words."""
+    for entry in classes:
+        if "," in entry:
+            parts = [part.strip() for part in entry.split(",") if part.strip()]
+            raise UsageError(f"class '{entry}' has a comma; write {shlex.join(parts)} for several "
+                             "classes, or | between synonyms")
 
 
 def positive(text: str) -> int:
@@ -191,6 +231,11 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
     return int(text)
+
+
+def readable(path: Path | str) -> str:
+    """Return a path, or any word of a command line, as text that can be written as UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def one_line(problem: object) -> str:
