@@ -6,7 +6,6 @@ import torch
 
 from benchmarks.clocks import clock_of, timed
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.preprocessing import working_size
 from sclip_seg_ros.segmentation.windows import window_boxes
 
 SIDE = {"cpu": 1024, "cuda": 8192}
@@ -34,7 +33,7 @@ def tower_operations(segmentor: SCLIPSegmentor, size: tuple[int, int]) -> float:
     network of width M, 2 T^2 W for the attention, which SCLIP's last block computes twice.
     """
     settings, visual = segmentor.settings, segmentor.backbone.visual
-    height, width = working_size(*size, settings.short_side)
+    height, width = segmentor.working_size(*size)
     crop = [(height, width)] if settings.inference == "whole" else \
         [(box.bottom - box.top, box.right - box.left)
          for box in window_boxes(height, width, settings.crop, settings.stride)]

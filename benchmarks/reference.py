@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate, linear, normalize
 
 from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.segmentation.position import interpolate_position_embedding
-from sclip_seg_ros.segmentation.preprocessing import normalise, resize, to_tensor, working_size
+from sclip_seg_ros.segmentation.preprocessing import normalise, resize, to_tensor, tower_size
 from sclip_seg_ros.segmentation.refinement.crf_pydensecrf import mean_field
 from sclip_seg_ros.segmentation.refinement.dense_crf import PROBABILITY_FLOOR
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
@@ -41,7 +41,7 @@ class Reference:
         watch = Stopwatch(self.device, self.clock)
         with watch.stage("preprocess"):
             original = to_tensor(image, self.device)
-            size = working_size(*image.shape[:2], self.settings.short_side)
+            size = tower_size(*image.shape[:2], self.settings, self.clip.patch_size)
             working = resize(original, size, self.settings.antialias)
         total = torch.zeros(len(vocabulary.embeddings), *size, device=self.device)
         count = torch.zeros(size, device=self.device)

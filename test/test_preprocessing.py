@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from sclip_seg_ros.segmentation.preprocessing import normalise, resize, to_tensor, working_size
+from sclip_seg_ros.segmentation import SegmentorSettings
+from sclip_seg_ros.segmentation.preprocessing import (
+    normalise,
+    resize,
+    to_tensor,
+    tower_size,
+    working_size,
+)
 
 CPU = torch.device("cpu")
 
@@ -73,6 +80,20 @@ def test_images_shrink_to_the_papers_size_and_never_grow(camera, working):
 ])
 def test_images_grow_when_asked_to(camera, short_side, working):
     assert working_size(*camera, short_side, enlarge=True) == working
+
+
+@pytest.mark.parametrize(("camera", "patch", "changes", "working"), [
+    ((480, 640), 16, {"inference": "whole", "short_side": 224}, (224, 304)),   # 299 pixels
+    ((720, 1280), 16, {"inference": "whole"}, (336, 592)),                      # 597 pixels
+    ((480, 640), 14, {"inference": "whole"}, (336, 448)),
+    ((720, 1280), 16, {}, (336, 597)),                          # windows lie on every side
+    ((720, 1280), 16, {"short_side": 200}, (208, 356)),         # one row of windows
+    ((20, 1000), 16, {"inference": "whole"}, (16, 1008)),
+    ((15, 64), 16, {"inference": "whole"}, (15, 64)),           # refused as it is
+    ((720, 1280), 16, {"inference": "whole", "enlarge": True}, (336, 597)),     # as published
+])
+def test_a_side_without_a_full_window_has_whole_patches(camera, patch, changes, working):
+    assert tower_size(*camera, SegmentorSettings(**changes), patch) == working
 
 
 @pytest.mark.parametrize("antialias", [True, False])

@@ -39,6 +39,17 @@ def test_cameras_together_get_the_labels_they_get_one_by_one(segmentor, words, p
         assert result.labels.shape == picture.shape[:2]
 
 
+def test_in_one_forward_every_pixel_of_the_image_counts(words):
+    """224 x 299 pixels are 14 x 18.7 patches: the last ones must not be left out."""
+    segmentor = SCLIPSegmentor(precision="fp32", inference="whole", short_side=224)
+    picture = render(sample_scene(np.random.default_rng(0)), 480, 640).image
+    changed = picture.copy()
+    changed[:, -16:] = 255 - changed[:, -16:]
+    plain, other = (segmentor.predict_dense(image, words).scores for image in (picture, changed))
+    assert plain.shape[1:] == segmentor.working_size(480, 640) == (224, 304)
+    assert (plain - other)[:, :, -8:].abs().max() > 0.01
+
+
 def test_all_windows_of_all_cameras_go_through_the_tower_at_once(segmentor, words, pictures,
                                                                  monkeypatch):
     batches = []

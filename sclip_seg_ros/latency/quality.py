@@ -19,7 +19,6 @@ from sclip_seg_ros.segmentation import (
     SegmentorSettings,
     Vocabulary,
 )
-from sclip_seg_ros.segmentation.preprocessing import working_size
 from sclip_seg_ros.segmentation.segmentor import Prepared
 
 WARM_UP_SECONDS = 15.0   # at most; levels not reached are estimated from those that were
@@ -302,8 +301,7 @@ class QualityControl:
 
     def _pixels(self, sizes: Sequence[Size]) -> tuple[int, int]:
         """Return the area of images, and that of their copies at the best level's size."""
-        base = self._base
-        working = [working_size(*size, base.short_side, base.enlarge) for size in sizes]
+        working = [self._segmentor.working_size(*size, self._base) for size in sizes]
         return (sum(height * width for height, width in sizes),
                 sum(height * width for height, width in working))
 

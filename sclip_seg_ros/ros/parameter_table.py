@@ -112,7 +112,9 @@ FEATURES = (
              choices=INFERENCES),
     _setting("short_side", "Pixels; a larger image is shrunk to it before it is labelled.", 16,
              4096),
-    _setting("enlarge", "Enlarge a smaller image to short_side as well."),
+    _setting("enlarge", "Enlarge a smaller image to short_side as well, and keep its exact "
+             "proportions, as the papers' own code does; otherwise a side that holds no full "
+             "window is rounded to whole patches."),
     _setting("antialias", "Low-pass filter when shrinking."),
     _setting("crop", "Side of a window in pixels.", 16, 4096),
     _setting("stride", "Step between windows in pixels, at most crop.", 1, 4096),

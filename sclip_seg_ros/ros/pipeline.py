@@ -27,7 +27,6 @@ from sclip_seg_ros.ros.status import describe, forget_frames
 from sclip_seg_ros.ros.upsampler_gate import UpsamplerGate
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult, Vocabulary
-from sclip_seg_ros.segmentation.preprocessing import working_size
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
 
 MAX_AGE_SECONDS = 600.0   # an older stamp means another clock, e.g. a bag without --clock
@@ -173,8 +172,8 @@ class FramePipeline:
         return _Job(frame, image, {**waited, **watch.milliseconds()})
 
     def _check_size(self, height: int, width: int, options: NodeOptions) -> None:
-        settings, patch = options.settings, self._segmentor.backbone.patch_size
-        size = working_size(height, width, settings.short_side, settings.enlarge)
+        patch = self._segmentor.backbone.patch_size
+        size = self._segmentor.working_size(height, width, options.settings)
         if min(size) < patch:
             raise ImageError(f"image of {width}x{height} pixels is smaller than one patch of "
                              f"{patch} when worked on as {size[1]}x{size[0]}; publish a larger or "

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sclip_seg_ros.segmentation.device_cache import device_cache
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -55,6 +56,23 @@ def working_size(height: int, width: int, short_side: int,
     if not enlarge:
         scale = min(scale, 1.0)
     return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def tower_size(height: int, width: int, settings: SegmentorSettings,
+               patch: int) -> tuple[int, int]:
+    """Return the size an image is worked on with given settings, by a tower of given patches.
+
+    It is :func:`working_size`, but a side that holds no full window is rounded to whole patches:
+    the tower drops a remainder, and its cells would be stretched over pixels that it never saw.
+    A side smaller than one patch stays, to be refused. With ``enlarge``, the papers' own protocol,
+    nothing is rounded: their code leaves the remainder out as well.
+    """
+    size = working_size(height, width, settings.short_side, settings.enlarge)
+    if settings.enlarge:
+        return size
+    whole = settings.inference == "whole"
+    return tuple((side + patch // 2) // patch * patch
+                 if side >= patch and (whole or side < settings.crop) else side for side in size)
 
 
 def resize(image: Tensor, size: tuple[int, int], antialias: bool = True) -> Tensor:

@@ -16,7 +16,7 @@ from sclip_seg_ros.segmentation.backbone import DenseBackbone, Place
 from sclip_seg_ros.segmentation.device_cache import forget_tensors
 from sclip_seg_ros.segmentation.labelling import Labelling
 from sclip_seg_ros.segmentation.palette import Colour
-from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, working_size
+from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, tower_size
 from sclip_seg_ros.segmentation.rcs import recorded_blocks
 from sclip_seg_ros.segmentation.refinement.anytime import KeepGoing
 from sclip_seg_ros.segmentation.refinement.dense_crf import resolve_backend
@@ -179,6 +179,11 @@ class SCLIPSegmentor:
         """Bind class names to text embeddings; see :meth:`TextEncoder.vocabulary`."""
         return self.text.vocabulary(classes, background, version, templates, palette)
 
+    def working_size(self, height: int, width: int,
+                     settings: SegmentorSettings | None = None) -> tuple[int, int]:
+        """Return the (H, W) an image is worked on, with given settings or those in force."""
+        return tower_size(height, width, settings or self._settings, self.backbone.patch_size)
+
     @torch.inference_mode()
     def warm_up(self, sizes: Sequence[tuple[int, int]], vocabulary: Vocabulary) -> None:
         """Do now what the first images would wait for, with the settings in force.
@@ -278,7 +283,7 @@ class SCLIPSegmentor:
         return self._upsampler.with_settings(settings.loftup)
 
     def _shrink(self, image: Tensor) -> Tensor:
-        size = working_size(*image.shape[1:], self._settings.short_side, self._settings.enlarge)
+        size = self.working_size(*image.shape[1:])
         if min(size) < self.backbone.patch_size:
             raise ValueError(f"image of {image.shape[2]}x{image.shape[1]} pixels is worked on as "
                              f"{size[1]}x{size[0]}, smaller than one patch of "

@@ -84,7 +84,7 @@ class SegmentorSettings:
 
     inference: str = "slide"          # "slide": windows; "whole": one forward
     short_side: int = 336             # pixels; a larger image is shrunk to it
-    enlarge: bool = False             # also enlarge a smaller one, as the papers' own code does
+    enlarge: bool = False             # a smaller one too, unrounded, as the papers' own code does
     antialias: bool = True            # when shrinking; the papers' own code does without
     crop: int = 224                   # window side, pixels
     stride: int = 112                 # window step, pixels

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
-from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, working_size
+from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor
 from sclip_seg_ros.segmentation.scoring import WindowScorer
 from sclip_seg_ros.segmentation.upsampling import upsample_bilinear
 from sclip_seg_ros.tools.gallery.sheet import Tile
@@ -24,12 +24,13 @@ def working_image(segmentor: SCLIPSegmentor, image: np.ndarray) -> Tensor:
     Raises:
         ValueError: an image that cannot be used.
     """
-    settings, pixels = segmentor.settings, to_tensor(image, segmentor.device)
-    size = working_size(*pixels.shape[1:], settings.short_side, settings.enlarge)
+    pixels = to_tensor(image, segmentor.device)
+    size = segmentor.working_size(*pixels.shape[1:], segmentor.settings.with_changes(
+        inference="whole"))
     if min(size) < segmentor.backbone.patch_size:
         raise ValueError(f"image of {image.shape[1]}x{image.shape[0]} pixels is smaller than one "
                          f"patch of {segmentor.backbone.patch_size}; give a larger one")
-    return resize(pixels, size, settings.antialias)[None]
+    return resize(pixels, size, segmentor.settings.antialias)[None]
 
 
 @torch.inference_mode()
