@@ -57,6 +57,7 @@ def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> 
     from rclpy.signals import SignalHandlerOptions
 
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    from sclip_seg_ros.ros.heap import keep_freed_memory
     from sclip_seg_ros.ros.segmentation_node import NAME, SegmentNode
 
     try:
@@ -68,6 +69,7 @@ def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> 
     executor.add_node(node)
     if node.autostart and not node.start():
         raise _Refused
+    keep_freed_memory()  # here and not sooner: not what loading the weights needed
     ready.set_result(node)
     with contextlib.suppress(ExternalShutdownException):
         while not stop.is_set() and rclpy.ok():

@@ -1,0 +1,66 @@
+"""The heap of a process that labels frames: what one frame frees, the next one finds."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+
+import pytest
+
+# As frames of several sizes do: a few tensors of 4 MB, all freed at the frame's end.
+FRAMES = """
+import resource, sys, threading
+import torch
+from sclip_seg_ros.ros.heap import keep_freed_memory
+
+torch.set_num_threads(1)
+
+def frames(count):
+    for index in range(count):
+        tensors = [torch.ones(1_000_000) for _ in range(2 + index % 7)]
+        del tensors
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def work():
+    frames(20)
+    print(keep_freed_memory() if sys.argv[1] == "keep" else "-")
+    frames(20)
+    before = faults()
+    frames(80)
+    print(faults() - before)
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+pytestmark = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"),
+                                reason="the C library has no mallopt")
+
+
+def run_frames(argument: str, **environment: str) -> tuple[str, int]:
+    """Return what keep_freed_memory returned, and the pages that later frames had to be given."""
+    run = subprocess.run([sys.executable, "-c", FRAMES, argument], capture_output=True, text=True,
+                         timeout=240, env={**os.environ, **environment,
+                                           "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert run.returncode == 0, run.stderr
+    answer, pages = run.stdout.split()
+    return answer, int(pages)
+
+
+def test_frames_take_their_memory_from_the_system_once():
+    assert run_frames("leave")[1] > 10_000  # pages of 4 kB, or there would be nothing to mend
+    answer, pages = run_frames("keep")
+    assert answer == "True"
+    assert pages < 5_000
+
+
+@pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"])
+def test_a_choice_made_by_the_environment_stays(name):
+    answer, pages = run_frames("keep", **{name: "131072"})
+    assert answer == "False"
+    assert pages > 10_000
