@@ -116,10 +116,14 @@ def test_each_profile_states_its_source() -> None:
 
 
 def test_unknown_profile_and_method_are_refused_with_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"'voc12' does not exist.*voc20, voc21"):
+    with pytest.raises(ValueError, match=r"'voc12' does not exist.*voc20, voc21, or give the path"):
         load_profile("voc12")
     with pytest.raises(ValueError, match=r"'clip' is not in the profile.*sclip, naclip, resclip"):
         load_profile("voc21", "clip")
+
+
+def test_a_profile_may_be_called_as_its_data_set_is() -> None:
+    assert load_profile("coco-object", "naclip") == load_profile("coco_object", "naclip")
 
 
 def test_own_profile_is_read_with_a_vocabulary_beside_it(tmp_path: Path) -> None:

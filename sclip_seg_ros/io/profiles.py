@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,17 @@ def profile_names() -> list[str]:
 def load_profile(name: str, method: str = "sclip") -> Profile:
     """Load an installed profile, e.g. ``load_profile("voc21", "naclip")``.
 
+    Hyphens stand for underscores: data sets are called ``coco-object``, files ``coco_object``.
+
     Raises:
         ValueError: an unknown profile, method or key, or a value that the settings refuse.
     """
-    if name not in profile_names():
+    installed = name.replace("-", "_")
+    if installed not in profile_names():
         raise ValueError(f"profile '{name}' does not exist; choose one of "
-                         f"{', '.join(profile_names())}, or read a file with read_profile")
-    return read_profile(config_path(f"profiles/{name}.yaml"), method)
+                         f"{', '.join(profile_names())}, or give the path of a YAML file of your "
+                         "own")
+    return read_profile(config_path(f"profiles/{installed}.yaml"), method)
 
 
 def read_profile(path: str | Path, method: str = "sclip") -> Profile:
@@ -114,6 +119,28 @@ def read_vocabulary(path: str | Path) -> list[str]:
     return classes
 
 
+def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
+    """Turn texts such as ``"crf.iterations=5"`` into arguments of ``with_changes``.
+
+    Names are those of profile and ladder files, values are YAML. The last one of a name counts.
+
+    Raises:
+        ValueError: no assignment, an unknown setting, or a value of another kind.
+    """
+    changes: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise ValueError(f"'{text}' assigns no value; write NAME=VALUE, e.g. crf.iterations=5")
+        group, _, inner = name.partition(".")
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"the value of '{text}' is no YAML; quote it") from error
+        changes.update(_changes({group: {inner: value}} if inner else {group: value}))
+    return changes
+
+
 def _changes(section: Any) -> dict[str, Any]:
     """Turn a section of a profile into arguments of ``SegmentorSettings.with_changes``."""
     if section is None:
@@ -123,8 +150,11 @@ def _changes(section: Any) -> dict[str, Any]:
     known, changes = asdict(SegmentorSettings()), {}
     for name, value in section.items():
         if name not in known:
-            raise ValueError(f"setting '{name}' does not exist; choose one of {', '.join(known)}")
+            raise ValueError(_no_setting(str(name), known))
         if not isinstance(known[name], dict):
+            if isinstance(value, Mapping):
+                raise ValueError(f"setting '{name}' is no group of settings; give "
+                                 f"'{name}' itself a value")
             changes[name] = _typed(name, value, known[name])
             continue
         if not isinstance(value, Mapping):
@@ -132,23 +162,44 @@ def _changes(section: Any) -> dict[str, Any]:
                              f"'{name}: {{{next(iter(known[name]))}: ...}}'")
         for inner, inner_value in value.items():
             if inner not in known[name]:
-                raise ValueError(f"setting '{name}.{inner}' does not exist; it has "
-                                 f"{', '.join(known[name])}")
+                raise ValueError(_no_setting(f"{name}.{inner}", known))
             changes[f"{name}__{inner}"] = _typed(f"{name}.{inner}", inner_value,
                                                  known[name][inner])
     return changes
+
+
+def _no_setting(name: str, known: Mapping[str, Any]) -> str:
+    """Say that a setting does not exist, and which ones with a similar name do."""
+    names = [f"{outer}.{inner}" if inner else outer for outer, value in known.items()
+             for inner in (value if isinstance(value, dict) else [""])]
+    inside = {dotted.partition(".")[2]: dotted for dotted in names if "." in dotted}
+    similar = get_close_matches(name, names) or [inside[match]
+                                                 for match in get_close_matches(name, inside)]
+    remedy = f"did you mean {' or '.join(similar)}?" if similar \
+        else f"choose one of {', '.join(names)}"
+    return f"setting '{name}' does not exist; {remedy}"
 
 
 def _typed(name: str, value: Any, default: Any) -> Any:
     """Return a YAML value as the type of the setting's default, or refuse it."""
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(default, float) and isinstance(value, str) and _is_number(value):
+        return float(value)  # YAML takes 1e-3 for text
     if isinstance(default, tuple) and isinstance(value, list):
         return tuple(_typed(name, item, default[0]) for item in value)
     if type(value) is not type(default):
         raise ValueError(f"setting '{name}: {value}' is a {_kind_name(type(value))}; give a "
                          f"{_kind_name(type(default))}")
     return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _kind_name(kind: type) -> str:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sclip_seg_ros import __version__
-from sclip_seg_ros.io.profiles import Profile, load_profile, read_profile, read_vocabulary
+from sclip_seg_ros.io.profiles import (
+    Profile,
+    load_profile,
+    parse_assignments,
+    read_profile,
+    read_vocabulary,
+)
 from sclip_seg_ros.segmentation.settings import PRECISIONS, SegmentorSettings
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
 
@@ -82,6 +89,10 @@ def add_segmentor_flags(parser: argparse.ArgumentParser, stages: bool = True) ->
     settings.add_argument("--loftup-source", metavar="WHERE",
                           help="LoftUp's weights: auto (default: the model's own), embedded, hub, "
                                "torch-hub, or a checkpoint's path")
+    settings.add_argument("--set", nargs="+", action="extend", default=[], dest="assignments",
+                          metavar="NAME=VALUE",
+                          help="any setting by its name in profile and ladder files, e.g. "
+                               "short_side=448 crf.iterations=5 \"pamr.dilations=[4, 8]\"")
     _add_model_flags(parser.add_argument_group("model"))
 
 
@@ -155,7 +166,8 @@ def chosen_settings(arguments: argparse.Namespace, profile: Profile | None) -> S
     """Return the profile's settings, or the default ones, with the flags' changes.
 
     Raises:
-        ValueError: a value out of range, or a LoftUp flag without LoftUp.
+        ValueError: a value out of range, a LoftUp flag without LoftUp, or a setting that --set
+            and a flag of its own both give.
     """
     changes: dict[str, Any] = {"inference": arguments.inference, "precision": arguments.precision,
                                "loftup__factor": arguments.loftup_factor,
@@ -166,13 +178,26 @@ def chosen_settings(arguments: argparse.Namespace, profile: Profile | None) -> S
         changes[f"use_{stage}"] = True if switch is None and bundled else switch
     if arguments.loftup_adaptive or arguments.loftup_factor is not None:
         changes["loftup__adaptive"] = arguments.loftup_adaptive
+    changes = {name: value for name, value in changes.items() if value is not None}
+    assigned = _assigned(arguments.assignments)
+    for name in assigned:
+        if name in changes:
+            raise UsageError(f"--set {name.replace('__', '.')} contradicts or repeats a flag of "
+                             "its own; leave one of them out")
     settings = (profile.settings if profile else SegmentorSettings()).with_changes(
-        **{name: value for name, value in changes.items() if value is not None})
+        **changes, **assigned)
     for name in ("factor", "adaptive", "source"):
         value = getattr(arguments, f"loftup_{name}")
         if not settings.use_loftup and value not in (None, False):
             raise UsageError(f"--loftup-{name} has no effect while LoftUp is off; add --use-loftup")
     return settings
+
+
+def _assigned(texts: Sequence[str]) -> dict[str, Any]:
+    try:
+        return parse_assignments(texts)
+    except ValueError as error:
+        raise UsageError(f"--set: {error}") from error
 
 
 def chosen_classes(arguments: argparse.Namespace,

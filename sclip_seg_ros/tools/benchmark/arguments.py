@@ -77,4 +77,8 @@ def leave_stages_alone(parsed: argparse.Namespace, program: str) -> None:
     if parsed.use_all_phase1:
         raise UsageError(f"--use-all-phase1 cannot go with {program}, which runs every stage alone "
                          "and all together; leave it out")
+    for text in parsed.assignments:
+        if text.startswith("use_"):
+            raise UsageError(f"--set {text} cannot go with {program}, which runs every stage alone "
+                             "and all together; leave it out")
     parsed.use_loftup = True  # for --loftup-factor and the like, which need it
