@@ -69,7 +69,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("out/gallery"), metavar="FOLDER",
                         help="for features.png, attention.png, stages.png (default out/gallery)")
     add_vocabulary_flags(parser)
-    add_segmentor_flags(parser)
+    add_segmentor_flags(parser, stages=False)
     parsed = parser.parse_args(arguments)
     leave_stages_alone(parsed, PROGRAM)
     return parsed
