@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.tools import level_costs
 from sclip_seg_ros.tools.level_costs import main
 
 LADDER = """
@@ -52,12 +55,49 @@ def test_levels_that_change_nothing_are_left_out(ladder, capsys):
 
 
 @pytest.mark.parametrize("flags, complaint", [
-    (["--ladder", "no-such.yaml"], "no-such.yaml"),
-    (["--size", "640"], "--size"),
+    (["--ladder", "nope"], "--ladder 'nope' does not exist; give the path of a file, or one of "
+                           "auto, cpu.yaml, desktop_gpu.yaml, jetson.yaml"),
+    (["--size", "640"], "--size: '640' is no size; write WIDTHxHEIGHT in pixels, e.g. 640x480"),
+    (["--size", "640x0"], "'640x0' is no size"),
+    (["--siz", "640x480"], "--siz"),
+    (["--profile", "nope"], "or give the path of a YAML file of your own"),
+    (["--pretrained", "no-such.safetensors", "--model", "ViT-B/16"], "no-such.safetensors"),
     (["--image", "no-such.png"], "'no-such.png' cannot be read"),
     (["--rounds", "0"], "'0' is no positive whole number"),
-], ids=["ladder", "size", "image", "rounds"])
+], ids=["ladder", "size", "empty size", "abbreviation", "profile", "weights",
+                                "image", "rounds"])
 def test_what_cannot_be_used_is_named_in_one_line(flags, complaint, capsys):
     assert main(flags) == 2
     error = capsys.readouterr().err
     assert complaint in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("flags, shape", [
+    ([], (60, 180)), (["--size", "90x90"], (30, 90)), (["--size", "360x300"], (120, 360))])
+def test_a_picture_keeps_its_shape(flags, shape, ladder, tmp_path, monkeypatch, capsys):
+    Image.new("RGB", (180, 60), "gray").save(tmp_path / "wide.tif")
+    seen = []
+
+    def watched(self, image, vocabulary, predict=SCLIPSegmentor.predict_dense):
+        seen.append(image.shape[:2])
+        return predict(self, image, vocabulary)
+
+    monkeypatch.setattr(SCLIPSegmentor, "predict_dense", watched)
+    assert main(["--image", str(tmp_path / "wide.tif"), "--ladder", str(ladder), "--rounds", "1",
+                 "--vocabulary", "floor", "wall", *flags]) == 0
+    assert set(seen) == {shape}
+
+
+def test_ctrl_c_ends_it_with_one_line(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(level_costs, "render_footage", interrupted)
+    assert main([]) == 130
+    assert capsys.readouterr().err.startswith("sclip-level-costs: interrupted")
+
+
+def test_help_shows_an_example(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "example: sclip-level-costs --use-pamr" in capsys.readouterr().out

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import sys
 import time
@@ -17,11 +18,14 @@ import cv2
 import numpy as np
 import torch
 
-from sclip_seg_ros.io.ladders import read_ladder
+from sclip_seg_ros.io.images import read_image
+from sclip_seg_ros.io.ladders import AUTO, read_ladder
+from sclip_seg_ros.latency.ladder import QualityLadder
 from sclip_seg_ros.models import WeightsError, resolve_device
+from sclip_seg_ros.models.resources import config_folders
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.arguments import (
-    FAILED,
+    INTERRUPTED,
     UNUSABLE,
     OneLineParser,
     UsageError,
@@ -35,7 +39,9 @@ from sclip_seg_ros.tools.arguments import (
 )
 from sclip_seg_ros.tools.demo.footage import render_footage
 
-SCENE_SEED = 1
+PROGRAM = "sclip-level-costs"
+EXAMPLE = f"example: {PROGRAM} --use-pamr --size 640x480"
+SCENE_SEED, SCENE_SIZE = 1, (640, 480)
 WORDS = ["floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup"]
 
 
@@ -57,21 +63,19 @@ class LevelCost:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Measure and print a table; return 1 or 2 where that cannot be."""
+    """Measure, print a table and return the exit code (2: unusable flags, files or weights)."""
     try:
         arguments = _parser().parse_args(args)
         print(table(_measure(arguments)))
-    except (UsageError, ValueError, OSError) as error:
-        print(f"sclip-level-costs: {one_line(error)}", file=sys.stderr)
-        return UNUSABLE
-    except WeightsError as error:
-        print(f"sclip-level-costs: {one_line(error)}", file=sys.stderr)
-        return FAILED
+    except (ValueError, OSError, WeightsError) as error:
+        return _complain(error, UNUSABLE)
+    except KeyboardInterrupt:
+        return _complain("interrupted; nothing was measured", INTERRUPTED)
     return 0
 
 
-def measure(segmentor: SCLIPSegmentor, ladder, image: np.ndarray, vocabulary: Vocabulary,
-            rounds: int) -> list[LevelCost]:
+def measure(segmentor: SCLIPSegmentor, ladder: QualityLadder, image: np.ndarray,
+            vocabulary: Vocabulary, rounds: int) -> list[LevelCost]:
     """Run every level in turn, round after round, so that a load from outside meets all alike.
 
     Args:
@@ -123,7 +127,7 @@ def _measure(arguments: argparse.Namespace) -> list[LevelCost]:
     device = resolve_device(arguments.device)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    ladder = read_ladder(arguments.ladder, device)
+    ladder = _ladder(arguments.ladder, device)
     image = _image(arguments)
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, device, settings)
     return measure(segmentor, ladder, image, segmentor.vocabulary(classes, background),
@@ -131,33 +135,59 @@ def _measure(arguments: argparse.Namespace) -> list[LevelCost]:
 
 
 def _image(arguments: argparse.Namespace) -> np.ndarray:
-    width, height = arguments.size
     if arguments.image is None:
+        width, height = arguments.size or SCENE_SIZE
         return render_footage(SCENE_SEED, 1, height, width).frames[0]
-    picture = cv2.imread(str(arguments.image), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise UsageError(f"image '{arguments.image}' cannot be read; give a PNG or JPEG file")
-    return cv2.cvtColor(cv2.resize(picture, (width, height)), cv2.COLOR_BGR2RGB)
+    picture = read_image(arguments.image)
+    return picture if arguments.size is None else _fitted(picture, *arguments.size)
+
+
+def _fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize a picture to the largest of its own shape that fits."""
+    scale = min(width / picture.shape[1], height / picture.shape[0])
+    size = [max(1, round(side * scale)) for side in (picture.shape[1], picture.shape[0])]
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else
+                      cv2.INTER_LINEAR)
+
+
+def _ladder(name: str, device: torch.device) -> QualityLadder:
+    try:
+        return read_ladder(name, device)
+    except FileNotFoundError as error:
+        installed = sorted({path.name for folder in config_folders()
+                            for path in (folder / "ladders").glob("*.yaml")})
+        raise UsageError(f"--ladder '{name}' does not exist; give the path of a file, or one of "
+                         f"{', '.join((AUTO, *installed))}") from error
 
 
 def _size(text: str) -> tuple[int, int]:
     """Parse "640x480"."""
-    width, _, height = text.partition("x")
-    return positive(width), positive(height)
+    match = re.fullmatch(r"0*([1-9]\d*)x0*([1-9]\d*)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; write WIDTHxHEIGHT in pixels, e.g. "
+                                         "640x480")
+    return int(match[1]), int(match[2])
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(prog="sclip-level-costs", description=__doc__.split("\n")[0])
+    parser = OneLineParser(prog=PROGRAM, epilog=EXAMPLE, allow_abbrev=False,
+                           description=__doc__.split("\n")[0])
     parser.add_argument("--ladder", default="auto",
                         help="ladder file, or a name in config/ladders (default: the device's)")
-    parser.add_argument("--size", type=_size, default=(640, 480), metavar="WxH",
-                        help="of the image (default: 640x480)")
+    parser.add_argument("--size", type=_size, metavar="WxH",
+                        help="of the room (default: 640x480), or that a picture is fitted into, in "
+                             "its own shape (default: its own size)")
     parser.add_argument("--image", type=Path, help="picture of your own instead of a rendered room")
     parser.add_argument("--rounds", type=positive, default=5, help="(default: %(default)s)")
     parser.add_argument("--threads", type=positive, help="of torch on the CPU (default: torch's)")
     add_segmentor_flags(parser)
     add_vocabulary_flags(parser)
     return parser
+
+
+def _complain(problem: object, code: int) -> int:
+    print(f"{PROGRAM}: {one_line(problem)}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":
