@@ -17,13 +17,26 @@ def test_a_colour_belongs_to_its_name():
     assert len({colour_of(name) for name in STREET}) > len(STREET) // 2
 
 
-@pytest.mark.parametrize("count", [19, 60])
+@pytest.mark.parametrize("count", [19, 60, 150, 171, 254])
 def test_no_two_classes_share_a_colour(count):
     names = STREET if count == len(STREET) else [f"thing {index}" for index in range(count)]
     colours = palette_of(names)
     assert colours.shape == (count, 3)
     assert colours.dtype == np.uint8
     assert len(np.unique(colours, axis=0)) == count
+
+
+@pytest.mark.parametrize("prefix", ["thing", "class", "item of stuff", "x"])
+def test_254_names_of_any_kind_differ_beside_colours_given_to_others(prefix):
+    names = [f"{prefix} {index}" for index in range(254)]
+    known = {name: (1, 2, index) for index, name in enumerate(names[::3])}
+    assert len(np.unique(palette_of(names, known), axis=0)) == 254
+
+
+def test_a_name_keeps_the_colour_it_has_had_since_there_are_colours():
+    """Recordings and habits rest on them: the finer colours must not shift the first ones."""
+    assert palette_of(["road", "sky", "person", "car"]).tolist() == [
+        [230, 128, 25], [125, 103, 193], [92, 23, 161], [173, 231, 116]]
 
 
 def test_appending_a_class_recolours_none():

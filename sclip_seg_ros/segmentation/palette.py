@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +15,11 @@ UNLABELLED_COLOUR = (0, 0, 0)
 _HUES = 24
 # Lightness and saturation pairs that stay apart on a screen and in print.
 _TONES = ((0.50, 0.80), (0.68, 0.70), (0.36, 0.75), (0.58, 0.42))
-_ATTEMPTS = 64  # at a free colour
+_ATTEMPTS = 64  # at a free colour among those, before the finer ones
+# Finer: more hues, and lightness between the tones. More colours than a vocabulary has classes.
+_FINE_HUES = 48
+_FINE_TONES = (*_TONES, (0.59, 0.85), (0.43, 0.60), (0.75, 0.45))
+_FINE_STEP = 95  # from colour to colour; shares no factor with their number, so that all are met
 
 
 def colour_of(name: str) -> Colour:
@@ -30,8 +34,8 @@ def palette_of(names: Sequence[str],
                known: Mapping[str, Colour] | None = None) -> np.ndarray:
     """Return the colours of the names of one vocabulary: (C, 3) uint8 RGB.
 
-    Each is the name's own, or where another name has that, the next free one. All differ, as long
-    as there are colours left: up to some eighty names.
+    Each is the name's own, or where another name has that, the next free one. All differ, for as
+    many names as a vocabulary may have (254).
 
     Args:
         names: of the classes.
@@ -42,8 +46,7 @@ def palette_of(names: Sequence[str],
     taken = set(given.values())
     for name in names:
         if name not in given:
-            draws = (_draw(name, attempt) for attempt in range(_ATTEMPTS))
-            given[name] = next((colour for colour in draws if colour not in taken),
+            given[name] = next((colour for colour in _draws(name) if colour not in taken),
                                colour_of(name))
             taken.add(given[name])
     return np.array([given[name] for name in names], dtype=np.uint8).reshape(-1, 3)
@@ -66,11 +69,28 @@ def parse_palette(text: str) -> tuple[tuple[str, Colour], ...]:
     return tuple(entries)
 
 
+def _draws(name: str) -> Iterator[Colour]:
+    """Yield the colours that a name would like, and then all finer ones."""
+    for attempt in range(_ATTEMPTS):
+        yield _draw(name, attempt)
+    count = _FINE_HUES * len(_FINE_TONES)
+    start = int.from_bytes(_digest(name, _ATTEMPTS), "big")
+    for step in range(count):
+        hue, tone = divmod((start + step * _FINE_STEP) % count, len(_FINE_TONES))
+        yield _rgb(hue / _FINE_HUES, *_FINE_TONES[tone])
+
+
 def _draw(name: str, attempt: int) -> Colour:
-    digest = hashlib.blake2b(name.strip().lower().encode(), digest_size=4,
-                             salt=bytes([attempt])).digest()
-    hue = (digest[0] % _HUES) / _HUES
-    lightness, saturation = _TONES[digest[1] % len(_TONES)]
+    digest = _digest(name, attempt)
+    return _rgb((digest[0] % _HUES) / _HUES, *_TONES[digest[1] % len(_TONES)])
+
+
+def _digest(name: str, attempt: int) -> bytes:
+    return hashlib.blake2b(name.strip().lower().encode(), digest_size=4,
+                           salt=bytes([attempt])).digest()
+
+
+def _rgb(hue: float, lightness: float, saturation: float) -> Colour:
     return tuple(round(255 * part) for part in colorsys.hls_to_rgb(hue, lightness, saturation))
 
 
