@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -97,6 +100,14 @@ def test_half_precision_stays_near_single(name: str, dtype: torch.dtype, gate: f
     rule = attention_rule(name)
     exact = rule(*(tensor.float() for tensor in inputs), (14, 14))
     assert relative_error(rule(*inputs, (14, 14)), exact) < gate
+
+
+def test_only_the_newest_grids_biases_are_kept():
+    """Each grows with the square of the cells: all sizes a camera had would fill the memory."""
+    biases = [weakref.ref(neighbourhood_bias(2, side)) for side in range(2, 22)]
+    gc.collect()
+    assert 1 <= sum(bias() is not None for bias in biases) <= 4
+    assert neighbourhood_bias(2, 21) is biases[-1]()
 
 
 def test_the_neighbourhood_is_a_gaussian_of_the_distance_between_patches():

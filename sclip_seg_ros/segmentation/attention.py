@@ -17,6 +17,10 @@ from sclip_seg_ros.segmentation.device_cache import device_cache
 # Tokens up to which a CPU holds the weights of attention in bfloat16; its fused kernel is slower.
 EXPLICIT_TOKENS = 1024
 
+# Kept at once: each has the square of the grid's cells, 118 MB at short side 1024 (64 x 85).
+# A CUDA graph keeps its own (see replay.Recording), whatever goes from here.
+_BIASES = 4
+
 AttentionRule = Callable[[Tensor, Tensor, Tensor, "tuple[int, int]"], Tensor]
 
 
@@ -50,7 +54,7 @@ def neighbourhood(q: Tensor, k: Tensor, v: Tensor, omega: Tensor) -> Tensor:
     return scaled_dot_product_attention(k, k, v, attn_mask=omega.to(q.dtype))
 
 
-@device_cache(maxsize=32)
+@device_cache(maxsize=_BIASES)
 def neighbourhood_bias(height: int, width: int, sigma: float = 5.0,
                        device: torch.device | str = "cpu") -> Tensor:
     """Return NACLIP's Gaussian bias omega between all patches of a grid.
