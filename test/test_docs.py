@@ -65,3 +65,14 @@ def test_every_page_is_in_the_readme_list():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     missing = [page.name for page in PAGES[1:] if f"docs/{page.name}" not in text]
     assert missing == []
+
+
+def test_the_readmes_python_runs_as_it_stands():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    assert blocks
+    for block in blocks:
+        names: dict[str, object] = {}
+        exec(compile(block, "README.md", "exec"), names)
+        assert names["labels"].shape == names["image"].shape[:2]
+        assert len(set(names["labels"].flat)) > 2

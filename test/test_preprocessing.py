@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.segmentation.preprocessing import (
@@ -62,6 +63,19 @@ def test_any_view_of_an_image_is_read(view):
 def test_what_is_no_rgb_image_is_refused(image, message):
     with pytest.raises(ValueError, match=f"image .*{message}"):
         to_tensor(image, CPU)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+def test_a_pil_image_is_converted(mode):
+    image = Image.fromarray(picture()).convert(mode)
+    expected = np.asarray(image.convert("RGB"))
+    assert np.array_equal(to_tensor(image, CPU).permute(1, 2, 0).numpy(), expected)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_a_deep_pil_image_is_refused(mode):
+    with pytest.raises(ValueError, match=f"PIL mode {mode}; bring its values to 0..255"):
+        to_tensor(Image.new(mode, (60, 40), 1000), CPU)
 
 
 @pytest.mark.parametrize(("camera", "working"), [

@@ -86,3 +86,9 @@ def test_a_cell_of_the_grid_speaks_for_all_its_pixels(vocabulary):
     scores[2, :, 24:26] = 0.2
     grid = result_of(scores, vocabulary).class_probabilities()
     assert grid[1, :, 3].min() > grid[1, :, 0].max() * 1.2
+
+
+def test_a_result_equals_itself_alone_and_can_be_a_key(vocabulary):
+    results = [result_of(torch.rand(4, 3, 5), vocabulary) for _ in range(2)]
+    assert results[0] == results[0] != results[1]
+    assert len({results[0]: 1, results[1]: 2}) == len({*map(id, results)}) == 2

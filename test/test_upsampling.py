@@ -13,6 +13,7 @@ from test_loftup import DIMENSION, golden, relative
 from torch.nn.functional import normalize
 
 from sclip_seg_ros.models.weights import WeightsError
+from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.loftup import LoftUpSizes, build_loftup
 from sclip_seg_ros.segmentation.settings import LoftUpSettings
 from sclip_seg_ros.segmentation.upsampling import (
@@ -23,6 +24,7 @@ from sclip_seg_ros.segmentation.upsampling import (
     upsample_bilinear,
     upsampled_size,
 )
+from sclip_seg_ros.tools.scenes import render, sample_scene
 
 
 @pytest.fixture(autouse=True)
@@ -184,3 +186,14 @@ def test_no_network_and_no_reason_is_refused():
         Upsampler(LoftUpSettings(allow_fallback=True), None)
     with pytest.raises(ValueError, match="allow_fallback is false"):
         Upsampler(LoftUpSettings(), None, fallback="no network")
+
+
+def test_a_factor_that_is_named_is_the_factor():
+    words = ["floor", "wall"]
+    image = render(sample_scene(np.random.default_rng(0)), 96, 128).image
+    sides = [SCLIPSegmentor(precision="fp32", inference="whole", use_loftup=True, **changes)
+             .predict_dense(image, words).score_map.values.shape
+             for changes in ({}, {"loftup_adaptive": False, "loftup__factor": 2.0},
+                             {"loftup_upsample_factor": 2.0}, {"loftup__factor": 2.0},
+                             {"loftup_upsample_factor": 2.0, "loftup_adaptive": True})]
+    assert sides[1] == sides[2] == sides[3] != sides[0] == sides[4]

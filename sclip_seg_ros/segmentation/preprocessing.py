@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -15,11 +16,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_LONG_SIDE = 2048  # pixels, as in the papers' protocol (scale=(2048, short side))
 
 
-def to_tensor(image: np.ndarray | Tensor, device: torch.device) -> Tensor:
+_DEEP_MODES = ("I", "F")  # PIL's 16 and 32 bit greys, which convert() would clip at 255
+
+
+def to_tensor(image: np.ndarray | Tensor | Image, device: torch.device) -> Tensor:
     """Bring an RGB image to the device as uint8.
 
     Args:
-        image: (H, W, 3) uint8, NumPy or torch; a NumPy array may be read-only or strided.
+        image: (H, W, 3) uint8, NumPy or torch; a NumPy array may be read-only or strided. Or a
+            PIL image, which is converted to RGB.
 
     Returns:
         (3, H, W) uint8 on the device.
@@ -27,9 +32,14 @@ def to_tensor(image: np.ndarray | Tensor, device: torch.device) -> Tensor:
     Raises:
         ValueError: no array, another rank, channel count or dtype, or an empty image.
     """
+    if isinstance(image, Image):
+        if image.mode.startswith(_DEEP_MODES):
+            raise ValueError(f"image has PIL mode {image.mode}; bring its values to 0..255 and "
+                             "convert it to RGB")
+        image = np.array(image.convert("RGB"))
     if not isinstance(image, (np.ndarray, Tensor)):
         raise ValueError(f"image is of type {type(image).__name__}; give a NumPy array or a "
-                         "tensor (height, width, 3)")
+                         "tensor (height, width, 3), or a PIL image")
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image has shape {tuple(image.shape)}; give an RGB image (height, "
                          "width, 3)")

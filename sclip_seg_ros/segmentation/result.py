@@ -17,7 +17,7 @@ from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 PROBABILITY_GRID = 8  # working pixels a cell of the probability grid
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DeviceView:
     """An image and its labels where they were computed, for those who go on working there.
 
@@ -30,7 +30,7 @@ class DeviceView:
     labels: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SegmentationResult:
     """Labels of one image and how they came about.
 

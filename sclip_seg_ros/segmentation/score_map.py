@@ -58,7 +58,7 @@ class Tile:
     weights: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScoreMap:
     """Scores (Q, H, W) of an image, factored.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from sclip_seg_ros.models import EMBEDDED, fast_precision, load_clip, resolve_device
@@ -67,7 +68,8 @@ class SCLIPSegmentor:
             settings: how images become labels.
             cache_dir: folder for downloaded weights.
             changes: single settings by name, e.g. ``use_loftup=True``, ``short_side=448``,
-                ``pamr__steps=20``; also ``loftup_adaptive`` and ``loftup_upsample_factor``.
+                ``pamr__steps=20``; also ``loftup_adaptive`` and ``loftup_upsample_factor``. A
+                factor turns the adaptive one off, unless that is asked for as well.
 
         Raises:
             WeightsError: weights out of reach, or not fitting.
@@ -75,8 +77,11 @@ class SCLIPSegmentor:
                 without ViT blocks.
         """
         base = settings or SegmentorSettings()
-        base = base.with_changes(**{_SHORTHANDS.get(key, key): value
-                                    for key, value in changes.items()})
+        changes = {_SHORTHANDS.get(key, key.replace(".", "__")): value
+                   for key, value in changes.items()}
+        if "loftup__factor" in changes:  # who names a factor wants that, not the grid's
+            changes.setdefault("loftup__adaptive", False)
+        base = base.with_changes(changes)
         self.clock: Callable[[], float] | None = None
         # With its number: in a thread that has chosen another GPU, "cuda" would be that one.
         self.device = torch.empty(0, device=resolve_device(device)).device
@@ -205,12 +210,12 @@ class SCLIPSegmentor:
                     self._scorer.record(chunk)
             self.predict_batch(images, vocabulary)
 
-    def segment(self, image: np.ndarray | Tensor,
+    def segment(self, image: np.ndarray | Tensor | Image,
                 class_names: Sequence[str] | Vocabulary) -> np.ndarray:
         """Label an RGB image.
 
         Args:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB, or a PIL image.
             class_names: words, synonyms separated by ``|``, or a ready vocabulary.
 
         Returns:
@@ -222,7 +227,8 @@ class SCLIPSegmentor:
         """
         return self.predict_dense(image, class_names).labels
 
-    def predict_dense(self, image: np.ndarray | Tensor, class_names: Sequence[str] | Vocabulary,
+    def predict_dense(self, image: np.ndarray | Tensor | Image,
+                      class_names: Sequence[str] | Vocabulary,
                       keep_going: KeepGoing | None = None) -> SegmentationResult:
         """Label an RGB image and return confidence, scores and stage times too.
 
@@ -231,7 +237,7 @@ class SCLIPSegmentor:
         return self.predict_batch([image], class_names, keep_going)[0]
 
     @torch.inference_mode()
-    def predict_batch(self, images: Sequence[np.ndarray | Tensor],
+    def predict_batch(self, images: Sequence[np.ndarray | Tensor | Image],
                       class_names: Sequence[str] | Vocabulary,
                       keep_going: KeepGoing | None = None) -> list[SegmentationResult]:
         """Label several images, of any sizes, with their windows in joint forwards.
@@ -239,7 +245,7 @@ class SCLIPSegmentor:
         The result equals labelling them one by one. The stage times are the whole batch's.
 
         Args:
-            images: (H, W, 3) uint8 RGB each.
+            images: (H, W, 3) uint8 RGB each, or PIL images.
             class_names: words, or a ready vocabulary.
             keep_going: asked before every iteration of PAMR and DenseCRF; when it says no, what
                 that refinement has reached is used. PAMR works on all images of one working size
@@ -249,6 +255,7 @@ class SCLIPSegmentor:
         vocabulary = class_names if isinstance(class_names, Vocabulary) \
             else self.vocabulary(class_names)
         _refuse_foreign(vocabulary, self.backbone.dimension)
+        vocabulary = vocabulary.to(self.device)  # words encoded while released are on the CPU
         watch = Stopwatch(self.device, self.clock)
         with watch.stage("preprocess"):
             originals = [to_tensor(image, self.device) for image in images]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any
@@ -91,7 +91,7 @@ class SegmentorSettings:
     window_batch: int = 32            # windows in one forward at most
 
     logit_scale: float = 0.0          # softmax temperature^-1; 0 = the model's own
-    probability_threshold: float = 0.0  # pixels below it become background, or unlabelled
+    probability_threshold: float = 0.0  # below: background or unlabelled; synonyms lower it
     area_threshold: float = 0.0       # share of the foreground a class must cover to be kept
     decode_resolution: float = 1.0    # side of the grid labels are decided on / image's, no CRF
 
@@ -134,12 +134,24 @@ class SegmentorSettings:
         _check_pamr(self.pamr)
         _check_crf(self.crf)
 
-    def with_changes(self, **changes: Any) -> SegmentorSettings:
-        """Return a copy with some settings changed; nested ones as ``loftup__factor=3.0``.
+    def with_changes(self, changes: Mapping[str, Any] | None = None, /,
+                     **more: Any) -> SegmentorSettings:
+        """Return a copy with some settings changed.
+
+        Args:
+            changes: values by name; nested ones as in ladders, ``{"loftup.factor": 3.0}``.
+            more: the same as keywords, ``loftup__factor=3.0``.
 
         Raises:
-            ValueError: an unknown setting.
+            ValueError: an unknown setting, or one given twice.
         """
+        given = [(key.replace(".", "__"), value) for key, value in
+                 [*(changes or {}).items(), *more.items()]]
+        changes = dict(given)
+        if len(changes) < len(given):
+            names = [key for key, _ in given]
+            twice = next(key for key in names if names.count(key) > 1).replace("__", ".")
+            raise ValueError(f"setting '{twice}' is given twice; keep one of them")
         own = {key: value for key, value in changes.items() if "__" not in key}
         for key, value in changes.items():
             if "__" in key:

@@ -52,9 +52,11 @@ class Vocabulary:
         return len(self.classes)
 
     def to(self, device: torch.device | str) -> Vocabulary:
-        """Return the same vocabulary with its tensors on a device."""
-        return replace(self, embeddings=self.embeddings.to(device),
-                       query_class=self.query_class.to(device))
+        """Return the same vocabulary with its tensors on a device, itself where they are there."""
+        embeddings, query_class = self.embeddings.to(device), self.query_class.to(device)
+        if embeddings is self.embeddings and query_class is self.query_class:
+            return self
+        return replace(self, embeddings=embeddings, query_class=query_class)
 
 
 def parse_class(text: str) -> VocabularyClass:

@@ -1,0 +1,39 @@
+"""Settings: every way to spell a change, and what is no setting."""
+
+from __future__ import annotations
+
+import pytest
+
+from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
+
+
+@pytest.mark.parametrize("changed", [
+    lambda settings: settings.with_changes(crf__iterations=5, stride=96),
+    lambda settings: settings.with_changes(**{"crf.iterations": 5, "stride": 96}),
+    lambda settings: settings.with_changes({"crf.iterations": 5, "stride": 96}),
+    lambda settings: settings.with_changes({"crf__iterations": 5}, stride=96),
+], ids=["keywords", "dotted keywords", "mapping", "both"])
+def test_all_spellings_mean_the_same(changed):
+    settings = changed(SegmentorSettings())
+    assert (settings.crf.iterations, settings.stride) == (5, 96)
+    assert settings == SegmentorSettings().with_changes(crf__iterations=5, stride=96)
+
+
+def test_a_segmentor_takes_dotted_names_too():
+    settings = SCLIPSegmentor(**{"crf.iterations": 5}).settings
+    assert settings == SegmentorSettings().with_changes(crf__iterations=5)
+
+
+def test_no_changes_change_nothing():
+    assert SegmentorSettings().with_changes() == SegmentorSettings()
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"crf.steps": 5}, r"setting 'crf\.steps' does not exist; crf has backend, "),
+    ({"rcf.iterations": 5}, r"setting 'rcf\.iterations' does not exist; groups of settings are "),
+    ({"crf_iterations": 5}, "setting 'crf_iterations' does not exist; choose one of "),
+    ({"crf.iterations": 5, "crf__iterations": 6}, r"setting 'crf\.iterations' is given twice"),
+])
+def test_what_is_no_setting_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        SegmentorSettings().with_changes(changes)
