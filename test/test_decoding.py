@@ -165,6 +165,18 @@ def test_a_class_takes_the_best_of_its_synonyms():
     assert torch.equal(class_probabilities(scores, owner, SCALE), expected)
 
 
+def test_synonyms_leave_the_label_and_lower_the_confidence():
+    """So it is in SCLIP's protocol, and a threshold must be chosen with the words in use."""
+    scores = torch.tensor([0.30, 0.25])[:, None, None].expand(2, 4, 4)
+    one = decode(scores, torch.tensor([0, 1]), 40.0, (4, 4))
+    three = decode(scores.repeat_interleave(3, 0), torch.tensor([0, 0, 0, 1, 1, 1]), 40.0, (4, 4))
+    assert torch.equal(one[0], three[0]) and not one[0].any()
+    assert torch.allclose(three[1], one[1] / 3)
+    few = decode(scores.repeat_interleave(3, 0), torch.tensor([0, 0, 0, 1, 1, 1]), 40.0, (4, 4),
+                 probability_threshold=0.5)
+    assert (few[0] == 255).all() and one[1].min() > 0.8
+
+
 def test_the_order_of_synonyms_does_not_matter():
     scores, owner = random_scores(6, 4, 5), torch.tensor([0, 0, 1, 2, 2, 2])
     swapped = scores[[1, 0, 2, 5, 3, 4]]

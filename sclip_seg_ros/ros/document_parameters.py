@@ -23,6 +23,10 @@ stage that cannot work, and no others. With a latency budget, settings that a le
 ladder does not allow are refused at once. Where a parameter is a number with decimals, a whole
 number will do, and `64.0` where it is a whole number.
 
+A setting inside a group, such as the node's `crf_iterations`, is written `crf.iterations` in
+quality ladders and in Python (`settings.with_changes({"crf.iterations": 5})`, or as a keyword
+`crf__iterations=5`).
+
 Each per-frame output also has `qos_overrides.<topic>.publisher.{history,depth,reliability}`, and
 each camera subscription `qos_overrides.<topic>.subscription.{history,depth}`, read at configure and
 at activate.

@@ -124,7 +124,8 @@ FEATURES = (
 DECISION = (
     _setting("logit_scale", "Inverse softmax temperature; 0: the model's own.", 0.0, 1000.0),
     _setting("probability_threshold", "Pixels whose best class is less probable become background "
-             "or unlabelled.", 0.0, 1.0),
+             "or unlabelled. Synonyms share a class's probability and lower it: choose the "
+             "threshold with the words in use.", 0.0, 1.0),
     _setting("area_threshold", "Share of the foreground that a class must cover to be kept.",
              0.0, 1.0),
     _setting("decode_resolution", "Side of the grid that labels are decided on, as a share of the "

@@ -24,7 +24,8 @@ def class_probabilities(scores: Tensor, query_class: Tensor, logit_scale: float)
     """Turn cosine scores of queries into probabilities of classes.
 
     Softmax runs over all queries; a class takes the best of its synonyms, so that the
-    probabilities of a pixel may add up to less than 1 (SCLIP's public protocol).
+    probabilities of a pixel may add up to less than 1 (SCLIP's public protocol). Synonyms thus
+    take probability from one another: confidence falls with every one.
 
     Args:
         scores: (Q, ...) cosine similarities.
