@@ -10,6 +10,7 @@ from typing import Any
 
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.tools import provenance
+from sclip_seg_ros.tools.arguments import FAILED, INTERRUPTED, UNUSABLE, one_line
 from sclip_seg_ros.tools.benchmark.ablation import AblationMeter, compare
 from sclip_seg_ros.tools.benchmark.arguments import parse
 from sclip_seg_ros.tools.benchmark.bench import Bench, open_journal, prepare
@@ -19,17 +20,17 @@ from sclip_seg_ros.tools.benchmark.page import write_page
 from sclip_seg_ros.tools.benchmark.report import summary, write_results
 from sclip_seg_ros.tools.benchmark.results import DEFINITIONS, score, speed
 
-INTERRUPTED = 130  # as shells report Ctrl-C
+PROGRAM = "sclip-benchmark"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write the results and return the exit code (2: unusable flags or data)."""
-    command = shlex.join(["sclip-benchmark", *(sys.argv[1:] if arguments is None else arguments)])
+    command = shlex.join([PROGRAM, *(sys.argv[1:] if arguments is None else arguments)])
     try:
         bench = prepare(parse(arguments))
         journal = open_journal(bench)
     except (ValueError, OSError, WeightsError) as error:
-        return _complain(error, 2)
+        return _complain(error, UNUSABLE)
     path = bench.arguments.output
     try:
         measure(_meter(bench), bench.dataset, bench.indices, journal, bench.arguments.workers)
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                          "images; add --resume to go on", INTERRUPTED)
     except (OSError, ValueError) as error:
         return _complain(f"{error} ({len(journal.images)} images are measured; add --resume to "
-                         "go on)", 1)
+                         "go on)", FAILED)
     print(summary(results), ", ".join(map(str, written)), sep="\n")
     return 0
 
@@ -77,5 +78,5 @@ def _meter(bench: Bench) -> Meter | AblationMeter:
 
 
 def _complain(problem: object, code: int) -> int:
-    print(f"sclip-benchmark: {' '.join(str(problem).split())}", file=sys.stderr)
+    print(f"{PROGRAM}: {one_line(problem)}", file=sys.stderr)
     return code

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sclip_seg_ros.tools.benchmark.confusion import NONE, Confusion
+from sclip_seg_ros.tools.metrics import NONE, Confusion
 
 LARGEST = 24  # classes in the confusion matrix; more could not be read
 
