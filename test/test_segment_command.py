@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import struct
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,8 @@ from PIL import Image
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
 from sclip_seg_ros.tools.segment.command import main
+
+pytestmark = pytest.mark.usefixtures("one_commit")
 
 WORDS = ("floor", "table|desk", "cup")
 EXPECTED = {".label.png", ".confidence.png", ".overlay.png", ".json"}
@@ -220,6 +224,10 @@ WRONG = {
     "unknown device": (["--image", "{photos}", "--device", "abacus"], "'abacus'"),
     "unknown model": (["--image", "{photos}", "--model", "ViT-Z/9"], "ViT-Z-9"),
     "alpha out of range": (["--image", "{photos}", "--overlay-alpha", "2"], "--overlay-alpha 2"),
+    "output that is a file": (["--image", "{photos}", "--output", "{photos}/a.png"],
+                              "'{photos}/a.png' is a file; choose another folder"),
+    "commas between classes": (["--image", "{photos}", "--vocabulary", "floor,wall"],
+                               "write floor wall"),
     "output over the input": (["--image", "{photos}", "--output", "{photos}"], "--output"),
 }
 
@@ -255,3 +263,127 @@ def test_a_profile_brings_words_that_a_vocabulary_replaces(photos: Path, tiny_mo
         run = json.loads((tmp_path / "out/run.json").read_text())
         assert run["words"] == words and run["background"] == background
         assert run["settings"]["short_side"] == 64
+
+
+def test_a_file_that_runs_out_of_memory_does_not_stop_the_others(
+        photos: Path, tiny_model: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    errors = {50: RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+              52: cv2.error("(-215:Assertion failed) !empty()"), 54: MemoryError()}
+    for side in errors:
+        Image.new("RGB", (side, side)).save(photos / f"side{side}.png")
+    predict = SCLIPSegmentor.predict_dense
+
+    def failing(self, image, *more):
+        if image.shape[0] in errors:
+            raise errors[image.shape[0]]
+        return predict(self, image, *more)
+
+    monkeypatch.setattr(SCLIPSegmentor, "predict_dense", failing)
+    assert segment(tiny_model, tmp_path / "out", "--image", photos) == 1
+    failures = json.loads((tmp_path / "out/run.json").read_text())["failures"]
+    said = {Path(path).name: problem for path, problem in failures.items()}
+    assert set(said) == {f"side{side}.png" for side in errors}
+    assert "can't allocate memory; take smaller images" in said["side50.png"]
+    assert {"a.json", "b.json", "deeper/c.json"} < written(tmp_path / "out")
+    assert capsys.readouterr().err.count("\n") == 3
+
+
+def test_names_that_are_not_utf8_are_written_readably(photos: Path, tiny_model: str,
+                                                      tmp_path: Path, capsys) -> None:
+    image, film = map(os.fsdecode, (b"caf\xe9.png", b"\xe9t\xe9.mkv"))
+    (photos / "a.png").rename(photos / image)
+    write_film(tmp_path / "walk.mkv", (60, 80), 2)
+    (tmp_path / "walk.mkv").rename(photos / film)
+    assert segment(tiny_model, tmp_path / "out", "--image", photos) == 1
+    said = json.loads((tmp_path / "out" / os.fsdecode(b"caf\xe9.json")).read_text())
+    assert said["source"].endswith("caf\\xe9.png")
+    failures = json.loads((tmp_path / "out/run.json").read_text())["failures"]
+    assert [Path(name).name for name in failures] == ["\\xe9t\\xe9.mkv"]
+    assert "is not UTF-8, which OpenCV cannot open; rename" in capsys.readouterr().err
+
+
+def test_no_result_leaves_the_output_folder(photos: Path, tiny_model: str, tmp_path: Path,
+                                            monkeypatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert segment(tiny_model, Path("out"), "--image", "../photos/deeper", "../photos/a.png") == 0
+    assert {"deeper/c.json", "a.json"} < written(tmp_path / "here/out")
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"out"}
+
+
+def test_earlier_results_beside_the_photos_are_no_input(photos: Path, tiny_model: str,
+                                                        capsys) -> None:
+    for _ in range(2):
+        assert segment(tiny_model, photos, "--image", photos / "*.png", photos / "b.jpg") == 0
+    assert {path.name for path in photos.glob("*.json")} == {"a.json", "b.json", "run.json"}
+    assert segment(tiny_model, photos, "--image", photos / "a.label.png") == 2
+    assert "a.label.png' is a result of an earlier run" in capsys.readouterr().err
+
+
+def test_paths_stand_before_the_flags_too(photos: Path, tiny_model: str, tmp_path: Path) -> None:
+    arguments = ["--model", tiny_model, "--output", str(tmp_path / "out"), "--whole",
+                 str(photos / "a.png"), "--image", str(photos / "b.jpg"), "--vocabulary", *WORDS]
+    assert main(arguments) == 0
+    assert {"a.json", "b.json"} < written(tmp_path / "out")
+
+
+def test_what_is_finished_is_not_done_again_unless_something_changed(
+        photos: Path, tiny_model: str, tmp_path: Path, capsys) -> None:
+    write_film(photos / "walk.mkv", (60, 80), 2)
+    (photos / "b.jpg").write_bytes(b"rubbish")
+
+    def run(*more: str) -> dict:
+        assert segment(tiny_model, tmp_path / "out", "--image", photos, *more) == 1
+        return json.loads((tmp_path / "out/run.json").read_text())
+
+    def done(said: dict) -> tuple[int, int, int]:
+        return said["images"], said["videos"], said["finished_before"]
+
+    assert done(run()) == (2, 1, 0)
+    before = (tmp_path / "out/a.json").read_bytes()
+    assert done(run()) == (0, 0, 3)
+    assert (tmp_path / "out/a.json").read_bytes() == before
+    assert "3 files done by an earlier run" in capsys.readouterr().out
+    (tmp_path / "out/walk.label.mkv").unlink()
+    Image.new("RGB", (70, 70)).save(photos / "a.png")
+    assert done(run()) == (1, 1, 1)
+    assert Image.open(tmp_path / "out/a.label.png").size == (70, 70)
+    assert done(run("--use-pamr")) == (2, 1, 0)
+    assert done(run("--use-pamr", "--restart")) == (2, 1, 0)
+
+
+def test_times_of_a_video_are_those_of_the_file(tiny_model: str, tmp_path: Path) -> None:
+    write_film(tmp_path / "walk.mkv", (60, 80), 4)
+    data = (tmp_path / "walk.mkv").read_bytes()
+    for told, wanted in ((83, 40), (167, 190), (250, 1200)):  # ms, as a phone that slows down
+        block = b"\x81" + struct.pack(">h", told) + b"\0"  # of track 1, no key frame
+        assert data.count(block) == 1
+        data = data.replace(block, b"\x81" + struct.pack(">h", wanted) + b"\0")
+    (tmp_path / "walk.mkv").write_bytes(data)
+    assert segment(tiny_model, tmp_path / "out", "--image", tmp_path / "walk.mkv") == 0
+    lines = (tmp_path / "out/walk.frames.jsonl").read_text().splitlines()
+    assert [json.loads(line)["seconds"] for line in lines] == pytest.approx([0, 0.04, 0.19, 1.2])
+
+
+@pytest.mark.parametrize("sizes, remedy", [
+    ((8, 8), "8x8 pixels cannot be written, for films hold sides of 16 to 8190; scale it"),
+    ((40, 9000), "9000x40 pixels cannot be written, for films hold sides of 16 to 8190; scale it"),
+])
+def test_films_that_cannot_be_written_are_refused_with_what_helps(
+        sizes: tuple[int, int], remedy: str, tiny_model: str, tmp_path: Path, capsys) -> None:
+    write_film(tmp_path / "walk.mkv", sizes, 1)
+    assert segment(tiny_model, tmp_path / "out", "--image", tmp_path / "walk.mkv") == 2
+    assert remedy in capsys.readouterr().err
+    assert written(tmp_path / "out") == {"run.json"}
+
+
+def test_a_clock_told_as_a_rate_is_not_taken_for_one(tiny_model: str, tmp_path: Path,
+                                                     capsys) -> None:
+    film = cv2.VideoWriter(str(tmp_path / "walk.mkv"), cv2.CAP_FFMPEG,
+                           cv2.VideoWriter_fourcc(*"FFV1"), 90_000.0, (80, 60), isColor=False)
+    for _ in range(3):
+        film.write(np.zeros((60, 80), np.uint8))
+    film.release()
+    assert segment(tiny_model, tmp_path / "out", "--image", tmp_path / "walk.mkv") == 0
+    assert "its results play at 25" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out/walk.json").read_text())["frames_per_second"] == 25

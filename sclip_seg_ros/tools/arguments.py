@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import cv2
+
 from sclip_seg_ros import __version__
 from sclip_seg_ros.io.profiles import (
     Profile,
@@ -26,6 +28,8 @@ DEFAULT_METHOD = "sclip"
 
 # Exit codes: something was not done; nothing could be done; as shells report Ctrl-C.
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+# What one image can raise, also native code that runs out of memory; the next one may be fine.
+IMAGE_ERRORS = (ValueError, RuntimeError, MemoryError, cv2.error)
 # Of the progress bars: always things a second, never seconds a thing.
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
@@ -266,6 +270,14 @@ def readable(path: Path | str) -> str:
 def one_line(problem: object) -> str:
     """Return a message without line breaks."""
     return " ".join(str(problem).split())
+
+
+def cause_of(error: Exception) -> str:
+    """Return in one line why one image could not be done, with a remedy for a lack of memory."""
+    text = one_line(error) or type(error).__name__
+    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and "memory" in text:
+        text += "; take smaller images, or leave out stages that need much memory, as DenseCRF does"
+    return text
 
 
 def counted(number: int, thing: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import platform
 import resource
 import subprocess
+import uuid
 from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import sclip_seg_ros
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER, RANDOM, weights_in
 from sclip_seg_ros.models.upsampler import read_loftup, resolve_source
 from sclip_seg_ros.models.weights import sha256
-from sclip_seg_ros.segmentation import SegmentorSettings
+from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, Vocabulary
 
 LIBRARIES = ("torch", "open_clip_torch", "numpy", "opencv-python-headless", "pillow", "timm",
              "pydensecrf2")
@@ -46,6 +48,29 @@ def describe_loftup(used: Iterable[SegmentorSettings], backbone: str) -> str | N
     """
     sources = [settings.loftup.source for settings in used if settings.use_loftup]
     return read_loftup(resolve_source(sources[0], backbone)).origin if sources else None
+
+
+def describe_segmentation(model: str, pretrained: str, segmentor: SCLIPSegmentor,
+                          vocabulary: Vocabulary) -> dict[str, Any]:
+    """Name all that labels depend on besides the image; equal for runs that may be continued.
+
+    Args:
+        model, pretrained: as they were asked for.
+        segmentor, vocabulary: made of them.
+
+    Raises:
+        WeightsError: LoftUp's weights are out of reach.
+    """
+    weights = describe_weights(model, pretrained)
+    if pretrained == RANDOM:
+        weights = {"random": uuid.uuid4().hex}  # no two runs have the same
+    used = () if "loftup -> bilinear" in segmentor.fallbacks else (segmentor.settings,)
+    return {"version": sclip_seg_ros.__version__, "commit": commit(),
+            "model": {"name": segmentor.name, "precision": segmentor.precision, **weights},
+            "loftup": describe_loftup(used, segmentor.name),
+            "settings": asdict(segmentor.settings), "fallbacks": list(segmentor.fallbacks),
+            "words": [list(entry.synonyms) for entry in vocabulary.classes],
+            "background": vocabulary.background}
 
 
 def commit() -> str | None:

@@ -14,6 +14,7 @@ from sclip_seg_ros.tools.arguments import (
     add_overlay_flags,
     add_segmentor_flags,
     add_vocabulary_flags,
+    check_output,
     check_overlay_flags,
     positive,
 )
@@ -52,6 +53,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add_segmentor_flags(parser)
     parsed = parser.parse_args(arguments)
     check_overlay_flags(parsed)
+    check_output(parsed.output)
     if not _NAMES.fullmatch(parsed.prefix):
         raise UsageError(f"--prefix '{parsed.prefix}' is no beginning of a topic; give e.g. "
                          "/sclip_seg")

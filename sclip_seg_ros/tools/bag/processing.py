@@ -6,16 +6,13 @@ import argparse
 import json
 import shutil
 import sqlite3
-import uuid
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rosbags.rosbag2 import WriterError
 
-from sclip_seg_ros import __version__
-from sclip_seg_ros.models import RANDOM
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
@@ -135,22 +132,12 @@ def _process(bag: Path, outcome: Outcome, arguments: argparse.Namespace, segment
 def describe(recording: Recording, plan: Plan, arguments: argparse.Namespace,
              segmentor: SCLIPSegmentor, vocabulary: Vocabulary) -> dict[str, Any]:
     """Name all that the new recording depends on."""
-    weights = provenance.describe_weights(arguments.model, arguments.pretrained)
-    if arguments.pretrained == RANDOM:
-        weights = {"random": uuid.uuid4().hex}  # no two runs have the same
-    used = () if "loftup -> bilinear" in segmentor.fallbacks else (segmentor.settings,)
     return {
-        "version": __version__,
-        "commit": provenance.commit(),
         "recording": [[file.name, file.stat().st_size] for file in recording.files],
         "topics": [channel.topic for channel in plan.outputs],
         "prefix": arguments.prefix,
-        "model": {"name": segmentor.name, "precision": segmentor.precision, **weights},
-        "loftup": provenance.describe_loftup(used, segmentor.name),
-        "settings": asdict(segmentor.settings),
-        "fallbacks": list(segmentor.fallbacks),
-        "words": [list(entry.synonyms) for entry in vocabulary.classes],
-        "background": vocabulary.background,
+        **provenance.describe_segmentation(arguments.model, arguments.pretrained, segmentor,
+                                           vocabulary),
         "overlay": [arguments.overlay_alpha, arguments.legend],
     }
 

@@ -7,7 +7,7 @@ from itertools import islice
 from tqdm import tqdm
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
-from sclip_seg_ros.tools.arguments import BAR, one_line
+from sclip_seg_ros.tools.arguments import BAR, IMAGE_ERRORS, cause_of
 from sclip_seg_ros.tools.bag.channel import Message
 from sclip_seg_ros.tools.bag.finished import FinishedFrames, Frame
 from sclip_seg_ros.tools.bag.messages import Codec
@@ -43,6 +43,6 @@ def _segment(message: Message, codec: Codec, segmentor: SCLIPSegmentor,
     try:
         pixels, _ = codec.read_image(message)
         result = segmentor.predict_dense(pixels, vocabulary)
-    except ValueError as error:
-        return Frame(topic, message.stamp, one_line(error))
+    except IMAGE_ERRORS as error:
+        return Frame(topic, message.stamp, cause_of(error))
     return Frame(topic, message.stamp, "", result.labels, result.coverage, result.mean_confidence)

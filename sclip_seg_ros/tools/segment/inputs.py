@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sclip_seg_ros.tools.arguments import UsageError
+from sclip_seg_ros.tools.segment.outputs import IMAGE_RESULTS
+from sclip_seg_ros.tools.segment.video import VIDEO_RESULTS
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+
+RESULTS = (*IMAGE_RESULTS, *VIDEO_RESULTS)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ def find_inputs(names: Sequence[str], output: Path) -> list[Input]:
 
     Args:
         names: files, folders (with all below them) or globs.
-        output: folder of the results; nothing below it is an input.
+        output: folder of the results. Of folders nothing below it is an input, and neither is a
+            file there that is named as results are, however it was named.
 
     Raises:
         UsageError: a name that leads to nothing, or to something else.
@@ -60,11 +65,15 @@ def _expand(name: str, output: Path) -> Iterator[Path]:
         if not _usable(path):
             raise UsageError(f"'{name}' is no image ({' '.join(IMAGES)}) or video "
                              f"({' '.join(VIDEOS)}); convert it to one of these")
+        if _is_result(path, output):
+            raise UsageError(f"'{name}' is a result of an earlier run; name the image itself, or "
+                             "choose another --output")
         with open(path, "rb"):
             yield path
     elif glob.has_magic(name):
         matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-        found = [match for match in matches if match.is_file() and _usable(match)]
+        found = [match for match in matches if match.is_file() and _usable(match)
+                 and not _is_result(match, output)]
         if not found:
             raise UsageError(f"'{name}' matches no image or video; check the pattern")
         yield from found
@@ -84,15 +93,25 @@ def _files_below(folder: Path, output: Path) -> list[Path]:
     return found
 
 
+def _is_result(path: Path, output: Path) -> bool:
+    return path.name.endswith(RESULTS) and output.resolve() in path.resolve().parents
+
+
 def _usable(path: Path) -> bool:
     return path.suffix.lower() in (*IMAGES, *VIDEOS)
 
 
 def _with_targets(paths: Sequence[Path], output: Path) -> list[Input]:
     """Keep the files' places below the folder they share; equal stems keep their endings."""
-    root = Path(os.path.commonpath([path.absolute().parent for path in paths]))
-    places = [path.absolute().relative_to(root) for path in paths]
+    absolute = [_without_dots(path) for path in paths]
+    root = Path(os.path.commonpath([path.parent for path in absolute]))
+    places = [path.relative_to(root) for path in absolute]
     stems = Counter(place.with_suffix("") for place in places)
     return [Input(path, output / (place if stems[place.with_suffix("")] > 1
                                   else place.with_suffix("")))
             for path, place in zip(paths, places, strict=True)]
+
+
+def _without_dots(path: Path) -> Path:
+    """Return an absolute path without "..", which would lead out of the output folder."""
+    return path.parent.resolve() / path.name if ".." in path.parts else path.absolute()

@@ -14,6 +14,8 @@ from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.palette import lookup_table
 
+IMAGE_RESULTS = (".label.png", ".confidence.png", ".overlay.png")
+
 
 def beside(target: Path, ending: str) -> Path:
     """Return a result's path, e.g. ``photo.label.png``."""
@@ -40,9 +42,9 @@ def write_image_results(target: Path, overlay: np.ndarray, result: SegmentationR
     target.parent.mkdir(parents=True, exist_ok=True)
     labels = Image.fromarray(result.labels)
     labels.putpalette(lookup_table(result.vocabulary.colours).tobytes())
-    labels.save(beside(target, ".label.png"))
-    Image.fromarray(result.confidence).save(beside(target, ".confidence.png"))
-    Image.fromarray(overlay).save(beside(target, ".overlay.png"))
+    pictures = (labels, Image.fromarray(result.confidence), Image.fromarray(overlay))
+    for ending, picture in zip(IMAGE_RESULTS, pictures, strict=True):
+        picture.save(beside(target, ending))
     height, width = result.labels.shape
     write_json(beside(target, ".json"), {
         **about, "width": width, "height": height,

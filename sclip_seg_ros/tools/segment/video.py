@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -15,14 +16,17 @@ import numpy as np
 
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
+from sclip_seg_ros.tools.arguments import readable
 from sclip_seg_ros.tools.segment.outputs import beside, statistics, write_json
 
 # A video that cannot be opened is reported in our own words, on one line.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
-_OVERLAY, _LABEL, _CONFIDENCE = ".overlay.mp4", ".label.mkv", ".confidence.mkv"
+VIDEO_RESULTS = _OVERLAY, _LABEL, _CONFIDENCE = ".overlay.mp4", ".label.mkv", ".confidence.mkv"
 DEFAULT_RATE = 25.0  # frames per second, for a file that tells none
+_TIME_BASE = 1000.0  # a file that tells as many frames per second means its clock
+_SIDES = (16, 8190)  # smallest and largest of an MPEG-4 film
 
 
 class VideoError(ValueError):
@@ -30,7 +34,14 @@ class VideoError(ValueError):
 
 
 class VideoSource:
-    """The frames of a video file, upright, as RGB."""
+    """The frames of a video file, upright, as RGB.
+
+    Attributes:
+        told: frames per second, as the file says.
+        rate: the same; a usual one where the file says none that can be.
+        announced: number of frames, as the file says; None where it does not.
+        seconds: when the last frame that was yielded is shown.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open a file.
@@ -38,25 +49,39 @@ class VideoSource:
         Raises:
             VideoError: it cannot be opened.
         """
+        _check_name(path)
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            raise VideoError(f"video '{path}' cannot be opened; it is damaged or cut short, or in "
-                             "a format that OpenCV lacks")
+            raise VideoError(f"video '{readable(path)}' cannot be opened; it is damaged or "
+                             "cut short, or in a format that OpenCV lacks")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.rate = rate if math.isfinite(rate) and rate > 0 else DEFAULT_RATE
+        self.told = rate
+        self.rate = rate if math.isfinite(rate) and 0 < rate < _TIME_BASE else DEFAULT_RATE
+        self.seconds = 0.0
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.announced = int(count) if math.isfinite(count) and count > 0 else None
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB frames, and close the file at the end."""
         try:
-            while True:
+            for index in itertools.count():
                 found, pixels = self._capture.read()
                 if not found:
                     return
+                self.seconds = self._time_of(index)
                 yield cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         finally:
             self._capture.release()
+
+
+    def _time_of(self, index: int) -> float:
+        """Return when the frame just read is shown; phones film at a rate that varies."""
+        told = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if index == 0:
+            return told if math.isfinite(told) and told > 0 else 0.0
+        if math.isfinite(told) and told > self.seconds:
+            return told
+        return self.seconds + 1 / self.rate
 
 
 class VideoResults:
@@ -76,6 +101,8 @@ class VideoResults:
         Raises:
             VideoError: a file cannot be written.
         """
+        _check_name(target)
+        _check_size(size)
         target.parent.mkdir(parents=True, exist_ok=True)
         self._target = target
         self._rate = rate
@@ -90,12 +117,12 @@ class VideoResults:
         self._certainty: np.ndarray | float = 0.0
         self.count = 0
 
-    def append(self, overlay: np.ndarray, result: SegmentationResult) -> None:
-        """Write one frame."""
+    def append(self, overlay: np.ndarray, result: SegmentationResult, seconds: float) -> None:
+        """Write one frame, which is shown at a time of the video."""
         self._films[_OVERLAY].write(cv2.cvtColor(_even(overlay), cv2.COLOR_RGB2BGR))
         self._films[_LABEL].write(_even(result.labels, UNLABELLED))
         self._films[_CONFIDENCE].write(_even(result.confidence, 0))
-        line = {"frame": self.count, "seconds": round(self.count / self._rate, 4),
+        line = {"frame": self.count, "seconds": round(seconds, 4),
                 "coverage": _rounded(result.coverage),
                 "mean_confidence": _rounded(result.mean_confidence)}
         with open(self._lines, "a", encoding="utf-8") as file:
@@ -152,6 +179,24 @@ def _open_film(path: Path, codec: str, rate: float, size: tuple[int, int],
         raise VideoError(f"video '{path}' cannot be written; check the folder and the disk, and "
                          f"that OpenCV has the codec {codec}")
     return film
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name that OpenCV would crash on."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise VideoError(f"video '{readable(path)}' has a name that is not UTF-8, which OpenCV "
+                         "cannot open; rename the file or its folder") from error
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    """Refuse what the films of the results cannot hold."""
+    height, width = size
+    if min(size) < _SIDES[0] or max(size) > _SIDES[1]:
+        raise VideoError(f"a video of {width}x{height} pixels cannot be written, for films hold "
+                         f"sides of {_SIDES[0]} to {_SIDES[1]}; scale it, or give its frames as "
+                         "images")
 
 
 def _even(pixels: np.ndarray, fill: int | None = None) -> np.ndarray:
