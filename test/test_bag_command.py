@@ -348,6 +348,24 @@ def test_bad_images_are_counted_and_the_others_segmented(tiny_model, tmp_path, c
     assert "'rgb9' is unknown" in said.err
 
 
+def test_an_image_that_runs_out_of_memory_does_not_stop_the_others(tiny_model, tmp_path,
+                                                                   monkeypatch, capsys):
+    predict, calls = SCLIPSegmentor.predict_dense, iter(range(10))
+
+    def failing(self, *given):
+        if next(calls) == 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return predict(self, *given)
+
+    monkeypatch.setattr(SCLIPSegmentor, "predict_dense", failing)
+    path = record(tmp_path / "drive", "mcap")
+    assert segment(tiny_model, tmp_path / "out", "--bag", path) == 1
+    said = capsys.readouterr()
+    assert "5 images segmented" in said.out
+    assert "can't allocate memory; take smaller images" in said.err
+    assert len(of(OURS[0], rows(tmp_path / "out/drive"))) == 5
+
+
 def test_several_recordings_side_by_side_and_a_bad_one_among_them(tiny_model, tmp_path, capsys):
     good = [record(tmp_path / f"drive{index}", storage, frames=3)
             for index, storage in enumerate(("mcap", "sqlite3"))]
@@ -375,6 +393,8 @@ WRONG = {
     "no number of jobs": (["--bag", "{path}/drive", "--jobs", "0"], "'0'"),
     "bad prefix": (["--bag", "{path}/drive", "--prefix", "seg mentation"], "'seg mentation'"),
     "same name twice": (["--bag", "{path}/drive", "{path}/empty/../drive"], "'drive'"),
+    "output that is a file": (["--bag", "{path}/drive", "--output",
+                               "{path}/drive/metadata.yaml"], "is a file; choose another folder"),
     "output over the input": (["--bag", "{path}/drive", "--output", "{path}"], "--output"),
     "unknown model": (["--bag", "{path}/drive", "--model", "ViT-Z/9"], "ViT-Z-9"),
     "unknown device": (["--bag", "{path}/drive", "--device", "abacus"], "'abacus'"),
