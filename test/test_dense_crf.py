@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from sclip_seg_ros.segmentation.refinement import dense_crf as dense_crf_module
 from sclip_seg_ros.segmentation.refinement.crf_lattice import MeanField
 from sclip_seg_ros.segmentation.refinement.dense_crf import (
     BACKENDS,
     available_backends,
     dense_crf,
+    memory_estimate,
     resolve_backend,
 )
 from sclip_seg_ros.segmentation.settings import CRF_BACKENDS, CrfSettings, SegmentorSettings
@@ -306,6 +308,28 @@ def test_half_the_resolution_nearly_gives_the_labels_of_the_full_one():
     before = (probabilities.argmax(0) == full).double().mean()
     assert before < 0.97 and (half == full).double().mean() >= 0.985
     assert before < (tiny == full).double().mean() < (half == full).double().mean()
+
+
+def test_much_memory_is_told_once_a_size_with_the_remedy(monkeypatch, caplog):
+    monkeypatch.setattr(dense_crf_module, "NOTABLE_MEMORY", 41 * 23 * 700)
+    image, probabilities = rendered(1, 23, 41)
+    many = torch.cat([probabilities] * 4).div(4)
+    for _ in range(2):
+        dense_crf(image, probabilities, CrfSettings(iterations=1))
+        dense_crf(image, many, CrfSettings(iterations=1))
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 1
+    assert f"41x23 pixels and {len(many)} classes; crf.resolution=0.5 needs" in messages[0]
+
+
+def test_the_estimate_of_memory_is_near_what_was_measured():
+    """Compare with the table of docs/dense_crf.md; a reduced copy saves, and never costs."""
+    for width, height, resolution, measured in ((640, 480, 1, 0.17e9), (1920, 1080, 1, 1.44e9),
+                                                (2000, 1500, 1, 2.05e9),
+                                                (2000, 1500, 0.5, 1.39e9)):
+        estimate = memory_estimate(21, width * height, resolution)
+        assert estimate == pytest.approx(measured, rel=0.25)
+
 
 
 def test_auto_is_the_lattice_with_and_without_pydensecrf(without_pydensecrf):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from sclip_seg_ros.segmentation.refinement.crf_reduced import Refine, refine_red
 from sclip_seg_ros.segmentation.settings import CrfSettings
 
 PROBABILITY_FLOOR = 1e-5    # keeps the unary energy -log p finite, as in pydensecrf's own helper
+NOTABLE_MEMORY = 2e9        # bytes
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,32 @@ def dense_crf(image: Tensor | np.ndarray, probabilities: Tensor, settings: CrfSe
     _check(pixels, probabilities, settings)
     if probabilities.shape[0] == 1:
         return probabilities
+    _tell_of_memory(*probabilities.shape, settings.resolution)
     evidence = probabilities.float().clamp(PROBABILITY_FLOOR, 1.0)
     refined = refine_reduced(backend.refine, pixels, evidence, settings, keep_going)
     return refined.to(probabilities.dtype)
+
+
+def memory_estimate(classes: int, pixels: int, resolution: float) -> float:
+    """Estimate the bytes that the CRF and the probabilities for it need, as measured on the CPU.
+
+    Full-size probabilities cost 14 to 16 bytes a class, the lattice 350 a pixel it works on
+    (docs/dense_crf.md).
+    """
+    if resolution == 1:
+        return pixels * (16 * classes + 350)
+    return pixels * (14 * classes + resolution ** 2 * (16 * classes + 350))
+
+
+@lru_cache(maxsize=256)  # which makes it once a size
+def _tell_of_memory(classes: int, height: int, width: int, resolution: float) -> None:
+    """Warn where the CRF needs memory that a robot's computer may not have."""
+    needed = memory_estimate(classes, height * width, resolution)
+    if needed > NOTABLE_MEMORY:
+        smaller = memory_estimate(classes, height * width, resolution / 2)
+        _log.warning("DenseCRF needs about %.1f GB for %dx%d pixels and %d classes; "
+                     "crf.resolution=%g needs %.1f GB and less time, a smaller image less still",
+                     needed / 1e9, width, height, classes, resolution / 2, smaller / 1e9)
 
 
 def _as_tensor(image: Tensor | np.ndarray) -> Tensor:
