@@ -79,6 +79,13 @@ def test_a_steady_node_passes_and_its_books_are_printed():
     assert "3 standard errors" in text
 
 
+def test_a_short_soak_is_judged_by_its_second_half():
+    """A round of all words, sizes and budgets takes 20 seconds."""
+    short = samples(memory=lambda t: 500 + 3 * min(t, 18))[:41]
+    assert summarise(short, counts())["faults"] == []
+    assert summarise(short, counts())["warm_up_seconds"] == 20
+
+
 def test_what_a_cache_takes_during_the_warm_up_is_no_growth():
     assert summarise(samples(memory=lambda t: 500 + min(t, 120)), counts())["faults"] == []
 
@@ -172,6 +179,7 @@ def test_the_node_neither_grows_nor_loses_anything(tmp_path):
     pytest.importorskip("sclip_seg_ros.msg", reason="the messages are not built; run `make test`")
     run = subprocess.run(
         [sys.executable, "-m", "sclip_seg_ros.tools.soak", "--seconds", str(SECONDS),
+         "--change-seconds", str(min(1.0, SECONDS / 40)),  # a whole round of them in the warm-up
          "--output", str(tmp_path)], capture_output=True, text=True, timeout=280,
         env={**os.environ, "ROS_DOMAIN_ID": str(1 + os.getpid() % 100)})
     assert run.returncode == 0, run.stdout + run.stderr

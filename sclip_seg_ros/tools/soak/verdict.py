@@ -10,6 +10,7 @@ from sclip_seg_ros.tools.soak.process_sampler import Sample
 from sclip_seg_ros.tools.soak.trend import SIGNIFICANT, Trend, fit
 
 WARM_UP_SHARE = 0.25      # of the time, left out: caches fill, every level and size is met once
+WARM_UP_SECONDS = 20.0    # left out at least, up to half the time: one round of all changes
 MEMORY_MB = 10.0          # a smaller growth over the time measured is no leak one could tell ...
 MEMORY_MB_A_MINUTE = 1.0  # ... nor is a slower one
 FILES = 2.0               # a smaller growth of open files over the time measured is none
@@ -24,8 +25,9 @@ def summarise(samples: Sequence[Sample], counts: Mapping[str, Any]) -> dict[str,
         samples: of the node's process, over the whole time.
         counts: what camera and consumer counted, see :mod:`sclip_seg_ros.ros.soak_driver`.
     """
-    warm = [sample for sample in samples
-            if sample.seconds >= WARM_UP_SHARE * samples[-1].seconds]
+    length = samples[-1].seconds
+    begin = max(WARM_UP_SHARE * length, min(WARM_UP_SECONDS, length / 2))
+    warm = [sample for sample in samples if sample.seconds >= begin]
     times = [sample.seconds for sample in warm]
     trends = {name: fit(times, [getattr(sample, name) for sample in warm])
               for name in ("resident_mb", "allocated_mb", "files")}
