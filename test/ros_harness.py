@@ -80,6 +80,26 @@ def _lock(domain: int) -> tuple[int, IO] | None:
     return domain, file
 
 
+@contextmanager
+def bare_nodes(domain: int) -> Iterator[Callable[..., Node]]:
+    """Yield a function that makes a node with parameter overrides; it declares none of them."""
+    context = Context()
+    rclpy.init(context=context, domain_id=domain)
+    nodes = []
+
+    def make(**overrides: Any) -> Node:
+        nodes.append(Node("sclip_seg", context=context, parameter_overrides=[
+            Parameter(name, value=value) for name, value in overrides.items()]))
+        return nodes[-1]
+
+    try:
+        yield make
+    finally:
+        for node in nodes:
+            node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
 class NodeProcess:
     """A segmentation node in its own process, with its log in a file."""
 

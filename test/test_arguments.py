@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 
 import pytest
+from program_flags import parse, settings
 
 from sclip_seg_ros import __version__
 from sclip_seg_ros.segmentation import SegmentorSettings
@@ -13,26 +13,10 @@ from sclip_seg_ros.tools.arguments import (
     OneLineParser,
     UsageError,
     add_segmentor_flags,
-    add_vocabulary_flags,
     check_output,
     chosen_classes,
     chosen_profile,
-    chosen_settings,
 )
-
-
-def parse(*flags: str) -> argparse.Namespace:
-    """Parse the shared flags alone."""
-    parser = OneLineParser(prog="program", allow_abbrev=False)
-    add_segmentor_flags(parser)
-    add_vocabulary_flags(parser)
-    return parser.parse_args(flags)
-
-
-def settings(*flags: str) -> SegmentorSettings:
-    """Return the settings that flags lead to."""
-    arguments = parse(*flags)
-    return chosen_settings(arguments, chosen_profile(arguments))
 
 
 def test_without_flags_the_settings_are_the_default_ones():

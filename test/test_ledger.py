@@ -6,13 +6,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
 
-import rclpy
 from options import options
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from ros_harness import domain_for
+from ros_harness import bare_nodes, domain_for
 
 from sclip_seg_ros.ros.ledger import Ledger
 from sclip_seg_ros.ros.parameters import NodeOptions, declare_parameters, read_values
@@ -36,21 +34,14 @@ def ledger(refusals):
 
 @pytest.fixture
 def make_node():
-    """Return a function that makes a bare node with parameters."""
-    context = Context()
-    rclpy.init(context=context, domain_id=domain_for(__file__))
-    nodes = []
+    """Return a function that makes a bare node with the segmentation node's parameters."""
+    with bare_nodes(domain_for(__file__)) as make_bare:
+        def make(**overrides) -> Node:
+            node = make_bare(**overrides)
+            declare_parameters(node)
+            return node
 
-    def make(**overrides) -> Node:
-        nodes.append(Node("sclip_seg", context=context, parameter_overrides=[
-            Parameter(name, value=value) for name, value in overrides.items()]))
-        declare_parameters(nodes[-1])
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
-        node.destroy_node()
-    rclpy.shutdown(context=context)
+        yield make
 
 
 def now(node: Node) -> NodeOptions:

@@ -11,12 +11,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
 
-import rclpy
 from rcl_interfaces.msg import ParameterType, SetParametersResult
-from rclpy.context import Context
-from rclpy.node import Node
 from rclpy.parameter import Parameter
-from ros_harness import domain_for
+from ros_harness import bare_nodes, domain_for
 
 from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.latency.ladder import QualityLadder, QualityLevel
@@ -39,19 +36,8 @@ LADDER = QualityLadder((QualityLevel("full", {}), QualityLevel("no-overlap", {"s
 @pytest.fixture
 def make_node():
     """Return a function that makes a bare node with parameter overrides."""
-    context = Context()
-    rclpy.init(context=context, domain_id=domain_for(__file__))
-    nodes = []
-
-    def make(**overrides) -> Node:
-        nodes.append(Node("sclip_seg", context=context, parameter_overrides=[
-            Parameter(name, value=value) for name, value in overrides.items()]))
-        return nodes[-1]
-
-    yield make
-    for node in nodes:
-        node.destroy_node()
-    rclpy.shutdown(context=context)
+    with bare_nodes(domain_for(__file__)) as make:
+        yield make
 
 
 def setting_paths(settings, prefix: str = "") -> set[str]:

@@ -121,7 +121,7 @@ def test_a_level_that_cannot_run_is_left_out(segmentor, vocabulary, monkeypatch)
     assert not quality.needs_warm_up, "another threshold does not make it fit"
     quality.forget()
     monkeypatch.undo()
-    quality.configure(segmentor.settings.with_changes(use_pamr=True), AMPLE)
+    assert quality.state.names == ("full", "pamr-2", "plain", "small")
     assert quality.warm_up(IMAGE, vocabulary) == 4 and quality.unusable == {}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sclip_seg_ros.models import resources
-from sclip_seg_ros.models.resources import config_folders, config_path
+from sclip_seg_ros.models.resources import config_folders, config_path, own_or_config_path
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG_FILES = sorted(
@@ -67,3 +67,17 @@ def test_missing_file_is_named_with_the_folders_searched() -> None:
 def test_names_that_lead_out_of_config_are_refused(relative: str) -> None:
     with pytest.raises(ValueError, match="relative to the config folder"):
         config_path(relative)
+
+
+def test_a_file_of_ones_own_comes_before_the_shipped_one_of_that_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shipped = next(path.name for path in (ROOT / "config/ladders").iterdir())
+    monkeypatch.chdir(tmp_path)
+    assert own_or_config_path(shipped, "ladders") == config_path(f"ladders/{shipped}")
+    Path(shipped).touch()
+    assert own_or_config_path(shipped, "ladders") == Path(shipped)
+
+
+def test_an_absolute_path_is_not_looked_for() -> None:
+    assert own_or_config_path("/no/such.yaml", "ladders") == Path("/no/such.yaml")

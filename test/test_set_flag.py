@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict
 
 import pytest
+from program_flags import parse, settings
 
 from sclip_seg_ros.segmentation import SegmentorSettings
-from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
-    UsageError,
-    add_segmentor_flags,
-    chosen_profile,
-    chosen_settings,
-)
+from sclip_seg_ros.tools.arguments import OneLineParser, UsageError, add_segmentor_flags
 from sclip_seg_ros.tools.benchmark.arguments import leave_stages_alone
-
-
-def parse(*flags: str) -> argparse.Namespace:
-    """Parse the shared flags alone."""
-    parser = OneLineParser(prog="program", allow_abbrev=False)
-    add_segmentor_flags(parser)
-    return parser.parse_args(flags)
-
-
-def settings(*flags: str) -> SegmentorSettings:
-    """Return the settings that flags lead to."""
-    arguments = parse(*flags)
-    return chosen_settings(arguments, chosen_profile(arguments))
 
 
 def dotted_settings() -> dict[str, object]:

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from sclip_seg_ros.latency.ladder import QualityLadder, parse_ladder
-from sclip_seg_ros.models.resources import config_path
+from sclip_seg_ros.models.resources import own_or_config_path
 
 AUTO = "auto"
 _TEGRA = Path("/etc/nv_tegra_release")  # on every Jetson
@@ -28,9 +28,7 @@ def read_ladder(name: str, device: torch.device) -> QualityLadder:
     """
     if name == AUTO:
         name = ladder_for(device)
-    path = Path(name).expanduser()
-    if not path.is_file() and not path.is_absolute():
-        path = config_path(f"ladders/{name}")
+    path = own_or_config_path(name, "ladders")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -213,11 +213,12 @@ class QualityControl:
         return True
 
     def forget(self) -> None:
-        """Measure all levels anew at the next warm-up: the weights were moved."""
-        self._sizes = SteadySizes()
+        """Measure all levels anew at the next warm-up, also those that could not run: the weights
+        were moved.
+        """
         self._measured.clear()
         self._broken.clear()
-        self._warm = False
+        self.configure(self._base, self._budget_ms)
 
     def begin(self, sizes: Sequence[Size], vocabulary: Vocabulary) -> None:
         """Choose the level of the next batch, and set the segmentor to it.

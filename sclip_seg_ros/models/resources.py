@@ -36,6 +36,16 @@ def config_path(relative: str) -> Path:
     )
 
 
+def own_or_config_path(name: str, folder: str) -> Path:
+    """Return the path of a file that is given by path, or by its name in a folder of config/.
+
+    Raises:
+        ValueError, FileNotFoundError: see :func:`config_path`; an absolute path is not looked for.
+    """
+    path = Path(name).expanduser()
+    return path if path.is_file() or path.is_absolute() else config_path(f"{folder}/{name}")
+
+
 def config_folders() -> Iterator[Path]:
     """Yield the existing config folders, the most specific installation first."""
     return _folders("config", "config")

@@ -20,7 +20,7 @@ from rclpy.parameter import Parameter
 from sclip_seg_ros.io.ladders import read_ladder
 from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.latency.ladder import QualityLadder
-from sclip_seg_ros.models.resources import config_path
+from sclip_seg_ros.models.resources import own_or_config_path
 from sclip_seg_ros.ros.camera_topics import CameraTopic, camera_topics
 from sclip_seg_ros.ros.parameter_parsing import parse_value
 from sclip_seg_ros.ros.parameter_table import DECLARATIONS, Declaration
@@ -218,8 +218,7 @@ def find_vocabulary(name: str) -> Path:
     Raises:
         FileNotFoundError: there is no such file.
     """
-    path = Path(name).expanduser()
-    return path if path.is_file() or path.is_absolute() else config_path(f"vocabularies/{name}")
+    return own_or_config_path(name, "vocabularies")
 
 
 def _plain(value: Any) -> Any:

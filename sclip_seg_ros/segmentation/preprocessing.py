@@ -14,8 +14,6 @@ from sclip_seg_ros.segmentation.settings import SegmentorSettings
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_LONG_SIDE = 2048  # pixels, as in the papers' protocol (scale=(2048, short side))
-
-
 _DEEP_MODES = ("I", "F")  # PIL's 16 and 32 bit greys, which convert() would clip at 255
 
 

@@ -6,7 +6,7 @@ of settings further down the pipeline keep the graphs that were recorded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -39,9 +39,8 @@ class LastBlock:
         """Return what settings ask for; all that mean the same are equal."""
         if values:
             return cls(True)
-        wanted = cls(False, settings.attention, settings.residual, settings.naclip_sigma)
-        return wanted if wanted.attention == "naclip" \
-            else replace(wanted, naclip_sigma=_DEFAULTS.naclip_sigma)
+        sigma = (settings if settings.attention == "naclip" else _DEFAULTS).naclip_sigma
+        return cls(False, settings.attention, settings.residual, sigma)
 
 
 def shared_tower(backbone: DenseBackbone, last: LastBlock) -> Replayed:

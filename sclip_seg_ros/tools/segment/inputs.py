@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sclip_seg_ros.io.images import SUFFIXES
 from sclip_seg_ros.tools.arguments import UsageError
 from sclip_seg_ros.tools.segment.outputs import IMAGE_RESULTS
 from sclip_seg_ros.tools.segment.video import VIDEO_RESULTS
 
-IMAGES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 RESULTS = (*IMAGE_RESULTS, *VIDEO_RESULTS)
@@ -63,7 +63,7 @@ def _expand(name: str, output: Path) -> Iterator[Path]:
         yield from _files_below(path, output)
     elif path.exists():
         if not _usable(path):
-            raise UsageError(f"'{name}' is no image ({' '.join(IMAGES)}) or video "
+            raise UsageError(f"'{name}' is no image ({' '.join(SUFFIXES)}) or video "
                              f"({' '.join(VIDEOS)}); convert it to one of these")
         if _is_result(path, output):
             raise UsageError(f"'{name}' is a result of an earlier run; name the image itself, or "
@@ -98,7 +98,7 @@ def _is_result(path: Path, output: Path) -> bool:
 
 
 def _usable(path: Path) -> bool:
-    return path.suffix.lower() in (*IMAGES, *VIDEOS)
+    return path.suffix.lower() in (*SUFFIXES, *VIDEOS)
 
 
 def _with_targets(paths: Sequence[Path], output: Path) -> list[Input]:
