@@ -1,7 +1,8 @@
 """What the node adds to the model: milliseconds from a frame's arrival to its last publish.
 
 The real pipeline, publishers and messages run with a segmentor that returns a ready result at once.
-A second process subscribes, so that every message is serialised and sent.
+A second process subscribes, so that every message is serialised and sent. Between two frames the
+core is kept awake, as a model keeps it, or left idle: waking up costs it milliseconds.
 
     scripts/run_in_overlay python -m benchmarks.node_overhead
 """
@@ -10,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
 
 import numpy as np
 import rclpy
@@ -41,6 +44,7 @@ TOPICS = {"label": Image, "confidence": Image, "class_confidence": ClassConfiden
           "status": SegmentationStatus}
 CLASSES = tuple(f"thing {index}" for index in range(20))
 DOMAIN = 87
+PAUSE_SECONDS = 0.02
 
 
 class NullSegmentor(SCLIPSegmentor):
@@ -62,20 +66,30 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
     context = multiprocessing.get_context("spawn")
-    for topics in (tuple(TOPICS), (*TOPICS, "overlay")):
+    for topics, pause in itertools.product((tuple(TOPICS), (*TOPICS, "overlay")),
+                                           (stay_awake, time.sleep)):
         consumer = context.Process(target=consume, args=(topics,), daemon=True)
         consumer.start()
-        times = measure(options.frames, *options.size, topics)
+        times = measure(options.frames, *options.size, topics, pause)
         consumer.terminate()
         consumer.join()
+        between = "awake" if pause is stay_awake else "idle"
         print(f"{options.size[1]}x{options.size[0]}, {len(CLASSES)} classes, "
-              f"{', '.join(topics)}:")
+              f"{', '.join(topics)}, core {between} between frames:")
         for stage, values in times.items():
             median, high = np.percentile(values, (50, 95))
             print(f"  {stage:<8} {median:6.2f} ms median, {high:6.2f} ms 95th percentile")
 
 
-def measure(frames: int, height: int, width: int, topics: tuple[str, ...]) -> dict[str, list]:
+def stay_awake(seconds: float) -> None:
+    """Keep the core busy, as a model would, or a thread that waits for a GPU."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def measure(frames: int, height: int, width: int, topics: tuple[str, ...],
+            pause: Callable[[float], None]) -> dict[str, list]:
     """Return milliseconds by stage, and in total, of each frame."""
     rclpy.init()
     node = rclpy.create_node("sclip_seg")
@@ -97,7 +111,7 @@ def measure(frames: int, height: int, width: int, topics: tuple[str, ...]) -> di
                 if stage in stages:
                     times.setdefault(stage, []).append(stages[stage])
             times.setdefault("total", []).append(total)
-        time.sleep(0.02)
+        pause(PAUSE_SECONDS)
     node.destroy_node()
     rclpy.shutdown()
     return times

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("sensor_msgs.msg", reason="ROS 2 is not installed; use `make test`")
 
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -263,3 +264,12 @@ def test_labels_become_a_message_that_reads_back():
     assert (message.width, message.height, message.step) == (4, 3, 4)
     assert message.header is header
     np.testing.assert_array_equal(to_rgb(message)[..., 0], labels)
+    received = deserialize_message(serialize_message(message), Image)
+    assert received.header == header and bytes(received.data) == labels.tobytes()
+
+
+def test_a_message_shows_the_pixels_themselves():
+    labels = np.zeros((3, 4), np.uint8)
+    message = to_message(labels, "mono8", Header())
+    labels[0, 0] = 7
+    assert bytes(message.data)[0] == 7, "nothing was copied"

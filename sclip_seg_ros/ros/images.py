@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import array
-
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from sclip_seg_ros.io.encodings import ImageError, decode, unpack
 
-__all__ = ["ImageError", "to_bytes", "to_message", "to_rgb"]
+__all__ = ["ImageError", "to_message", "to_rgb"]
 
 
 def to_rgb(message: Image | CompressedImage) -> np.ndarray:
@@ -25,17 +23,14 @@ def to_rgb(message: Image | CompressedImage) -> np.ndarray:
 
 
 def to_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
-    """Wrap (H, W) or (H, W, C) uint8 pixels in an image message with a given header."""
+    """Wrap (H, W) or (H, W, C) uint8 pixels in an image message with a given header.
+
+    The message's data is a view of the pixels, which must not change before it is published.
+    """
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding,
                     step=pixels.shape[1] * channels)
     message.header = header
-    message.data = to_bytes(pixels)
+    # Past the setter, which copies since Jazzy, even an array.array; publishing takes any buffer.
+    message._data = memoryview(np.ascontiguousarray(pixels)).cast("B")
     return message
-
-
-def to_bytes(pixels: np.ndarray) -> array.array:
-    """Copy uint8 pixels into the one type that rclpy takes without looking at every element."""
-    data = array.array("B")
-    data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast("B"))
-    return data
