@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
@@ -13,15 +17,27 @@ from rclpy.clock import Clock
 from sclip_seg_ros.latency.ladder import parse_ladder
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.ros.ledger import Ledger
+from sclip_seg_ros.ros.parts import BUDGET, STAGES
 from sclip_seg_ros.ros.pipeline import FramePipeline
 from sclip_seg_ros.ros.settings_change import adopt_settings
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
+from sclip_seg_ros.ros.weights_loader import WeightsLoader
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 
 FULL, NO_OVERLAP = {"name": "full"}, {"name": "no-overlap", "stride": 224}
 ENLARGED = {"name": "enlarged", "use_loftup": True}
 ABSENT = "/absent/no-such-weights.pt"
+PATIENCE = 60.0
 FIRST = {"short_side": 64, "loftup_source": ABSENT}
+
+
+def finish(adopt: Callable[[], object], ledger: Ledger) -> None:
+    """Adopt until nothing waits for weights any more."""
+    deadline = time.monotonic() + PATIENCE
+    while any(ledger.untried(part) for part in (*STAGES, BUDGET)):
+        assert time.monotonic() < deadline, "the weights never came"
+        adopt()
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -40,16 +56,27 @@ def refusals():
 
 
 @pytest.fixture
-def ask(quality, refusals):
+def ledger(refusals):
+    return Ledger(options(**FIRST), lambda refusal: refusals.append(str(refusal)))
+
+
+@pytest.fixture
+def adopt(segmentor, ledger, quality):
+    """Return a function that does between two frames what a node does there."""
+    loader = WeightsLoader(segmentor)
+    return lambda control=quality: adopt_settings(control, ledger, loader)
+
+
+@pytest.fixture
+def ask(quality, ledger, adopt):
     """Return a function that changes parameters and has them taken over."""
-    ledger = Ledger(options(**FIRST), lambda refusal: refusals.append(str(refusal)))
     given = dict(FIRST)
 
     def ask(control: QualityControl = quality, **changes) -> None:
         given.update(changes)
         ledger.ask(options(**given))
-        adopt_settings(control, ledger)
-        assert not adopt_settings(control, ledger), "all has been tried"
+        finish(lambda: adopt(control), ledger)
+        assert not adopt(control), "all has been tried"
 
     return ask
 
@@ -95,6 +122,66 @@ def test_a_budget_whose_level_cannot_be_prepared_is_refused_alone(segmentor, ask
     assert ABSENT in refusals[0]
 
 
+@pytest.fixture
+def slow_weights(segmentor, monkeypatch):
+    """Hold LoftUp's weights back until the event is set; count how often they are loaded."""
+    event, load = threading.Event(), segmentor.load_weights
+
+    def load_slowly(settings):
+        event.times += 1
+        assert event.wait(PATIENCE)
+        return load(settings)
+
+    event.times = 0
+    monkeypatch.setattr(segmentor, "load_weights", load_slowly)
+    yield event
+    event.set()
+
+
+EMBEDDED_LOFTUP = {**FIRST, "loftup_source": "embedded"}
+
+
+def test_only_the_stage_whose_weights_are_on_their_way_waits(segmentor, ledger, adopt,
+                                                              slow_weights, refusals):
+    ledger.ask(options(**EMBEDDED_LOFTUP, use_loftup=True, use_pamr=True))
+    assert adopt()
+    for _ in range(3):
+        assert not adopt()
+        assert (segmentor.settings.use_loftup, segmentor.settings.use_pamr) == (False, True)
+    slow_weights.set()
+    finish(adopt, ledger)
+    assert segmentor.settings.use_loftup and slow_weights.times == 1 and refusals == []
+    ledger.ask(options(**EMBEDDED_LOFTUP))
+    assert adopt() and not segmentor.settings.use_loftup
+    ledger.ask(options(**EMBEDDED_LOFTUP, use_loftup=True))
+    assert adopt() and segmentor.settings.use_loftup, "the weights have stayed"
+    assert slow_weights.times == 1
+
+
+def test_weights_that_nobody_asks_for_any_more_change_nothing(segmentor, ledger, adopt,
+                                                               slow_weights):
+    ledger.ask(options(**EMBEDDED_LOFTUP, use_loftup=True))
+    adopt()
+    ledger.ask(options(**EMBEDDED_LOFTUP))
+    adopt()
+    slow_weights.set()
+    assert not adopt() and not segmentor.settings.use_loftup
+    ledger.ask(options(**EMBEDDED_LOFTUP, use_loftup=True))
+    finish(adopt, ledger)
+    assert segmentor.settings.use_loftup
+
+
+def test_a_budget_waits_for_the_weights_of_its_levels(segmentor, ledger, adopt, slow_weights):
+    quality = QualityControl(segmentor, parse_ladder({"levels": [ENLARGED, FULL]}))
+    quality.configure(options(**EMBEDDED_LOFTUP).settings, 0.0)
+    ledger.ask(options(**EMBEDDED_LOFTUP, latency_budget_ms=3000.0, use_pamr=True))
+    adopt(quality)
+    assert quality.state.budget_ms == 0.0 and segmentor.settings.use_pamr
+    slow_weights.set()
+    finish(lambda: adopt(quality), ledger)
+    assert quality.state.names == ("enlarged", "full") and quality.state.budget_ms == 3000.0
+
+
 def test_a_simpler_stage_is_warned_of_once(segmentor, quality, capfd):
     ledger = Ledger(options(**FIRST), print)
     vocabularies = VocabularyServer(
@@ -104,6 +191,7 @@ def test_a_simpler_stage_is_warned_of_once(segmentor, quality, capfd):
 
     def warnings(**values) -> int:
         ledger.ask(options(**{**FIRST, **values}))
+        finish(pipeline.idle, ledger)
         pipeline.idle()
         return capfd.readouterr().err.count("a simpler stage stands in: loftup -> bilinear")
 

@@ -132,7 +132,7 @@ class QualityControl:
             ValueError, WeightsError: settings, or a level of the ladder, that cannot work. All
                 stays as it was.
         """
-        ladder = self._whole_ladder.for_base(base) if budget_ms else _UNLIMITED
+        ladder = self._ladder_for(base, budget_ms)
         # Those at hand keep what their warm-up made; not with a fallback, which may be over.
         known = {} if self._segmentor.fallbacks else {level.prepared.settings: level.prepared
                                                       for level in self._levels}
@@ -149,6 +149,16 @@ class QualityControl:
         if not self._warm:
             self._sizes = SteadySizes()
         self._restart((0, 0))
+
+    def lacking(self, base: SegmentorSettings, budget_ms: float) -> SegmentorSettings | None:
+        """Return the first settings whose weights :meth:`configure` would load; None without any.
+
+        Raises:
+            ValueError: a level of the ladder that the settings do not allow.
+        """
+        ladder = self._ladder_for(base, budget_ms)
+        wanted = (base, *(ladder.settings_for(base, index) for index in range(len(ladder))))
+        return next(filter(self._segmentor.lacks_weights, wanted), None)
 
     @property
     def base(self) -> SegmentorSettings:
@@ -272,6 +282,9 @@ class QualityControl:
             if stage in stages:
                 stages[stage] += value
         self._governor.record(level, total_ms + sum(missing_ms.values()), queries, stages)
+
+    def _ladder_for(self, base: SegmentorSettings, budget_ms: float) -> QualityLadder:
+        return self._whole_ladder.for_base(base) if budget_ms else _UNLIMITED
 
     def _run(self, image: np.ndarray, vocabulary: Vocabulary) -> Measurement:
         begin = self._clock()

@@ -135,7 +135,7 @@ DECISION = (
 
 STAGES = (
     _setting("use_loftup", "Enlarge features with LoftUp. Its weights are loaded when it is first "
-             "switched on, and no frame is labelled meanwhile."),
+             "switched on; until they are there, frames are labelled without it."),
     _setting("loftup__adaptive", "Choose LoftUp's factor from the grid's size."),
     _setting("loftup__factor", "Enlargement where it is not adaptive.", 1.0, 16.0),
     _setting("loftup__contract", "Features that LoftUp is fed: 'value', 'attended', or as it was "

@@ -26,6 +26,7 @@ from sclip_seg_ros.ros.settings_change import adopt_settings
 from sclip_seg_ros.ros.status import describe, forget_frames
 from sclip_seg_ros.ros.upsampler_gate import UpsamplerGate
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
+from sclip_seg_ros.ros.weights_loader import WeightsLoader
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
 
@@ -89,6 +90,7 @@ class FramePipeline:
         self._clock = clock
         self._logger = logger
         self._gate = UpsamplerGate(segmentor, logger)
+        self._loader = WeightsLoader(segmentor)
         self._fallbacks: tuple[str, ...] = ()
         self._warn_of_fallbacks()
 
@@ -134,7 +136,7 @@ class FramePipeline:
 
     def _take_over(self) -> tuple[NodeOptions, Vocabulary]:
         """Adopt pending settings and vocabulary; return what holds for these frames."""
-        if adopt_settings(self._quality, self._ledger):
+        if adopt_settings(self._quality, self._ledger, self._loader):
             self._warn_of_fallbacks()
         if self._quality.needs_warm_up:
             self._measure_levels()

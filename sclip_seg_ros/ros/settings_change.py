@@ -6,28 +6,40 @@ from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.ros.ledger import Ledger
 from sclip_seg_ros.ros.parameters import NodeOptions
 from sclip_seg_ros.ros.parts import BUDGET, STAGES, Part
+from sclip_seg_ros.ros.weights_loader import WeightsLoader
+from sclip_seg_ros.segmentation import SegmentorSettings
 
 
-def adopt_settings(quality: QualityControl, ledger: Ledger) -> bool:
-    """Try what is new of settings and budget, stage by stage; return whether anything was.
+def adopt_settings(quality: QualityControl, ledger: Ledger, loader: WeightsLoader) -> bool:
+    """Try what is new of settings and budget, stage by stage; return whether anything was tried.
 
-    A stage that cannot work is refused without the others, and costs the budget nothing.
+    A stage that cannot work is refused without the others, and costs the budget nothing. One
+    whose weights are still being loaded waits for them, and nothing else does.
     """
     # A budget that goes, goes first: no quality level has to fit the new settings then.
     budget_first = not ledger.asked.latency_budget_ms
     parts = (BUDGET, *STAGES) if budget_first else (*STAGES, BUDGET)
-    trials = [(part, asked) for part in parts if (asked := ledger.untried(part)) is not None]
-    for part, asked in trials:
+    pending = [(part, asked) for part in parts if (asked := ledger.untried(part)) is not None]
+    if not pending:
+        loader.forget()
+    tried = False
+    for part, asked in pending:
+        base, budget_ms = _with_part(quality, part, asked)
         try:
-            _configure(quality, part, asked)
+            if not loader.provide(quality.lacking(base, budget_ms)):
+                continue
+            quality.configure(base, budget_ms)
         except Exception as error:  # e.g. weights out of reach; all stays as it was
             ledger.refuse(part, asked, error)
         else:
             ledger.accept(part, asked)
-    return bool(trials)
+        tried = True
+    return tried
 
 
-def _configure(quality: QualityControl, part: Part, asked: NodeOptions) -> None:
-    """Change what is in force by one part of what is asked for."""
-    budget_ms = asked.latency_budget_ms if part is BUDGET else quality.state.budget_ms
-    quality.configure(quality.base.with_changes(**part.settings(asked)), budget_ms)
+def _with_part(quality: QualityControl, part: Part,
+               asked: NodeOptions) -> tuple[SegmentorSettings, float]:
+    """Return the settings and budget in force, changed by one part of what is asked for."""
+    if part is BUDGET:
+        return quality.base, asked.latency_budget_ms
+    return quality.base.with_changes(**part.settings(asked)), quality.state.budget_ms

@@ -125,6 +125,26 @@ class SCLIPSegmentor:
         return Prepared(settings, WindowScorer(self.backbone, self._clip, settings,
                                                self._upsampler_for(settings)))
 
+    def lacks_weights(self, settings: SegmentorSettings) -> bool:
+        """Tell whether :meth:`prepare` would have to load LoftUp's weights."""
+        return settings.use_loftup and (
+            self._upsampler is None or self._upsampler.settings.source != settings.loftup.source)
+
+    def load_weights(self, settings: SegmentorSettings) -> Upsampler:
+        """Load the weights that settings lack into main memory; for any thread.
+
+        Raises:
+            WeightsError: they are out of reach, or do not fit.
+        """
+        return make_upsampler(settings.loftup, self.backbone.dimension, "cpu", self._cache_dir,
+                              self.name)
+
+    def keep(self, upsampler: Upsampler) -> None:
+        """Take over loaded weights, between two images, so that :meth:`prepare` finds them."""
+        if upsampler.network is not None:
+            upsampler.network.to(self.device)
+        self._upsampler = upsampler
+
     def use(self, prepared: Prepared) -> None:
         """Take over settings that this segmentor has prepared."""
         self._settings, self._scorer = prepared.settings, prepared.scorer
@@ -279,14 +299,13 @@ class SCLIPSegmentor:
                 arrays, originals, decided, scores, labelling.iterations, strict=True)]
 
     def _upsampler_for(self, settings: SegmentorSettings) -> Upsampler | None:
-        """Return the upsampler, loading its weights only when their source changed."""
+        """Return the upsampler, with its weights loaded where they are not."""
         if not settings.use_loftup:
             if self._upsampler is not None and self._upsampler.fallback:
                 self._upsampler = None  # its weights may be there when it is switched on again
             return None
-        if self._upsampler is None or self._upsampler.settings.source != settings.loftup.source:
-            self._upsampler = make_upsampler(settings.loftup, self.backbone.dimension, self.device,
-                                             self._cache_dir, self.name)
+        if self.lacks_weights(settings):
+            self.keep(self.load_weights(settings))
         return self._upsampler.with_settings(settings.loftup)
 
     def _shrink(self, image: Tensor) -> Tensor:
