@@ -112,13 +112,14 @@ def test_levels_without_effect_on_the_base_are_left_out() -> None:
           - {name: whole, inference: whole}
           - {name: whole-stride, inference: whole, stride: 200}
           - {name: factor, use_loftup: true, loftup.factor: 1.5}
-          - {name: other-factor, use_loftup: true, loftup.factor: 3}
+          - {name: adaptive, use_loftup: true, loftup.adaptive: true}
+          - {name: no-factor, use_loftup: true, loftup.adaptive: true, loftup.factor: 3}
         """)
-    assert ladder.for_base(SegmentorSettings()).names == ("full", "whole", "factor")
+    assert ladder.for_base(SegmentorSettings()).names == ("full", "whole", "factor", "adaptive")
     assert ladder.for_base(SegmentorSettings(use_pamr=True)).names \
-        == ("full", "fewer-steps", "whole", "factor")
+        == ("full", "fewer-steps", "whole", "factor", "adaptive")
     assert ladder.for_base(SegmentorSettings(use_densecrf=True, inference="whole")).names \
-        == ("full", "no-crf", "factor")
+        == ("full", "no-crf", "factor", "adaptive")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

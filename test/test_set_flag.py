@@ -39,7 +39,7 @@ def test_it_changes_what_it_names_and_nothing_else(flags, changes):
 def test_every_setting_can_be_named(name):
     default = dotted_settings()[name]
     text = str(list(default) if isinstance(default, tuple) else default)
-    assert settings("--set", f"{name}={text}") == SegmentorSettings()
+    assert settings("--set", f"{name}={text}") == SegmentorSettings().with_changes({name: default})
 
 
 def test_it_adds_up_and_overrules_the_profile():
@@ -76,7 +76,8 @@ def test_values_are_checked_by_the_settings():
 @pytest.mark.parametrize("flags", [
     ["--use-pamr", "--set", "use_pamr=false"], ["--whole", "--set", "inference=slide"],
     ["--precision", "fp32", "--set", "precision=fp16"],
-    ["--use-loftup", "--loftup-factor", "2", "--set", "loftup.factor=3"]])
+    ["--use-loftup", "--loftup-factor", "2", "--set", "loftup.factor=3"],
+    ["--use-loftup", "--loftup-factor", "2", "--set", "loftup.adaptive=true"]])
 def test_a_flag_and_its_setting_do_not_go_together(flags):
     with pytest.raises(UsageError, match=r"--set [\w.]+ contradicts or repeats a flag"):
         settings(*flags)

@@ -24,6 +24,14 @@ def test_a_segmentor_takes_dotted_names_too():
     assert settings == SegmentorSettings().with_changes(crf__iterations=5)
 
 
+def test_who_names_a_factor_wants_it():
+    adaptive = SegmentorSettings()
+    assert adaptive.loftup.adaptive and adaptive.with_changes(loftup__source="hub").loftup.adaptive
+    fixed = adaptive.with_changes({"loftup.factor": 3.0})
+    assert (fixed.loftup.adaptive, fixed.loftup.factor) == (False, 3.0)
+    assert adaptive.with_changes(loftup__factor=3.0, loftup__adaptive=True).loftup.adaptive
+
+
 def test_no_changes_change_nothing():
     assert SegmentorSettings().with_changes() == SegmentorSettings()
 

@@ -68,8 +68,8 @@ class SCLIPSegmentor:
             settings: how images become labels.
             cache_dir: folder for downloaded weights.
             changes: single settings by name, e.g. ``use_loftup=True``, ``short_side=448``,
-                ``pamr__steps=20``; also ``loftup_adaptive`` and ``loftup_upsample_factor``. A
-                factor turns the adaptive one off, unless that is asked for as well.
+                ``pamr__steps=20``, see :meth:`SegmentorSettings.with_changes`; also
+                ``loftup_adaptive`` and ``loftup_upsample_factor``.
 
         Raises:
             WeightsError: weights out of reach, or not fitting.
@@ -77,11 +77,8 @@ class SCLIPSegmentor:
                 without ViT blocks.
         """
         base = settings or SegmentorSettings()
-        changes = {_SHORTHANDS.get(key, key.replace(".", "__")): value
-                   for key, value in changes.items()}
-        if "loftup__factor" in changes:  # who names a factor wants that, not the grid's
-            changes.setdefault("loftup__adaptive", False)
-        base = base.with_changes(changes)
+        base = base.with_changes({_SHORTHANDS.get(key, key): value
+                                  for key, value in changes.items()})
         self.clock: Callable[[], float] | None = None
         # With its number: in a thread that has chosen another GPU, "cuda" would be that one.
         self.device = torch.empty(0, device=resolve_device(device)).device

@@ -138,6 +138,8 @@ class SegmentorSettings:
                      **more: Any) -> SegmentorSettings:
         """Return a copy with some settings changed.
 
+        A ``loftup.factor`` turns the adaptive one off, unless that is asked for as well.
+
         Args:
             changes: values by name; nested ones as in ladders, ``{"loftup.factor": 3.0}``.
             more: the same as keywords, ``loftup__factor=3.0``.
@@ -152,6 +154,8 @@ class SegmentorSettings:
             names = [key for key, _ in given]
             twice = next(key for key in names if names.count(key) > 1).replace("__", ".")
             raise ValueError(f"setting '{twice}' is given twice; keep one of them")
+        if "loftup__factor" in changes:  # who names a factor wants that, not the grid's
+            changes.setdefault("loftup__adaptive", False)
         own = {key: value for key, value in changes.items() if "__" not in key}
         for key, value in changes.items():
             if "__" in key:
