@@ -1,4 +1,4 @@
-"""The flags that all command-line programs share: model, settings, words; one line for an error."""
+"""The flags that all command-line programs share: model, settings, words."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
-
-import cv2
 
 from sclip_seg_ros import __version__
 from sclip_seg_ros.io.profiles import (
@@ -25,13 +23,6 @@ from sclip_seg_ros.segmentation.vocabulary import validate_classes
 STAGES = ("loftup", "resclip", "pamr", "densecrf")
 PHASE1 = ("loftup", "resclip", "densecrf")  # the bundle that --use-all-phase1 switches on
 DEFAULT_METHOD = "sclip"
-
-# Exit codes: something was not done; nothing could be done; as shells report Ctrl-C.
-FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
-# What one image can raise, also native code that runs out of memory; the next one may be fine.
-IMAGE_ERRORS = (ValueError, RuntimeError, MemoryError, cv2.error)
-# Of the progress bars: always things a second, never seconds a thing.
-BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
 
 class UsageError(ValueError):
@@ -260,26 +251,3 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
     return int(text)
-
-
-def readable(path: Path | str) -> str:
-    """Return a path, or any word of a command line, as text that can be written as UTF-8."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def one_line(problem: object) -> str:
-    """Return a message without line breaks."""
-    return " ".join(str(problem).split())
-
-
-def cause_of(error: Exception) -> str:
-    """Return in one line why one image could not be done, with a remedy for a lack of memory."""
-    text = one_line(error) or type(error).__name__
-    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and "memory" in text:
-        text += "; take smaller images, or leave out stages that need much memory, as DenseCRF does"
-    return text
-
-
-def counted(number: int, thing: str) -> str:
-    """Return a number with the thing it counts, e.g. "1 image" or "3 images"."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

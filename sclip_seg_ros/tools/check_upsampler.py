@@ -29,9 +29,6 @@ from sclip_seg_ros.segmentation.upsampling_check import (
     compare_one,
 )
 from sclip_seg_ros.tools.arguments import (
-    BAR,
-    INTERRUPTED,
-    UNUSABLE,
     OneLineParser,
     UsageError,
     add_segmentor_flags,
@@ -39,8 +36,8 @@ from sclip_seg_ros.tools.arguments import (
     chosen_classes,
     chosen_profile,
     chosen_settings,
-    one_line,
 )
+from sclip_seg_ros.tools.console import BAR, INTERRUPTED, UNUSABLE, complain
 
 PROGRAM = "sclip-check-upsampler"
 USE, DO_NOT_USE = 0, 1
@@ -61,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parse(arguments)
         segmentor, comparisons = measure(parsed)
     except (ValueError, OSError, WeightsError) as error:
-        return _complain(error, UNUSABLE)
+        return complain(PROGRAM, error, UNUSABLE)
     except KeyboardInterrupt:
-        return _complain("interrupted; nothing was decided", INTERRUPTED)
+        return complain(PROGRAM, "interrupted; nothing was decided", INTERRUPTED)
     report = reduce(add, comparisons.values()).report()
     if parsed.json:
         print(json.dumps(describe(segmentor, comparisons, report), indent=2))
@@ -138,11 +135,6 @@ def describe(segmentor: SCLIPSegmentor, comparisons: dict[str, Comparison],
             "model": segmentor.name, "loftup": asdict(loftup),
             "images": {path: asdict(comparison.report())
                        for path, comparison in comparisons.items()}}
-
-
-def _complain(problem: object, code: int) -> int:
-    print(f"{PROGRAM}: {one_line(problem)}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

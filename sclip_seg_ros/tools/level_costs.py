@@ -25,8 +25,6 @@ from sclip_seg_ros.models import WeightsError, resolve_device
 from sclip_seg_ros.models.resources import config_folders
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.arguments import (
-    INTERRUPTED,
-    UNUSABLE,
     OneLineParser,
     UsageError,
     add_segmentor_flags,
@@ -34,9 +32,9 @@ from sclip_seg_ros.tools.arguments import (
     chosen_classes,
     chosen_profile,
     chosen_settings,
-    one_line,
     positive,
 )
+from sclip_seg_ros.tools.console import INTERRUPTED, UNUSABLE, complain
 from sclip_seg_ros.tools.demo.footage import render_footage
 
 PROGRAM = "sclip-level-costs"
@@ -68,9 +66,9 @@ def main(args: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(args)
         print(table(_measure(arguments)))
     except (ValueError, OSError, WeightsError) as error:
-        return _complain(error, UNUSABLE)
+        return complain(PROGRAM, error, UNUSABLE)
     except KeyboardInterrupt:
-        return _complain("interrupted; nothing was measured", INTERRUPTED)
+        return complain(PROGRAM, "interrupted; nothing was measured", INTERRUPTED)
     return 0
 
 
@@ -183,11 +181,6 @@ def _parser() -> argparse.ArgumentParser:
     add_segmentor_flags(parser)
     add_vocabulary_flags(parser)
     return parser
-
-
-def _complain(problem: object, code: int) -> int:
-    print(f"{PROGRAM}: {one_line(problem)}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

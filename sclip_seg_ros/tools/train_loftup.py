@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from sclip_seg_ros.models import load_clip, resolve_device
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation.loftup import LoftUp
-from sclip_seg_ros.tools.arguments import INTERRUPTED, UNUSABLE, UsageError, one_line
+from sclip_seg_ros.tools.arguments import UsageError
+from sclip_seg_ros.tools.console import INTERRUPTED, UNUSABLE, complain
 from sclip_seg_ros.tools.training.loftup.arguments import PROGRAM, parse, settings_of
 from sclip_seg_ros.tools.training.loftup.checkpoints import export, read_initial
 from sclip_seg_ros.tools.training.loftup.crops import Source
@@ -42,12 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with joined(resolve_device(parsed.device)) as processes:
             train(parsed, processes)
     except (ValueError, OSError, WeightsError) as error:
-        print(f"{PROGRAM}: {one_line(error)}", file=sys.stderr)
-        return UNUSABLE
+        return complain(PROGRAM, error, UNUSABLE)
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted; add --resume to go on from the last state",
-              file=sys.stderr)
-        return INTERRUPTED
+        return complain(PROGRAM, "interrupted; add --resume to go on from the last state",
+                        INTERRUPTED)
     return 0
 
 

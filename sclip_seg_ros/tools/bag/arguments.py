@@ -19,8 +19,9 @@ from sclip_seg_ros.tools.arguments import (
     positive,
 )
 
-EXAMPLE = ("example: sclip-bag --bag drive_1 drive_2 --jobs 2 --model ViT-B/16 --pretrained openai "
-           "--vocabulary person car dog \"road|street\"")
+PROGRAM = "sclip-bag"
+EXAMPLE = (f"example: {PROGRAM} --bag drive_1 drive_2 --jobs 2 --model ViT-B/16 "
+           "--pretrained openai --vocabulary person car dog \"road|street\"")
 _NAMES = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 
 
@@ -30,7 +31,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     Raises:
         UsageError: an unknown flag or value.
     """
-    parser = OneLineParser(prog="sclip-bag", epilog=EXAMPLE, allow_abbrev=False,
+    parser = OneLineParser(prog=PROGRAM, epilog=EXAMPLE, allow_abbrev=False,
                            description="Segment the images of rosbag2 recordings. An interrupted "
                                        "run goes on when the same command is given again.")
     parser.add_argument("--bag", dest="bags", nargs="+", action="extend", required=True,

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from types import FrameType
 
 from sclip_seg_ros.models import WeightsError, resolve_device
-from sclip_seg_ros.tools.arguments import (
-    FAILED,
-    INTERRUPTED,
-    UNUSABLE,
-    chosen_classes,
-    chosen_profile,
-    chosen_settings,
-    counted,
-    one_line,
-)
-from sclip_seg_ros.tools.bag.arguments import parse
+from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
+from sclip_seg_ros.tools.bag.arguments import PROGRAM, parse
 from sclip_seg_ros.tools.bag.processes import process_side_by_side
 from sclip_seg_ros.tools.bag.processing import Outcome, load, process
+from sclip_seg_ros.tools.console import FAILED, INTERRUPTED, UNUSABLE, complain, counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,11 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 outcomes.append(outcome)
                 _report(outcome)
     except KeyboardInterrupt:
-        _complain("interrupted; the same command goes on where it stopped")
-        return INTERRUPTED
+        return complain(PROGRAM, "interrupted; the same command goes on where it stopped",
+                        INTERRUPTED)
     except (ValueError, OSError, WeightsError) as error:
-        _complain(error)
-        return UNUSABLE
+        return complain(PROGRAM, error, UNUSABLE)
     finally:
         signal.signal(signal.SIGTERM, before)
     if all(outcome.error for outcome in outcomes):
@@ -79,12 +69,12 @@ def _outcomes(arguments: argparse.Namespace) -> Iterator[Outcome]:
 def _report(outcome: Outcome) -> None:
     """Say what came of a recording: on stdout what is done, on stderr what is not."""
     for notice in (*outcome.notices, *outcome.cuts):
-        _complain(notice)
+        complain(PROGRAM, notice)
     for (topic, reason), count in outcome.refused.items():
-        _complain(f"{outcome.target}: {counted(count, 'image')} of topic '{topic}' could not be "
-                  f"segmented: {reason}")
+        complain(PROGRAM, f"{outcome.target}: {counted(count, 'image')} of topic '{topic}' could "
+                          f"not be segmented: {reason}")
     if outcome.error:
-        _complain(outcome.error)
+        complain(PROGRAM, outcome.error)
         return
     before = f", {outcome.before} of them in an earlier run" if outcome.before else ""
     short = "; cut short" if outcome.cuts else ""
@@ -95,7 +85,3 @@ def _report(outcome: Outcome) -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Treat a request to end as Ctrl-C."""
     raise KeyboardInterrupt
-
-
-def _complain(problem: object) -> None:
-    print(f"sclip-bag: {one_line(problem)}", file=sys.stderr)

@@ -7,12 +7,12 @@ from itertools import islice
 from tqdm import tqdm
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
-from sclip_seg_ros.tools.arguments import BAR, IMAGE_ERRORS, cause_of
 from sclip_seg_ros.tools.bag.channel import Message
 from sclip_seg_ros.tools.bag.finished import FinishedFrames, Frame
 from sclip_seg_ros.tools.bag.messages import Codec
 from sclip_seg_ros.tools.bag.recording import Recording
 from sclip_seg_ros.tools.bag.topics import Plan
+from sclip_seg_ros.tools.console import BAR, IMAGE_ERRORS, cause_of
 
 
 def segment_images(recording: Recording, plan: Plan, finished: FinishedFrames, codec: Codec,

@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.segmentation import Vocabulary
-from sclip_seg_ros.tools.arguments import BAR
 from sclip_seg_ros.tools.bag.channel import Channel, Message
 from sclip_seg_ros.tools.bag.earlier import OWNER
 from sclip_seg_ros.tools.bag.finished import FinishedFrames, Frame
 from sclip_seg_ros.tools.bag.messages import Codec
 from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
 from sclip_seg_ros.tools.bag.topics import Outputs, Plan
+from sclip_seg_ros.tools.console import BAR
 
 FORMAT_VERSION = 8  # of rosbag2; the newest that Humble reads, too
 

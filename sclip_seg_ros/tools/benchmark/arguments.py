@@ -15,7 +15,8 @@ from sclip_seg_ros.tools.arguments import (
 )
 from sclip_seg_ros.tools.benchmark.datasets import DATASETS
 
-EXAMPLE = ("example: sclip-benchmark --dataset voc21 --data-root VOCdevkit/VOC2012 "
+PROGRAM = "sclip-benchmark"
+EXAMPLE = (f"example: {PROGRAM} --dataset voc21 --data-root VOCdevkit/VOC2012 "
            "--model ViT-B/16 --pretrained openai --device cuda")
 
 
@@ -25,7 +26,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     Raises:
         UsageError: an unknown flag or value.
     """
-    parser = OneLineParser(prog="sclip-benchmark", epilog=EXAMPLE, allow_abbrev=False,
+    parser = OneLineParser(prog=PROGRAM, epilog=EXAMPLE, allow_abbrev=False,
                            description="Measure a segmentor on a data set. Its own profile is "
                                        "used unless --profile names another.")
     parser.add_argument("--dataset", required=True, choices=DATASETS, metavar="NAME",

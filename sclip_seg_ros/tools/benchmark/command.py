@@ -10,17 +10,15 @@ from typing import Any
 
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.tools import provenance
-from sclip_seg_ros.tools.arguments import FAILED, INTERRUPTED, UNUSABLE, one_line
 from sclip_seg_ros.tools.benchmark.ablation import AblationMeter, compare
-from sclip_seg_ros.tools.benchmark.arguments import parse
+from sclip_seg_ros.tools.benchmark.arguments import PROGRAM, parse
 from sclip_seg_ros.tools.benchmark.bench import Bench, open_journal, prepare
 from sclip_seg_ros.tools.benchmark.journal import Journal
 from sclip_seg_ros.tools.benchmark.measuring import Meter, measure
 from sclip_seg_ros.tools.benchmark.page import write_page
 from sclip_seg_ros.tools.benchmark.report import summary, write_results
 from sclip_seg_ros.tools.benchmark.results import DEFINITIONS, score, speed
-
-PROGRAM = "sclip-benchmark"
+from sclip_seg_ros.tools.console import FAILED, INTERRUPTED, UNUSABLE, complain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench = prepare(parse(arguments))
         journal = open_journal(bench)
     except (ValueError, OSError, WeightsError) as error:
-        return _complain(error, UNUSABLE)
+        return complain(PROGRAM, error, UNUSABLE)
     path = bench.arguments.output
     try:
         measure(_meter(bench), bench.dataset, bench.indices, journal, bench.arguments.workers)
@@ -39,11 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if bench.arguments.report:
             written.append(write_page(results, bench, journal, path.with_suffix(".html")))
     except KeyboardInterrupt:
-        return _complain(f"interrupted after {len(journal.images)} of {len(bench.indices)} "
+        return complain(PROGRAM, f"interrupted after {len(journal.images)} of {len(bench.indices)} "
                          "images; add --resume to go on", INTERRUPTED)
     except (OSError, ValueError) as error:
-        return _complain(f"{error} ({len(journal.images)} images are measured; add --resume to "
-                         "go on)", FAILED)
+        return complain(PROGRAM, f"{error} ({len(journal.images)} images are measured; add "
+                                 "--resume to go on)", FAILED)
     print(summary(results), ", ".join(map(str, written)), sep="\n")
     return 0
 
@@ -75,8 +73,3 @@ def _meter(bench: Bench) -> Meter | AblationMeter:
     if bench.rows:
         return AblationMeter(bench.segmentor, bench.rows, bench.vocabulary)
     return Meter(bench.segmentor, bench.vocabulary)
-
-
-def _complain(problem: object, code: int) -> int:
-    print(f"{PROGRAM}: {one_line(problem)}", file=sys.stderr)
-    return code

@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
-from sclip_seg_ros.tools.arguments import BAR
 from sclip_seg_ros.tools.benchmark.boundary import boundary_counts
 from sclip_seg_ros.tools.benchmark.datasets import Dataset, Sample
 from sclip_seg_ros.tools.benchmark.journal import Journal
 from sclip_seg_ros.tools.benchmark.loading import load_ahead
+from sclip_seg_ros.tools.console import BAR
 from sclip_seg_ros.tools.metrics import confusion_table
 
 

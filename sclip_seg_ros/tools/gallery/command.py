@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +13,6 @@ from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.arguments import (
-    FAILED,
-    INTERRUPTED,
-    UNUSABLE,
     OneLineParser,
     UsageError,
     add_segmentor_flags,
@@ -24,10 +20,10 @@ from sclip_seg_ros.tools.arguments import (
     chosen_classes,
     chosen_profile,
     chosen_settings,
-    one_line,
 )
 from sclip_seg_ros.tools.benchmark.arguments import leave_stages_alone
 from sclip_seg_ros.tools.benchmark.configurations import Row, prepare_rows
+from sclip_seg_ros.tools.console import FAILED, INTERRUPTED, UNUSABLE, complain
 from sclip_seg_ros.tools.gallery.attention import attention_maps, attention_tiles
 from sclip_seg_ros.tools.gallery.features import feature_tiles, working_image
 from sclip_seg_ros.tools.gallery.sheet import Tile, draw_sheet
@@ -45,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         image, point = look(parsed)
         written = draw(parsed, image, point)
     except (ValueError, WeightsError) as error:
-        return _complain(error, UNUSABLE)
+        return complain(PROGRAM, error, UNUSABLE)
     except OSError as error:
-        return _complain(error, FAILED)
+        return complain(PROGRAM, error, FAILED)
     except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
+        return complain(PROGRAM, "interrupted", INTERRUPTED)
     print(*written, sep="\n")
     return 0
 
@@ -114,7 +110,7 @@ def draw(arguments: argparse.Namespace, image: np.ndarray,
     rows = {row.configuration.key: row for row in prepare_rows(segmentor, settings)}
     plain, loftup = rows["plain"], rows["loftup"]
     for reason in dict.fromkeys(row.reason for row in rows.values() if row.reason):
-        _complain(f"left out: {reason}", 0)
+        complain(PROGRAM, f"left out: {reason}")
     window = working_image(segmentor, image)
     maps = attention_maps(plain.prepared.scorer, window, point, settings.naclip_sigma)
     grid = segmentor.backbone.grid(*window.shape[-2:])
@@ -141,8 +137,3 @@ def _write(path: Path, sheet: np.ndarray) -> Path:
     if not cv2.imwrite(str(path), sheet[..., ::-1]):
         raise OSError(f"'{path}' cannot be written; choose another --output")
     return path
-
-
-def _complain(problem: object, code: int) -> int:
-    print(f"{PROGRAM}: {one_line(problem)}", file=sys.stderr)
-    return code

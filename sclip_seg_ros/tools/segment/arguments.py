@@ -16,7 +16,8 @@ from sclip_seg_ros.tools.arguments import (
     check_overlay_flags,
 )
 
-EXAMPLE = ("example: sclip-segment photos 'walk/*.mp4' --model ViT-B/16 "
+PROGRAM = "sclip-segment"
+EXAMPLE = (f"example: {PROGRAM} photos 'walk/*.mp4' --model ViT-B/16 "
            "--pretrained openai --vocabulary person car dog \"road|street\"")
 
 
@@ -26,7 +27,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     Raises:
         UsageError: an unknown flag or value.
     """
-    parser = OneLineParser(prog="sclip-segment", epilog=EXAMPLE, allow_abbrev=False,
+    parser = OneLineParser(prog=PROGRAM, epilog=EXAMPLE, allow_abbrev=False,
                            description="Segment images and videos by words.")
     parser.add_argument("paths", nargs="*", metavar="PATH",
                         help="images and videos: files, folders with all below them, globs; "

@@ -10,31 +10,28 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from sclip_seg_ros.io.encodings import decompress
+from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools import provenance
-from sclip_seg_ros.tools.arguments import (
+from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
+from sclip_seg_ros.tools.console import (
     BAR,
     FAILED,
     IMAGE_ERRORS,
     INTERRUPTED,
     UNUSABLE,
     cause_of,
-    chosen_classes,
-    chosen_profile,
-    chosen_settings,
+    complain,
     counted,
-    one_line,
     readable,
 )
-from sclip_seg_ros.tools.segment.arguments import parse
+from sclip_seg_ros.tools.segment.arguments import PROGRAM, parse
 from sclip_seg_ros.tools.segment.finished import is_finished, made_of
 from sclip_seg_ros.tools.segment.inputs import Input, find_inputs
 from sclip_seg_ros.tools.segment.outputs import overlay_of, write_image_results, write_json
@@ -67,22 +64,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1: some files could not be segmented; 2: unusable flags, or no file could be
         segmented; 130: interrupted.
     """
-    command = readable(shlex.join(["sclip-segment",
+    command = readable(shlex.join([PROGRAM,
                                    *(sys.argv[1:] if arguments is None else arguments)]))
     try:
         run = prepare(parse(arguments))
     except (ValueError, OSError, WeightsError) as error:
-        return _complain(error, UNUSABLE)
+        return complain(PROGRAM, error, UNUSABLE)
     start = time.monotonic()
     try:
         segment_all(run)
         write_json(run.arguments.output / "run.json", describe(run, command))
     except KeyboardInterrupt:
         done = f"{counted(run.images, 'image')} and {counted(run.frames, 'video frame')}"
-        return _complain(f"interrupted; the results of {done} are in '{run.arguments.output}'; "
-                         "the same command goes on", INTERRUPTED)
+        return complain(PROGRAM, f"interrupted; the results of {done} are in "
+                                 f"'{run.arguments.output}'; the same command goes on", INTERRUPTED)
     except OSError as error:
-        return _complain(error, FAILED)
+        return complain(PROGRAM, error, FAILED)
     return conclude(run, time.monotonic() - start)
 
 
@@ -118,7 +115,7 @@ def segment_all(run: Run) -> None:
     images = [entry for entry in waiting if not entry.is_video]
     for entry in tqdm(images, unit=" image", bar_format=BAR, disable=None if images else True):
         with _noting_failure(run, entry):
-            overlay, result = _segment(run, _read_image(entry.path))
+            overlay, result = _segment(run, read_image(entry.path))
             write_image_results(entry.target, overlay, result,
                                 {**_about(run, entry), **made_of(entry, run.made_with)})
             run.images += 1
@@ -143,9 +140,9 @@ def describe(run: Run, command: str) -> dict[str, Any]:
 def conclude(run: Run, seconds: float) -> int:
     """Report what was done and what was not, and return the exit code."""
     for notice in run.notices:
-        _complain(notice, 0)
+        complain(PROGRAM, notice)
     for path, problem in run.failures.items():
-        _complain(problem if path in problem else f"'{path}': {problem}", FAILED)
+        complain(PROGRAM, problem if path in problem else f"'{path}': {problem}")
     done = run.images + run.frames
     if not done and not run.before:
         return UNUSABLE
@@ -213,16 +210,6 @@ def _segment(run: Run, image: np.ndarray) -> tuple[np.ndarray, Any]:
     return overlay_of(image, result, run.arguments.overlay_alpha, run.arguments.legend), result
 
 
-def _read_image(path: Path) -> np.ndarray:
-    """Read a photo as people see it, turned as its orientation tag says."""
-    return decompress(path.read_bytes(), upright=True)
-
-
 def _about(run: Run, entry: Input) -> dict[str, Any]:
     return {"source": readable(entry.path), "model": run.segmentor.name,
             "precision": run.segmentor.precision}
-
-
-def _complain(problem: object, code: int) -> int:
-    print(f"sclip-segment: {one_line(problem)}", file=sys.stderr)
-    return code

@@ -16,7 +16,7 @@ import numpy as np
 
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
-from sclip_seg_ros.tools.arguments import readable
+from sclip_seg_ros.tools.console import readable
 from sclip_seg_ros.tools.segment.outputs import beside, statistics, write_json
 
 # A video that cannot be opened is reported in our own words, on one line.

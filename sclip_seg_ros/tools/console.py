@@ -1,0 +1,45 @@
+"""What a program tells on a terminal: exit codes, problems in one line, progress bars."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import cv2
+
+# Exit codes: something was not done; nothing could be done; as shells report Ctrl-C.
+FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+# What one image can raise, also native code that runs out of memory; the next one may be fine.
+IMAGE_ERRORS = (ValueError, RuntimeError, MemoryError, cv2.error)
+# Of the progress bars: always things a second, never seconds a thing.
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+
+
+def complain(program: str, problem: object, code: int = FAILED) -> int:
+    """Tell of a problem in one line on standard error; return the exit code that goes with it."""
+    print(f"{program}: {one_line(problem)}", file=sys.stderr)
+    return code
+
+
+def one_line(problem: object) -> str:
+    """Return a message without line breaks."""
+    return " ".join(str(problem).split())
+
+
+def cause_of(error: Exception) -> str:
+    """Return in one line why one image could not be done, with a remedy for a lack of memory."""
+    text = one_line(error) or type(error).__name__
+    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and "memory" in text:
+        text += "; take smaller images, or leave out stages that need much memory, as DenseCRF does"
+    return text
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number with the thing it counts, e.g. "1 image" or "3 images"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def readable(path: Path | str) -> str:
+    """Return a path, or any word of a command line, as text that can be written as UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
