@@ -182,6 +182,37 @@ def test_a_budget_waits_for_the_weights_of_its_levels(segmentor, ledger, adopt, 
     assert quality.state.names == ("enlarged", "full") and quality.state.budget_ms == 3000.0
 
 
+def test_parts_that_need_the_same_weights_on_other_terms_do_not_hinder_each_other(
+        segmentor, ledger, adopt, slow_weights):
+    """The stage may fall back, the budget's level, which is tried for itself, may not."""
+    quality = QualityControl(segmentor, parse_ladder({"levels": [ENLARGED, FULL]}))
+    quality.configure(options(**FIRST).settings, 0.0)
+    ledger.ask(options(**FIRST, use_loftup=True, loftup_allow_fallback=True,
+                       latency_budget_ms=3000.0))
+    for _ in range(10):
+        adopt(quality)
+    assert slow_weights.times == 2
+    slow_weights.set()
+    finish(lambda: adopt(quality), ledger)
+    assert segmentor.fallbacks == ("loftup -> bilinear",) and slow_weights.times == 2
+
+
+def test_missing_weights_are_not_looked_for_with_every_change(segmentor, quality, ask,
+                                                              monkeypatch):
+    looked, load = [], segmentor.load_weights
+    monkeypatch.setattr(segmentor, "load_weights", lambda settings: looked.append(1)
+                        or load(settings))
+    ask(use_loftup=True, loftup_allow_fallback=True)
+    ladder = parse_ladder({"levels": [FULL, {"name": "no-loftup", "use_loftup": False}]})
+    quality = QualityControl(segmentor, ladder)
+    ask(quality, latency_budget_ms=3000.0)
+    ask(quality, probability_threshold=0.2)
+    assert len(looked) == 1 and quality.state.names == ("full", "no-loftup")
+    ask(quality, use_loftup=False)
+    ask(quality, use_loftup=True)
+    assert len(looked) == 2, "they may be there by now"
+
+
 def test_a_simpler_stage_is_warned_of_once(segmentor, quality, capfd):
     ledger = Ledger(options(**FIRST), print)
     vocabularies = VocabularyServer(

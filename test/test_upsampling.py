@@ -174,6 +174,16 @@ def test_with_leave_it_falls_back_and_says_so(tmp_path, caplog):
     torch.testing.assert_close(output, wanted)
 
 
+def test_interpolation_on_purpose_is_no_fallback(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        asked_for = make_upsampler(LoftUpSettings(source="bilinear"), DIMENSION)
+    assert asked_for.fallback is None and not caplog.text
+    stood_in = make_upsampler(
+        LoftUpSettings(source=str(tmp_path / "absent.bin"), allow_fallback=True), DIMENSION)
+    features, images = torch.randn(2, DIMENSION, 4, 5), torch.rand(2, 3, 64, 80)
+    torch.testing.assert_close(asked_for(features, images), stood_in(features, images))
+
+
 def test_new_settings_share_the_network(checkpoint):
     upsampler = make_upsampler(LoftUpSettings(source=checkpoint), DIMENSION)
     doubled = upsampler.with_settings(LoftUpSettings(adaptive=False, factor=2.0))

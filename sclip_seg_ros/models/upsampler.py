@@ -17,6 +17,7 @@ REPOSITORY = "haiwen/loftup-clip"
 FILE_NAME = "pytorch_model.bin"
 REVISION = "main"
 AUTO = "auto"
+BILINEAR = "bilinear"   # no weights at all: interpolation, on purpose
 EMBEDDED_FILE = EMBEDDED_FOLDER / "loftup.safetensors"
 PUBLISHED_BACKBONE = "ViT-B-16-quickgelu/openai"  # what the published checkpoint was trained for
 
@@ -57,7 +58,7 @@ def resolve_source(source: str, backbone: str) -> str:
     if backbone not in known:
         raise WeightsError(f"no LoftUp is known for '{backbone}'; train one with "
                            "sclip-train-loftup and give its path as loftup.source, name a source "
-                           "(embedded, hub, torch-hub), or set use_loftup to false")
+                           "(embedded, hub, torch-hub, bilinear), or set use_loftup to false")
     return known[backbone]
 
 

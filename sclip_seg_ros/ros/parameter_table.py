@@ -141,8 +141,8 @@ STAGES = (
     _setting("loftup__contract", "Features that LoftUp is fed: 'value', 'attended', or as it was "
              "trained.", choices=CONTRACTS),
     _setting("loftup__source", "LoftUp's weights: 'embedded', 'hub', 'torch-hub', the path of a "
-             "checkpoint, or 'auto' for the model's own. 'hub@<commit>' pins a download, "
-             "'...#sha256=<checksum>' any file.", fixed=True),
+             "checkpoint, 'bilinear' for interpolation without any, or 'auto' for the model's own. "
+             "'hub@<commit>' pins a download, '...#sha256=<checksum>' any file.", fixed=True),
     _setting("loftup__allow_fallback", "Enlarge bilinearly, with a warning and a mark in the "
              "status, where LoftUp cannot be loaded."),
     _setting("use_resclip", "ResCLIP: attention of earlier blocks, and a second pass with "

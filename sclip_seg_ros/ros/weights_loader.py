@@ -21,8 +21,7 @@ class WeightsLoader:
     def __init__(self, segmentor: SCLIPSegmentor) -> None:
         """Load for a segmentor."""
         self._segmentor = segmentor
-        self._wanted: tuple[str, bool] | None = None
-        self._loaded: Future[Upsampler] = Future()
+        self._loading: dict[tuple[str, bool], Future[Upsampler]] = {}
 
     def provide(self, settings: SegmentorSettings | None) -> bool:
         """Give the segmentor the weights of settings, or begin to load them.
@@ -38,28 +37,29 @@ class WeightsLoader:
         """
         if settings is None:
             return True
-        if self._wanted != _what_counts(settings):
-            self._begin(settings)
-        if not self._loaded.done():
+        key = settings.loftup.source, settings.loftup.allow_fallback
+        if key not in self._loading:
+            self._loading[key] = self._begin(settings)
+        if not self._loading[key].done():
             return False
-        self._wanted = None
-        self._segmentor.keep(self._loaded.result())
+        self._segmentor.keep(self._loading.pop(key).result())
         return True
 
     def forget(self) -> None:
         """Do without what is being loaded: it is no longer asked for."""
-        self._wanted = None
+        self._loading.clear()
 
-    def _begin(self, settings: SegmentorSettings) -> None:
+    def forget_fallback(self) -> None:
+        """Look for missing weights again when they are next asked for."""
+        self._segmentor.forget_fallback()
+
+    def _begin(self, settings: SegmentorSettings) -> Future[Upsampler]:
         _LOG.info("loading LoftUp's weights; frames are labelled without it meanwhile")
-        self._wanted, self._loaded = _what_counts(settings), Future()
+        loaded: Future[Upsampler] = Future()
         # A daemon: a download that nobody waits for any more does not keep the process alive.
-        threading.Thread(target=_load, args=(self._segmentor, settings, self._loaded),
-                         name="weights", daemon=True).start()
-
-
-def _what_counts(settings: SegmentorSettings) -> tuple[str, bool]:
-    return settings.loftup.source, settings.loftup.allow_fallback
+        threading.Thread(target=_load, args=(self._segmentor, settings, loaded), name="weights",
+                         daemon=True).start()
+        return loaded
 
 
 def _load(segmentor: SCLIPSegmentor, settings: SegmentorSettings,

@@ -103,6 +103,8 @@ class SCLIPSegmentor:
     @settings.setter
     def settings(self, settings: SegmentorSettings) -> None:
         self.use(self.prepare(settings))
+        if not settings.use_loftup:
+            self.forget_fallback()
 
     def prepare(self, settings: SegmentorSettings) -> Prepared:
         """Check settings and load what they need, so that :meth:`use` costs nothing.
@@ -142,6 +144,11 @@ class SCLIPSegmentor:
             upsampler.network.to(self.device)
         self._upsampler = upsampler
 
+    def forget_fallback(self) -> None:
+        """Have LoftUp's weights looked for again when it is switched on, if they were missing."""
+        if self._upsampler is not None and self._upsampler.fallback:
+            self._upsampler = None
+
     def use(self, prepared: Prepared) -> None:
         """Take over settings that this segmentor has prepared."""
         self._settings, self._scorer = prepared.settings, prepared.scorer
@@ -173,11 +180,16 @@ class SCLIPSegmentor:
         return self.device.type == "cuda"
 
     @property
+    def upsampler_fallback(self) -> str | None:
+        """Why bilinear interpolation stands in for LoftUp; None where it does not."""
+        upsampler = self._scorer.upsampler
+        return upsampler.fallback if upsampler is not None else None
+
+    @property
     def fallbacks(self) -> tuple[str, ...]:
         """Stages replaced by a simpler one, e.g. ``"loftup -> bilinear"``."""
-        upsampler = self._scorer.upsampler
         found = []
-        if upsampler is not None and upsampler.fallback:
+        if self.upsampler_fallback:
             found.append("loftup -> bilinear")
         if self.device.type == "cuda" and decoding_triton.fallback():
             found.append("decoding kernel -> torch")
@@ -298,8 +310,6 @@ class SCLIPSegmentor:
     def _upsampler_for(self, settings: SegmentorSettings) -> Upsampler | None:
         """Return the upsampler, with its weights loaded where they are not."""
         if not settings.use_loftup:
-            if self._upsampler is not None and self._upsampler.fallback:
-                self._upsampler = None  # its weights may be there when it is switched on again
             return None
         if self.lacks_weights(settings):
             self.keep(self.load_weights(settings))

@@ -22,7 +22,7 @@ class LoftUpSettings:
     adaptive: bool = True             # factor from the grid's size instead of `factor`
     factor: float = 2.0               # output side / patch-grid side, used when not adaptive
     contract: str = "auto"            # features it is fed: "value", "attended", or as trained
-    source: str = "auto"              # "auto", "embedded", "hub", "torch-hub", or a file's path
+    source: str = "auto"              # "auto", "embedded", "hub", "torch-hub", "bilinear", a path
     allow_fallback: bool = False      # bilinear instead, with a warning, when it cannot be loaded
 
 
@@ -192,7 +192,7 @@ def _group(name: str, value: Any) -> Any:
 def _check_loftup(loftup: LoftUpSettings) -> None:
     if not isinstance(loftup.source, str):
         raise ValueError(f"loftup.source={loftup.source!r} is no text; give 'auto', 'embedded', "
-                         "'hub', 'torch-hub' or the path of a checkpoint")
+                         "'hub', 'torch-hub', 'bilinear' or the path of a checkpoint")
     for name in ("adaptive", "allow_fallback"):
         _switch(f"loftup.{name}", getattr(loftup, name))
     _one_of("loftup.contract", loftup.contract, CONTRACTS)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from sclip_seg_ros.models.upsampler import read_loftup, resolve_source
+from sclip_seg_ros.models.upsampler import BILINEAR, read_loftup, resolve_source
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation.contracts import PUBLISHED, FeatureContract, stated_names
 from sclip_seg_ros.segmentation.loftup import HEADS_KEY, LoftUp, build_loftup
@@ -58,11 +58,11 @@ class Upsampler:
     """Features and their image in, larger features of length 1 out.
 
     Attributes:
-        network: LoftUp, or None where it fell back to bilinear interpolation.
+        network: LoftUp, or None for bilinear interpolation.
         settings: how much to enlarge.
         contract: the features the network was trained on.
         stated: the parts of the contract that the checkpoint itself states; the rest is assumed.
-        fallback: why there is no network; None as long as there is one.
+        fallback: why there is no network though there should be; None where all is as asked.
     """
 
     def __init__(self, settings: LoftUpSettings, network: LoftUp | None,
@@ -73,7 +73,8 @@ class Upsampler:
         Raises:
             ValueError: neither of the two, or both, or a fallback that the settings forbid.
         """
-        if (network is None) != bool(fallback):
+        excused = bool(fallback) or settings.source == BILINEAR
+        if (network is None) != excused:
             raise ValueError("an upsampler needs a LoftUp network or the reason why it has none; "
                              "give one of the two")
         if fallback and not settings.allow_fallback:
@@ -135,6 +136,8 @@ def make_upsampler(settings: LoftUpSettings, dimension: int,
     Raises:
         WeightsError: weights out of reach or unfit, and no fallback allowed.
     """
+    if settings.source == BILINEAR:
+        return Upsampler(settings, None)
     try:
         weights = read_loftup(resolve_source(settings.source, backbone), cache_dir=cache_dir)
         contract = FeatureContract.from_metadata(weights.metadata)

@@ -180,7 +180,7 @@ def compare_one(segmentor: SCLIPSegmentor, image: np.ndarray | Tensor,
     if not settings.use_loftup:
         raise ValueError("use_loftup is false, so that there is no upsampler to check; set it "
                          "to true")
-    if segmentor.fallbacks:
+    if segmentor.upsampler_fallback:
         raise ValueError("LoftUp's weights are missing and bilinear interpolation stands in for "
                          f"loftup.source='{settings.loftup.source}'; name a checkpoint to check")
     vocabulary = class_names if isinstance(class_names, Vocabulary) \

@@ -83,7 +83,7 @@ def add_segmentor_flags(parser: argparse.ArgumentParser, stages: bool = True) ->
                         help="LoftUp's factor from the size of the patch grid (default)")
     settings.add_argument("--loftup-source", metavar="WHERE",
                           help="LoftUp's weights: auto (default: the model's own), embedded, hub, "
-                               "torch-hub, or a checkpoint's path")
+                               "torch-hub, bilinear (none), or a checkpoint's path")
     settings.add_argument("--set", nargs="+", action="extend", default=[], dest="assignments",
                           metavar="NAME=VALUE",
                           help="any setting by its name in profile and ladder files, e.g. "

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from sclip_seg_ros.models.upsampler import BILINEAR
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.preprocessing import to_tensor
 from sclip_seg_ros.segmentation.upsampling_check import UpsamplingReport, compare
@@ -24,8 +25,7 @@ from sclip_seg_ros.tools.metrics import IouMeter
 
 CHANGES: dict[str, dict[str, Any]] = {
     "none": {},
-    "features interpolated": {"use_loftup": True, "loftup__allow_fallback": True,
-                              "loftup__source": "no file, to fall back to interpolation"},
+    "features interpolated": {"use_loftup": True, "loftup__source": BILINEAR},
     "attention `clearclip`": {"attention": "clearclip"},
     "attention `naclip`": {"attention": "naclip"},
     "attention `vanilla`": {"attention": "vanilla"},

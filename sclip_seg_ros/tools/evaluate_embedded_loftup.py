@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
-from sclip_seg_ros.models.upsampler import EMBEDDED_FILE
+from sclip_seg_ros.models.upsampler import BILINEAR, EMBEDDED_FILE
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
@@ -31,7 +29,6 @@ from sclip_seg_ros.tools.metrics import IouMeter
 
 RESULTS = EMBEDDED_FOLDER / "loftup_evaluation.json"
 SLICE = 3           # scenes whose scores are kept apart, so that they can be checked quickly
-_NO_FILE = str(Path(os.devnull) / "none")   # under no circumstances a checkpoint
 
 
 class Row(NamedTuple):
@@ -46,16 +43,14 @@ class Row(NamedTuple):
         if self.upsampling == "none":
             return {"inference": self.inference, "use_loftup": False}
         adaptive = self.factor == "adaptive"
-        bilinear = self.upsampling == "bilinear"    # the pipeline's own fallback, on purpose
         return {"inference": self.inference, "use_loftup": True, "loftup__adaptive": adaptive,
                 "loftup__factor": 2.0 if adaptive else float(self.factor),
-                "loftup__source": _NO_FILE if bilinear else EMBEDDED,
-                "loftup__allow_fallback": bilinear}
+                "loftup__source": BILINEAR if self.upsampling == BILINEAR else EMBEDDED}
 
 
 ROWS = [Row(inference, upsampling, factor)
         for inference in ("slide", "whole")
-        for upsampling, factors in (("none", ("1",)), ("bilinear", ("2", "3", "4", "adaptive")),
+        for upsampling, factors in (("none", ("1",)), (BILINEAR, ("2", "3", "4", "adaptive")),
                                     ("loftup", ("2", "3", "4", "adaptive")))
         for factor in factors]
 
@@ -134,7 +129,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file to write as well")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    logging.disable(logging.WARNING)    # every bilinear row would tell that it is bilinear
     results = measure(arguments.scenes, progress=True)
     print(table(results))
     if arguments.output:

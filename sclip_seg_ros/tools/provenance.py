@@ -18,7 +18,7 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 import sclip_seg_ros
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER, RANDOM, weights_in
-from sclip_seg_ros.models.upsampler import read_loftup, resolve_source
+from sclip_seg_ros.models.upsampler import BILINEAR, read_loftup, resolve_source
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, Vocabulary
 
@@ -46,7 +46,8 @@ def describe_loftup(used: Iterable[SegmentorSettings], backbone: str) -> str | N
     Raises:
         WeightsError: they are out of reach.
     """
-    sources = [settings.loftup.source for settings in used if settings.use_loftup]
+    sources = [settings.loftup.source for settings in used
+               if settings.use_loftup and settings.loftup.source != BILINEAR]
     return read_loftup(resolve_source(sources[0], backbone)).origin if sources else None
 
 
@@ -64,11 +65,12 @@ def describe_segmentation(model: str, pretrained: str, segmentor: SCLIPSegmentor
     weights = describe_weights(model, pretrained)
     if pretrained == RANDOM:
         weights = {"random": uuid.uuid4().hex}  # no two runs have the same
-    used = () if "loftup -> bilinear" in segmentor.fallbacks else (segmentor.settings,)
+    fallback = segmentor.upsampler_fallback
+    used = () if fallback else (segmentor.settings,)
     return {"version": sclip_seg_ros.__version__, "commit": commit(),
             "model": {"name": segmentor.name, "precision": segmentor.precision, **weights},
             "loftup": describe_loftup(used, segmentor.name),
-            "settings": asdict(segmentor.settings), "fallbacks": list(segmentor.fallbacks),
+            "settings": asdict(segmentor.settings), "upsampler_fallback": fallback,
             "words": [list(entry.synonyms) for entry in vocabulary.classes],
             "background": vocabulary.background}
 

@@ -88,7 +88,7 @@ def describe(bench: Bench) -> dict[str, Any]:
                     "list_sha256": hashlib.sha256(names.encode()).hexdigest()},
         "model": {"name": segmentor.name, "precision": segmentor.precision,
                   **provenance.describe_weights(arguments.model, arguments.pretrained),
-                  "loftup": provenance.describe_loftup(() if segmentor.fallbacks else used,
+                  "loftup": provenance.describe_loftup(() if segmentor.upsampler_fallback else used,
                                                        segmentor.name)},
         "profile": arguments.profile or bench.dataset.profile or None,
         "method": bench.profile.method if bench.profile else "default settings",
