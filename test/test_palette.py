@@ -30,7 +30,7 @@ def test_no_two_classes_share_a_colour(count):
 def test_254_names_of_any_kind_differ_beside_colours_given_to_others(prefix):
     names = [f"{prefix} {index}" for index in range(254)]
     known = {name: (1, 2, index) for index, name in enumerate(names[::3])}
-    assert len(np.unique(palette_of(names, known), axis=0)) == 254
+    assert len(np.unique(palette_of(names, remembered=known), axis=0)) == 254
 
 
 def test_a_name_keeps_the_colour_it_has_had_since_there_are_colours():
@@ -50,11 +50,26 @@ def test_inserting_a_class_recolours_none_that_was_there():
     known: dict[str, tuple[int, int, int]] = {}
     for count in range(1, 41):
         vocabulary = names[40 - count:]  # each round puts a new name in front
-        colours = palette_of(vocabulary, known)
+        colours = palette_of(vocabulary, remembered=known)
         for name, colour in zip(vocabulary[1:], colours[1:], strict=True):
             assert tuple(colour) == known[name]
         assert len(np.unique(colours, axis=0)) == count
         known.update(zip(vocabulary, map(tuple, colours.tolist()), strict=True))
+
+
+def test_names_that_had_the_same_colour_apart_differ_together():
+    [first, second] = [name for name in (f"thing {index}" for index in range(200))
+                       if colour_of(name) == colour_of("thing 0")][:2]
+    remembered = {first: colour_of(first), second: colour_of(second)}
+    colours = palette_of([first, second], remembered=remembered).tolist()
+    assert tuple(colours[0]) == colour_of(first) and colours[0] != colours[1]
+
+
+def test_a_chosen_colour_is_kept_whatever_the_others_have():
+    grey = (128, 128, 128)
+    colours = palette_of(["road", "sky", "person"], {"road": grey, "person": grey},
+                         {"sky": grey}).tolist()
+    assert tuple(colours[0]) == tuple(colours[2]) == grey != tuple(colours[1])
 
 
 def test_most_classes_keep_the_colour_of_their_name():

@@ -30,20 +30,25 @@ def colour_of(name: str) -> Colour:
     return _draw(name, 0)
 
 
-def palette_of(names: Sequence[str],
-               known: Mapping[str, Colour] | None = None) -> np.ndarray:
+def palette_of(names: Sequence[str], chosen: Mapping[str, Colour] | None = None,
+               remembered: Mapping[str, Colour] | None = None) -> np.ndarray:
     """Return the colours of the names of one vocabulary: (C, 3) uint8 RGB.
 
-    Each is the name's own, or where another name has that, the next free one. All differ, for as
-    many names as a vocabulary may have (254).
+    Each is the name's own, or where another name has that, the next free one. All but chosen ones
+    differ, for as many names as a vocabulary may have (254).
 
     Args:
         names: of the classes.
-        known: colours given to names before. They are kept, so that inserting a class recolours
-            no other.
+        chosen: colours that somebody wants names to have; never changed.
+        remembered: colours given to names before. They are kept, so that inserting a class
+            recolours no other; of two names that never met and have the same, the first keeps it.
     """
-    given = {name: known[name] for name in names if known and name in known}
+    given = {name: chosen[name] for name in names if chosen and name in chosen}
     taken = set(given.values())
+    for name in names:
+        if remembered and name not in given and remembered.get(name) not in (None, *taken):
+            given[name] = remembered[name]
+            taken.add(given[name])
     for name in names:
         if name not in given:
             given[name] = next((colour for colour in _draws(name) if colour not in taken),

@@ -112,7 +112,7 @@ class TextEncoder:
     def _colours(self, names: list[str], palette: Mapping[str, Colour]) -> np.ndarray:
         """Give each name its colour in the palette, or the one it had before if it had one."""
         with self._lock:
-            colours = palette_of(names, {**self._given_colours, **palette})
+            colours = palette_of(names, palette, self._given_colours)
             self._given_colours.update(
                 (name, tuple(colour)) for name, colour in zip(names, colours.tolist(), strict=True)
                 if name not in palette)
