@@ -54,11 +54,11 @@ def test_it_adds_up_and_overrules_the_profile():
     (["iterations=5"], r"'iterations' does not exist; did you mean crf.iterations"),
     (["short-side=5"], r"did you mean short_side"),
     (["zzz=5"], r"'zzz' does not exist; choose one of attention, .*crf.resolution, precision"),
-    (["crf=5"], r"'crf: 5' is no group of settings; write 'crf: {backend: ...}'|crf.backend"),
-    (["short_side.x=5"], r"'short_side' is no group"),
+    (["crf=5"], r"'crf: 5' gives a value to a group; set what is in it, e.g. 'crf.backend'"),
+    (["short_side.x=5"], r"'short_side.x' does not exist; did you mean short_side"),
     (["short_side"], r"'short_side' assigns no value; write NAME=VALUE"),
     (["short_side="], r"'short_side=' assigns no value"),
-    (["short_side=wide"], r"'short_side: wide' is a text; give a whole number"),
+    (["short_side=wide"], r"'short_side' cannot be 'wide'; give a whole number, e.g. 336"),
     (["pamr.dilations=[4"], r"'pamr.dilations=\[4' is no YAML"),
 ])
 def test_what_cannot_be_set_is_refused_with_the_remedy(flags, complaint):

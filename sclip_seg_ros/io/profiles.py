@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from sclip_seg_ros.models.resources import config_folders, config_path
+from sclip_seg_ros.segmentation.setting_values import typed_changes
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
 
@@ -132,12 +132,11 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value):
             raise ValueError(f"'{text}' assigns no value; write NAME=VALUE, e.g. crf.iterations=5")
-        group, _, inner = name.partition(".")
         try:
             value = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ValueError(f"the value of '{text}' is no YAML; quote it") from error
-        changes.update(_changes({group: {inner: value}} if inner else {group: value}))
+        changes.update(typed_changes({name: value}))
     return changes
 
 
@@ -147,65 +146,11 @@ def _changes(section: Any) -> dict[str, Any]:
         return {}
     if not isinstance(section, Mapping):
         raise ValueError(f"'{section}' stands where settings belong; write 'name: value' lines")
-    known, changes = asdict(SegmentorSettings()), {}
-    for name, value in section.items():
-        if name not in known:
-            raise ValueError(_no_setting(str(name), known))
-        if not isinstance(known[name], dict):
-            if isinstance(value, Mapping):
-                raise ValueError(f"setting '{name}' is no group of settings; give "
-                                 f"'{name}' itself a value")
-            changes[name] = _typed(name, value, known[name])
-            continue
-        if not isinstance(value, Mapping):
-            raise ValueError(f"setting '{name}: {value}' is no group of settings; write "
-                             f"'{name}: {{{next(iter(known[name]))}: ...}}'")
-        for inner, inner_value in value.items():
-            if inner not in known[name]:
-                raise ValueError(_no_setting(f"{name}.{inner}", known))
-            changes[f"{name}__{inner}"] = _typed(f"{name}.{inner}", inner_value,
-                                                 known[name][inner])
-    return changes
-
-
-def _no_setting(name: str, known: Mapping[str, Any]) -> str:
-    """Say that a setting does not exist, and which ones with a similar name do."""
-    names = [f"{outer}.{inner}" if inner else outer for outer, value in known.items()
-             for inner in (value if isinstance(value, dict) else [""])]
-    inside = {dotted.partition(".")[2]: dotted for dotted in names if "." in dotted}
-    similar = get_close_matches(name, names) or [inside[match]
-                                                 for match in get_close_matches(name, inside)]
-    remedy = f"did you mean {' or '.join(similar)}?" if similar \
-        else f"choose one of {', '.join(names)}"
-    return f"setting '{name}' does not exist; {remedy}"
-
-
-def _typed(name: str, value: Any, default: Any) -> Any:
-    """Return a YAML value as the type of the setting's default, or refuse it."""
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(default, float) and isinstance(value, str) and _is_number(value):
-        return float(value)  # YAML takes 1e-3 for text
-    if isinstance(default, tuple) and isinstance(value, list):
-        return tuple(_typed(name, item, default[0]) for item in value)
-    if type(value) is not type(default):
-        raise ValueError(f"setting '{name}: {value}' is a {_kind_name(type(value))}; give a "
-                         f"{_kind_name(type(default))}")
-    return value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return typed_changes(section)
 
 
 def _kind_name(kind: type) -> str:
-    names = {str: "text", bool: "true or false", int: "whole number", float: "number",
-             tuple: "list", list: "list", dict: "group", Mapping: "group"}
-    return names.get(kind, kind.__name__)
+    return {str: "text", Mapping: "group"}[kind]
 
 
 def _yaml_mapping(path: Path) -> Mapping[str, Any]:

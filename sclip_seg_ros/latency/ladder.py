@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from sclip_seg_ros.segmentation.setting_values import dotted, flattened, typed
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
 MAX_LEVELS = 256  # the level travels as uint8
 _DEFAULTS = SegmentorSettings()
 _NEEDS_RELOAD = frozenset({"precision", "loftup__source", "loftup__allow_fallback", "model",
                            "model_name", "pretrained", "device"})
-_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a word",
-          tuple: "a list of whole numbers"}
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,13 @@ class QualityLevel:
                              f"{error}") from error
 
     def _checked(self, key: str, value: Any) -> Any:
-        shown = str(key).replace("__", ".")
         if key in _NEEDS_RELOAD:
-            raise ValueError(f"quality level '{self.name}' changes '{shown}', but all levels share "
-                             "one set of weights; set it once for the whole program")
-        current = _current(key)
-        if current is None:
-            raise ValueError(f"quality level '{self.name}' changes '{shown}', which is no setting; "
-                             "see SegmentorSettings")
-        if is_dataclass(current):
-            example = f"{shown}.{fields(current)[0].name}"
-            raise ValueError(f"quality level '{self.name}' changes '{shown}', which is a group; "
-                             f"change its settings one by one, e.g. '{example}'")
-        return _typed(f"quality level '{self.name}': {shown}", value, type(current))
+            raise ValueError(f"quality level '{self.name}' changes '{dotted(key)}', but all levels "
+                             "share one set of weights; set it once for the whole program")
+        try:
+            return typed(key, value)
+        except ValueError as error:
+            raise ValueError(f"quality level '{self.name}': {error}") from error
 
 
 @dataclass(frozen=True)
@@ -153,40 +146,11 @@ def _parse_level(entry: Any, index: int) -> QualityLevel:
     if not isinstance(entry, Mapping) or "name" not in entry:
         raise ValueError(f"level {index} of the ladder is {_short(entry)}; write it as a mapping "
                          "with a 'name' and the settings it changes")
-    changes: dict[str, Any] = {}
-    for key, value in entry.items():
-        if key == "name":
-            continue
-        grouped = {f"{key}__{name}": item for name, item in value.items()} \
-            if isinstance(value, Mapping) else {str(key).replace(".", "__"): value}
-        repeated = set(grouped) & set(changes)
-        if repeated:
-            raise ValueError(f"quality level '{entry['name']}' gives "
-                             f"'{min(repeated).replace('__', '.')}' twice; keep one of them")
-        changes.update(grouped)
+    try:
+        changes = flattened({key: value for key, value in entry.items() if key != "name"})
+    except ValueError as error:
+        raise ValueError(f"quality level '{entry['name']}': {error}") from error
     return QualityLevel(entry["name"], changes)
-
-
-def _current(key: str) -> Any:
-    """Return the default of a setting named as for with_changes; None for no setting."""
-    value: Any = _DEFAULTS
-    for part in str(key).split("__"):
-        if not is_dataclass(value) or part not in {item.name for item in fields(value)}:
-            return None
-        value = getattr(value, part)
-    return value
-
-
-def _typed(shown: str, value: Any, kind: type) -> Any:
-    """Return a value as the type of its setting; YAML writes tuples as lists, 2.0 as 2."""
-    if kind is tuple and isinstance(value, (list, tuple)) \
-            and all(type(item) is int for item in value):
-        return tuple(value)
-    if kind is float and type(value) in (int, float):
-        return float(value)
-    if type(value) is kind and kind is not tuple:
-        return value
-    raise ValueError(f"{shown}={value!r} must be {_TYPES[kind]}")
 
 
 def effective_settings(settings: SegmentorSettings) -> SegmentorSettings:

@@ -1,0 +1,102 @@
+"""Settings as people write them in files and flags: names in either spelling, values of YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from difflib import get_close_matches
+from typing import Any
+
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
+
+# By the names with_changes takes, and of each group what is in it.
+_GROUPS: Mapping[str, Mapping[str, Any]] = {
+    name: value for name, value in asdict(SegmentorSettings()).items() if isinstance(value, dict)}
+_DEFAULTS: Mapping[str, Any] = {
+    f"{name}__{inner}" if inner else name: default
+    for name, value in asdict(SegmentorSettings()).items()
+    for inner, default in (value if name in _GROUPS else {"": value}).items()}
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text",
+          tuple: "a list of whole numbers"}
+# YAML 1.1 takes 1e-3 for text: it wants a point and a sign, 1.0e-3.
+_SCIENTIFIC = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+def typed_changes(section: Mapping[Any, Any]) -> dict[str, Any]:
+    """Turn a section of a file into arguments of ``SegmentorSettings.with_changes``.
+
+    Raises:
+        ValueError: an unknown setting, one given twice, or a value of another kind.
+    """
+    return {name: typed(name, value) for name, value in flattened(section).items()}
+
+
+def flattened(section: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a section's values by the names ``with_changes`` takes; none is checked.
+
+    ``{"crf": {"iterations": 5}}``, ``{"crf.iterations": 5}`` and ``{"crf__iterations": 5}`` all
+    become ``{"crf__iterations": 5}``.
+
+    Raises:
+        ValueError: a setting given twice.
+    """
+    pairs = [(f"{key}.{inner}" if inner else str(key), item) for key, value in section.items()
+             for inner, item in (value.items() if isinstance(value, Mapping) and value
+                                 else [("", value)])]
+    flat: dict[str, Any] = {}
+    for name, value in pairs:
+        name = name.replace(".", "__")
+        if name in flat:
+            raise ValueError(f"setting '{dotted(name)}' is given twice; keep one of them")
+        flat[name] = value
+    return flat
+
+
+def typed(name: str, value: Any) -> Any:
+    """Return a value of YAML as the type of its setting: lists become tuples, 2 becomes 2.0.
+
+    Args:
+        name: as for ``with_changes``, e.g. ``"crf__iterations"``.
+        value: as read.
+
+    Raises:
+        ValueError: an unknown setting, a group of them, or a value of another kind.
+    """
+    if name in _GROUPS:
+        raise ValueError(f"'{name}: {value}' gives a value to a group; set what is in it, e.g. "
+                         f"'{name}.{next(iter(_GROUPS[name]))}'")
+    if name not in _DEFAULTS:
+        raise ValueError(_no_setting(dotted(name)))
+    default = _DEFAULTS[name]
+    if isinstance(default, float) and type(value) is not bool and _is_number(value):
+        return float(value)
+    if isinstance(default, tuple) and isinstance(value, (list, tuple)) \
+            and all(type(item) is type(default[0]) for item in value):
+        return tuple(value)
+    if type(value) is type(default) and not isinstance(default, tuple):
+        return value
+    kind, example = _KINDS[type(default)], list(default) if isinstance(default, tuple) else default
+    hint = "" if isinstance(default, bool) else f", e.g. {example}"
+    raise ValueError(f"setting '{dotted(name)}' cannot be {value!r}; give {kind}{hint}")
+
+
+def dotted(name: str) -> str:
+    """Return a setting's name as files and messages spell it, e.g. ``crf.iterations``."""
+    return name.replace("__", ".")
+
+
+def _no_setting(name: str) -> str:
+    """Say that a setting does not exist, and which ones with a similar name do."""
+    names = [dotted(known) for known in _DEFAULTS]
+    inside = {known.partition(".")[2]: known for known in names if "." in known}
+    similar = get_close_matches(name, names) or [inside[match]
+                                                 for match in get_close_matches(name, inside)]
+    remedy = f"did you mean {' or '.join(similar)}?" if similar \
+        else f"choose one of {', '.join(names)}"
+    return f"setting '{name}' does not exist; {remedy}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) \
+        or isinstance(value, str) and _SCIENTIFIC.fullmatch(value) is not None
