@@ -19,7 +19,7 @@ class Consumer(Node):
 
     def __init__(self):
         super().__init__("consumer")
-        self.waiting, self.version, self.table = {}, 0, None  # table: from class id to cost
+        self.waiting, self.names, self.table = {}, None, None  # table: from class id to cost
         self.costs = self.create_publisher(Image, "~/costs", 1)
         for kind, topic in ((Image, "label"), (ClassConfidenceArray, "class_confidence")):
             self.create_subscription(kind, f"sclip_seg/{topic}", self.on_message, 5)
@@ -36,11 +36,11 @@ class Consumer(Node):
             self.on_frame(pair[Image], pair[ClassConfidenceArray])
 
     def on_frame(self, label, classes):
-        if classes.vocabulary_version != self.version:  # new words from this frame on
-            self.version, self.table = classes.vocabulary_version, np.full(256, OTHERS, np.uint8)
+        names = [entry.class_name for entry in classes.classes]  # ids count from 0
+        if names != self.names:  # new words from this frame on, also those of another node's start
+            self.names, self.table = names, np.full(256, OTHERS, np.uint8)
+            self.table[:len(names)] = [COSTS.get(name, OTHERS) for name in names]
             self.table[UNLABELLED] = UNLABELLED
-            for entry in classes.classes:
-                self.table[entry.class_id] = COSTS.get(entry.class_name, OTHERS)
         label.data = array("B", self.table[np.frombuffer(label.data, np.uint8)].tobytes())
         self.costs.publish(label)  # with the camera's stamp and frame
 

@@ -13,7 +13,7 @@ import pytest
 import rclpy
 from builtin_interfaces.msg import Time
 from ros_harness import Probe, by_stamp, domain_for, picture, pixels_of, running_node
-from sclip_seg_ros.msg import ClassConfidenceArray
+from sclip_seg_ros.msg import ClassConfidence, ClassConfidenceArray
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -60,26 +60,38 @@ def test_costs_follow_the_names_when_ids_change_places(tmp_path, consumer):
     assert min(checked.values()) >= 2
 
 
-def test_messages_without_a_partner_do_not_pile_up():
-    """Nor do they when the clock jumps back, as that of a looping bag does."""
+@pytest.fixture
+def node():
+    """The example in this process, with the costs it publishes kept in ``published``."""
     rclpy.init(domain_id=DOMAIN)
-    example = runpy.run_path(str(EXAMPLE))
-    node = example["Consumer"]()
-    costs: list[Image] = []
-    node.costs.publish = costs.append
-    try:
-        for second in range(1000, 1500):
-            node.on_message(Image(header=Header(stamp=Time(sec=second))))
-        assert len(node.waiting) == example["WAITING"]
-        for second in range(20):  # the clock has jumped back
-            node.on_message(Image(header=Header(stamp=Time(sec=second))))
-            node.on_message(ClassConfidenceArray(header=Header(stamp=Time(sec=second)),
-                                                 vocabulary_version=1))
-        assert [cost.header.stamp.sec for cost in costs] == list(range(20))
-        assert not node.waiting
-    finally:
-        node.destroy_node()
-        rclpy.shutdown()
+    node = runpy.run_path(str(EXAMPLE))["Consumer"]()
+    node.published = []
+    node.costs.publish = node.published.append
+    yield node
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+def test_messages_without_a_partner_do_not_pile_up(node):
+    """Nor do they when the clock jumps back, as that of a looping bag does."""
+    for second in range(1000, 1500):
+        node.on_message(Image(header=Header(stamp=Time(sec=second))))
+    assert len(node.waiting) == runpy.run_path(str(EXAMPLE))["WAITING"]
+    for second in range(20):  # the clock has jumped back
+        node.on_message(Image(header=Header(stamp=Time(sec=second))))
+        node.on_message(ClassConfidenceArray(header=Header(stamp=Time(sec=second)),
+                                             vocabulary_version=1))
+    assert [cost.header.stamp.sec for cost in node.published] == list(range(20))
+    assert not node.waiting
+
+
+def test_another_nodes_words_count_though_its_versions_begin_again(node):
+    for second, names in enumerate((["floor", "wall"], ["wall", "floor"])):
+        header = Header(stamp=Time(sec=second))
+        node.on_message(Image(header=header, height=1, width=2, data=[0, 1]))
+        node.on_message(ClassConfidenceArray(header=header, vocabulary_version=1, classes=[
+            ClassConfidence(class_id=index, class_name=name) for index, name in enumerate(names)]))
+    assert [cost.data.tolist() for cost in node.published] == [[0, 254], [254, 0]]
 
 
 def test_the_example_stays_short_and_starts_only_as_a_program():

@@ -45,6 +45,19 @@ def node(domain, probe):
         yield node
 
 
+def test_a_configured_node_holds_none_of_its_devices_memory(node, lifecycle, monkeypatch):
+    """On a GPU; here the weights must have been released, and come back with the activation."""
+    moves = []
+    for name in ("release", "restore"):
+        original = getattr(SCLIPSegmentor, name)
+        monkeypatch.setattr(SCLIPSegmentor, name, lambda self, name=name, original=original:
+                            (moves.append(name), original(self)))
+    lifecycle.bring_to("inactive")
+    assert moves == ["release"]
+    lifecycle.bring_to("active")
+    assert moves == ["release", "restore"]
+
+
 def out_of_memory(*arguments, **keywords):
     raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 

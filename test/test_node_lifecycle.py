@@ -228,7 +228,7 @@ def test_five_rounds_of_the_lifecycle_leave_nothing_behind(node, probe, lifecycl
     label_something(probe)
     with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
         probe.feed_until(lambda: statuses, "a status", picture)
-        assert statuses[-1].vocabulary_version == 1
+        assert statuses[-1].vocabulary_version > 6, "no version comes twice"
 
 
 def test_shutdown_stops_the_work_and_leaves_the_process_to_its_signal(node, probe, lifecycle):

@@ -37,14 +37,17 @@ class Engine:
     """
 
     def __init__(self, node: Node, options: NodeOptions,
-                 on_refused: Callable[[Refusal], None]) -> None:
+                 on_refused: Callable[[Refusal], None], first_version: int = 1) -> None:
         """Load the model, encode the first words and create the outputs.
+
+        The weights wait in main memory; :meth:`activate` brings them to their device.
 
         Args:
             node: to publish and subscribe with.
             options: of the node.
             on_refused: called, in one of the threads, with parameters that turned out not to
                 work.
+            first_version: of the first vocabulary.
 
         Raises:
             WeightsError: weights out of reach, or not fitting.
@@ -60,7 +63,7 @@ class Engine:
         self.quality = QualityControl(self.segmentor, self.ladder)
         self.quality.configure(options.settings, options.latency_budget_ms)
         self._ledger = Ledger(options, self._refused)
-        self.vocabularies = VocabularyServer(self._encode, self._ledger)
+        self.vocabularies = VocabularyServer(self._encode, self._ledger, first_version)
         self.cameras: list[Camera] = []
         try:
             for source in options.cameras:
@@ -71,6 +74,7 @@ class Engine:
         self._pipeline = FramePipeline(
             self.segmentor, self.quality, self.vocabularies, self.cameras, self._ledger,
             node.get_clock(), node.get_logger())
+        self._free_device()
 
     @property
     def options(self) -> NodeOptions:
@@ -126,9 +130,7 @@ class Engine:
         if self._worker is not None and not self._worker.stop(seconds):
             return False
         self._worker = None
-        with self._weights:
-            self.vocabularies.move(torch.device("cpu"))
-            self.segmentor.release()
+        self._free_device()
         return True
 
     def close(self, seconds: float) -> bool:
@@ -144,6 +146,11 @@ class Engine:
             for camera in self.cameras:
                 camera.close()
         return ended
+
+    def _free_device(self) -> None:
+        with self._weights:
+            self.vocabularies.move(torch.device("cpu"))
+            self.segmentor.release()
 
     def _subscribe(self) -> None:
         for camera in self.cameras:

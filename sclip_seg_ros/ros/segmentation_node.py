@@ -56,6 +56,7 @@ class SegmentNode(LifecycleNode):
         self._diagnostics: Diagnostics | None = None
         self._phase = UNCONFIGURED
         self._starting = False
+        self._next_version = 1
         self._tasks: deque[Callable[[], None]] = deque()
         super().__init__(NAME, **arguments)
         forward_logs(self.get_logger())
@@ -94,7 +95,8 @@ class SegmentNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights, encode the words and create the outputs."""
         try:
-            self._engine = Engine(self, configured_options(self), self._on_refused)
+            self._engine = Engine(self, configured_options(self), self._on_refused,
+                                  self._next_version)
         except Exception as error:  # rclpy would swallow any that is let through
             return self._failed(error)
         self._phase = INACTIVE
@@ -128,6 +130,8 @@ class SegmentNode(LifecycleNode):
         if not self._engine.close(DEACTIVATE_SECONDS):
             return self._failed(TimeoutError("a word is still being encoded after "
                                              f"{DEACTIVATE_SECONDS:g} s; try again"))
+        # A version names one vocabulary as long as the process lives.
+        self._next_version = self._engine.vocabularies.current.version + 1
         self._engine = None
         _give_memory_back()
         self._phase = UNCONFIGURED

@@ -30,7 +30,7 @@ class VocabularyServer:
     """
 
     def __init__(self, encode: Callable[[NodeOptions, Wanted], Vocabulary],
-                 ledger: Ledger) -> None:
+                 ledger: Ledger, first_version: int = 1) -> None:
         """Encode the first vocabulary at once, and start the thread for later ones.
 
         Args:
@@ -38,6 +38,7 @@ class VocabularyServer:
                 best CancelledError and soon, once its second argument says that the result is not
                 wanted.
             ledger: of the parameters.
+            first_version: of the first vocabulary.
 
         Raises:
             ValueError: the first vocabulary cannot be encoded.
@@ -47,7 +48,8 @@ class VocabularyServer:
         self._lock = threading.Lock()
         self._ready: Vocabulary | None = None
         self._device: torch.device | None = None  # None: where the encoder leaves them
-        self._current = replace(encode(ledger.asked, lambda: True), version=1)
+        self._current = replace(encode(ledger.asked, lambda: True),
+                                version=first_version)
         self._worker: Worker[None] = Worker("vocabulary", self._work, _log)
         self._worker.start()
 
