@@ -36,7 +36,7 @@ def allow(count: int):
     """Return a question that is answered with yes so many times."""
     left = [count]
 
-    def keep_going() -> bool:
+    def keep_going(*_) -> bool:
         left[0] -= 1
         return left[0] >= 0
 
@@ -103,6 +103,14 @@ def test_both_stages_share_what_is_allowed(segmentor, words):
     assert result.iterations == {"pamr": 4, "densecrf": 2}
 
 
+def test_every_question_says_how_many_iterations_of_its_refinement_ran(segmentor, words):
+    switch(segmentor, use_pamr=True, use_densecrf=True, pamr__steps=2, crf__iterations=3)
+    asked = []
+    segmentor.predict_batch([picture(), picture(seed=1)], words,
+                            keep_going=lambda ran: asked.append(ran) is None)
+    assert asked == [0, 1, *[0, 1, 2] * 2], "PAMR for both images together, the CRF for each"
+
+
 def test_images_of_one_size_stop_together_and_each_says_how_far_it_came(segmentor, words):
     switch(segmentor, use_pamr=True, pamr__steps=5)
     images = [picture(seed=1), picture(64, 48, seed=2), picture(seed=3)]
@@ -135,7 +143,7 @@ def test_a_gpu_has_finished_its_iteration_when_it_is_asked():
     on_gpu = SCLIPSegmentor(device="cuda", use_pamr=True, use_densecrf=True, **SMALL)
     idle = []
 
-    def keep_going() -> bool:
+    def keep_going(ran: int) -> bool:
         idle.append(torch.cuda.current_stream().query())
         return True
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from itertools import pairwise
 
 
 class Deadline:
-    """Tell whether one more iteration ends in time.
+    """Tell whether one more iteration ends in time; after a no, nothing begins any more.
 
     The next iteration is taken to last as long as the shorter of the last two intervals between
-    questions: the longer one may hold the preparation of a refinement, which comes but once.
+    questions of one refinement: the longer one may hold its preparation, which comes but once.
     """
 
     def __init__(self, at: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,14 +23,26 @@ class Deadline:
         """
         self._at = at
         self._clock = clock
-        self._asked: deque[float] = deque(maxlen=3)  # two intervals
+        self._asked_at = 0.0
+        self._intervals: deque[float] = deque(maxlen=2)
+        self._over = False
 
-    def __call__(self) -> bool:
-        """Return whether an iteration that begins now ends before the deadline."""
-        self._asked.append(self._clock())
-        return self._asked[-1] + self.iteration_seconds <= self._at
+    def __call__(self, ran: int) -> bool:
+        """Return whether an iteration that begins now ends before the deadline.
+
+        Args:
+            ran: iterations of the same refinement before it; 0 begins another refinement.
+        """
+        if self._over:
+            return False
+        now = self._clock()
+        if ran:
+            self._intervals.append(now - self._asked_at)
+        self._asked_at = now
+        self._over = now + self.iteration_seconds > self._at
+        return not self._over
 
     @property
     def iteration_seconds(self) -> float:
-        """How long an iteration takes, by the last questions; 0 before the second question."""
-        return min((later - earlier for earlier, later in pairwise(self._asked)), default=0.0)
+        """How long an iteration takes, by the last ones before a no; 0 before the second one."""
+        return min(self._intervals, default=0.0)

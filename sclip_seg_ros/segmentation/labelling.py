@@ -40,7 +40,7 @@ class Labelling:
             logit_scale: inverse softmax temperature.
             vocabulary: the scores belong to.
             watch: takes the stage times.
-            keep_going: asked before every iteration; None never stops.
+            keep_going: asked before every iteration, see :class:`Iterations`.
             images: in the batch.
         """
         self.iterations: list[dict[str, int]] = [{} for _ in range(images)]

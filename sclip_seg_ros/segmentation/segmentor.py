@@ -77,8 +77,8 @@ class SCLIPSegmentor:
                 without ViT blocks.
         """
         base = settings or SegmentorSettings()
-        base = base.with_changes({_SHORTHANDS.get(key, key): value
-                                  for key, value in changes.items()})
+        short = {_SHORTHANDS[key]: changes.pop(key) for key in _SHORTHANDS if key in changes}
+        base = base.with_changes(short, **changes)
         self.clock: Callable[[], float] | None = None
         # With its number: in a thread that has chosen another GPU, "cuda" would be that one.
         self.device = torch.empty(0, device=resolve_device(device)).device
@@ -276,10 +276,10 @@ class SCLIPSegmentor:
         Args:
             images: (H, W, 3) uint8 RGB each, or PIL images.
             class_names: words, or a ready vocabulary.
-            keep_going: asked before every iteration of PAMR and DenseCRF; when it says no, what
-                that refinement has reached is used. PAMR works on all images of one working size
-                together, DenseCRF on one image after another. A GPU is waited for before each
-                question, and only then.
+            keep_going: asked before every iteration of PAMR and DenseCRF, with the number of
+                iterations that this refinement has run; when it says no, what was reached is used.
+                PAMR works on all images of one working size together, DenseCRF on one image after
+                another. A GPU is waited for before each question, and only then.
         """
         vocabulary = class_names if isinstance(class_names, Vocabulary) \
             else self.vocabulary(class_names)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-KeepGoing = Callable[[], bool]
+KeepGoing = Callable[[int], bool]  # of how many iterations a refinement has run
 
 
 class Iterations:
@@ -16,7 +16,8 @@ class Iterations:
         """Begin a refinement.
 
         Args:
-            keep_going: asked before each iteration; None never stops.
+            keep_going: asked before each iteration, with the number of those that ran; None never
+                stops.
             device: where the work runs. A GPU works behind its queue, so it is waited for before
                 each question: a clock that ``keep_going`` reads means something only then.
         """
@@ -43,4 +44,4 @@ class Iterations:
             return True
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        return bool(self._keep_going())
+        return bool(self._keep_going(self.ran))
