@@ -70,6 +70,26 @@ def test_flags_that_contradict_or_do_nothing_are_refused(flags):
         settings(*flags)
 
 
+@pytest.mark.parametrize("flags, complaint", [
+    (["--loftup-factor", "3"], "--loftup-factor has no effect while LoftUp is off"),
+    (["--set", "loftup.factor=3"], r"--set loftup\.factor has no effect while LoftUp is off"),
+    (["--set", "loftup.contract=value"], r"--set loftup\.contract has no effect while LoftUp"),
+    (["--use-loftup", "--loftup-adaptive", "--set", "loftup.factor=3"],
+     r"--set loftup\.factor has no effect beside --loftup-adaptive; leave one of them out"),
+    (["--use-loftup", "--set", "loftup.adaptive=true", "loftup.factor=3"],
+     r"--set loftup\.factor has no effect beside --set loftup\.adaptive"),
+])
+def test_what_loftup_would_ignore_is_refused_however_it_is_given(flags, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        settings(*flags)
+
+
+def test_a_factor_set_by_name_holds():
+    chosen = settings("--use-loftup", "--set", "loftup.factor=3")
+    assert (chosen.loftup.adaptive, chosen.loftup.factor) == (False, 3.0)
+    assert settings("--use-loftup", "--set", "loftup.adaptive=false", "loftup.factor=3") == chosen
+
+
 def test_no_words_at_all_are_refused():
     with pytest.raises(UsageError, match="--vocabulary"):
         chosen_classes(parse(), None)

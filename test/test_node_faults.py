@@ -105,13 +105,14 @@ def test_what_was_changed_together_with_a_refused_stage_stays(node, probe):
         probe.feed_until(lambda: grids and statuses and "pamr" not in
                          [entry.stage for entry in statuses[-1].stages], "plain frames", picture)
         width = grids[-1].width
-        assert probe.set_parameters(use_loftup=True, loftup_factor=3.0, short_side=64,
-                                    use_pamr=True).successful
+        assert probe.set_parameters(use_loftup=True, loftup_adaptive=False,
+                                    loftup_factor=3.0, short_side=64, use_pamr=True).successful
         probe.feed_until(lambda: grids[-1].width < width and "pamr" in
                          [entry.stage for entry in statuses[-1].stages], "the other changes",
                          picture)
         assert "no-such-weights.pt" in statuses[-1].last_error
-        node.wait_for("settings refused, back to use_loftup=False, loftup_factor=2.0")
+        node.wait_for("settings refused, back to use_loftup=False, loftup_adaptive=True, "
+                      "loftup_factor=2.0")
         probe.wait(lambda: probe.get_parameter("use_loftup") is False
                    and probe.get_parameter("loftup_factor") == 2.0, "the old values")
         probe.feed(3, picture)

@@ -139,6 +139,7 @@ def test_other_classes_are_refused(value, complaint):
     ({"pamr_dilations": ["8"]}, r"pamr.dilations='8' is no whole number"),
     ({"logit_scale": 1001}, "logit_scale=1001 is out of range; give 0.0 to 1000.0"),
     ({"logit_scale": "much"}, "logit_scale='much' is no number; give 0.0 to 1000.0"),
+    ({"loftup_factor": "3"}, "loftup_factor='3' is no number"),
     ({"overlay_alpha": True}, "overlay_alpha=True is no number"),
     ({"overlay_alpha": None}, "overlay_alpha=None is no number"),
     ({"prompt_templates": ["a photo"]}, "prompt template 'a photo' is neither a sentence"),
@@ -207,6 +208,31 @@ def test_classes_and_background_may_change_together(make_node):
                Parameter("background", value="grass")]
     assert check_change(node, changes, LADDER).successful
     assert not check_change(node, changes[:1], LADDER).successful
+
+
+@pytest.mark.parametrize("ladder", [None, LADDER], ids=["not configured", "configured"])
+def test_a_factor_that_loftup_would_ignore_is_refused(make_node, ladder):
+    node = make_node()
+    declare_parameters(node)
+    node.add_on_set_parameters_callback(lambda changes: check_change(node, changes, ladder))
+    factor, adaptive = Parameter("loftup_factor", value=3.0), Parameter("loftup_adaptive",
+                                                                        value=False)
+    refusal = node.set_parameters([factor])[0]
+    assert not refusal.successful
+    assert refusal.reason \
+        == "loftup_factor=3.0 has no effect; set loftup_adaptive to false as well"
+    assert node.set_parameters_atomically([factor, adaptive]).successful
+    assert node.set_parameters([Parameter("loftup_factor", value=4.0)])[0].successful
+    assert node.set_parameters([Parameter("loftup_adaptive", value=True)])[0].successful
+    assert node.set_parameters([Parameter("loftup_factor", value=2.0)])[0].successful, "the default"
+
+
+def test_a_file_may_give_loftup_a_factor_beside_the_adaptive_one(make_node):
+    node = make_node(loftup_adaptive=True, loftup_factor=3.0)
+    settings = declare_parameters(node).settings
+    assert (settings.loftup.adaptive, settings.loftup.factor) == (True, 3.0)
+    for name, value in read_values(node).items():  # as `ros2 param load` of its own dump
+        assert check_change(node, [Parameter(name, value=value)], LADDER).successful, name
 
 
 def test_parameters_of_others_are_left_to_them(make_node):

@@ -39,7 +39,9 @@ def test_it_changes_what_it_names_and_nothing_else(flags, changes):
 def test_every_setting_can_be_named(name):
     default = dotted_settings()[name]
     text = str(list(default) if isinstance(default, tuple) else default)
-    assert settings("--set", f"{name}={text}") == SegmentorSettings().with_changes({name: default})
+    switches = ["use_loftup=true"] if name.startswith("loftup.") else []
+    assert settings("--set", f"{name}={text}", *switches) == SegmentorSettings().with_changes(
+        {"use_loftup": bool(switches), name: default})
 
 
 def test_it_adds_up_and_overrules_the_profile():

@@ -45,3 +45,11 @@ def test_no_changes_change_nothing():
 def test_what_is_no_setting_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         SegmentorSettings().with_changes(changes)
+
+
+@pytest.mark.parametrize("changes", [
+    {"loftup_upsample_factor": 2.0, "loftup__factor": 3.0},
+    {"loftup.factor": 2.0, "loftup_upsample_factor": 3.0}])
+def test_a_segmentor_refuses_two_spellings_of_one_setting(changes):
+    with pytest.raises(ValueError, match=r"setting 'loftup\.factor' is given twice"):
+        SCLIPSegmentor(**changes)

@@ -25,7 +25,7 @@ from sclip_seg_ros.ros.camera_topics import CameraTopic, camera_topics
 from sclip_seg_ros.ros.parameter_parsing import parse_value
 from sclip_seg_ros.ros.parameter_table import DECLARATIONS, Declaration
 from sclip_seg_ros.segmentation.palette import Colour
-from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import LoftUpSettings, SegmentorSettings
 from sclip_seg_ros.segmentation.templates import resolve_templates
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
 
@@ -195,16 +195,28 @@ def check_change(node: Node, changes: Iterable[Parameter],
 
 
 def _check(given: dict[str, Any], changed: dict[str, Any], ladder: QualityLadder | None) -> None:
+    asked = {**given, **changed}
+    options = NodeOptions.from_values(_before_configure(asked) if ladder is None else asked)
+    _refuse_idle_factor(given, options.settings.loftup)
     if ladder is None:
-        NodeOptions.from_values(_before_configure({**given, **changed}))
         return
-    options = NodeOptions.from_values({**given, **changed})
     for name in changed:
         if DECLARATIONS[name].fixed and \
                 options.values[name] != parse_value(DECLARATIONS[name], given[name]):
             raise ValueError(f"{name} is read when the node is configured; deactivate and clean "
                              "up the node, or start it anew with another value")
     options.refuse_misfit(ladder)
+
+
+def _refuse_idle_factor(given: Mapping[str, Any], asked: LoftUpSettings) -> None:
+    """Refuse a new factor for LoftUp that the adaptive one would go on to override.
+
+    The default promises nothing and may come back at any time.
+    """
+    told = asked.factor not in (given["loftup_factor"], LoftUpSettings().factor)
+    if told and asked.adaptive and given["loftup_adaptive"]:
+        raise ValueError(f"loftup_factor={asked.factor} has no effect; set loftup_adaptive to "
+                         "false as well")
 
 
 def _before_configure(values: dict[str, Any]) -> dict[str, Any]:

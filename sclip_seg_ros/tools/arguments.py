@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from sclip_seg_ros.io.profiles import (
     read_profile,
     read_vocabulary,
 )
+from sclip_seg_ros.segmentation.setting_values import dotted
 from sclip_seg_ros.segmentation.settings import PRECISIONS, SegmentorSettings
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
 
@@ -161,8 +162,8 @@ def chosen_settings(arguments: argparse.Namespace, profile: Profile | None) -> S
     """Return the profile's settings, or the default ones, with the flags' changes.
 
     Raises:
-        ValueError: a value out of range, a LoftUp flag without LoftUp, or a setting that --set
-            and a flag of its own both give.
+        ValueError: a value out of range, a setting of LoftUp without effect, or a setting that
+            --set and a flag of its own both give.
     """
     changes: dict[str, Any] = {"inference": arguments.inference, "precision": arguments.precision,
                                "loftup__factor": arguments.loftup_factor,
@@ -177,15 +178,26 @@ def chosen_settings(arguments: argparse.Namespace, profile: Profile | None) -> S
     assigned = _assigned(arguments.assignments)
     for name in assigned:
         if name in changes:
-            raise UsageError(f"--set {name.replace('__', '.')} contradicts or repeats a flag of "
+            raise UsageError(f"--set {dotted(name)} contradicts or repeats a flag of "
                              "its own; leave one of them out")
     settings = (profile.settings if profile else SegmentorSettings()).with_changes(
         **changes, **assigned)
-    for name in ("factor", "adaptive", "source"):
-        value = getattr(arguments, f"loftup_{name}")
-        if not settings.use_loftup and value not in (None, False):
-            raise UsageError(f"--loftup-{name} has no effect while LoftUp is off; add --use-loftup")
+    _refuse_idle_loftup(changes, assigned, settings.use_loftup)
     return settings
+
+
+def _refuse_idle_loftup(flags: Mapping[str, Any], assigned: Mapping[str, Any],
+                        used: bool) -> None:
+    """Refuse a setting of LoftUp that would change nothing, by flag or by --set."""
+    spelled = {name: f"--{name.replace('__', '-')}" for name in flags}
+    spelled.update({name: f"--set {dotted(name)}" for name in assigned})
+    given = {**flags, **assigned}
+    idle = next((name for name in given if name.startswith("loftup__")), None)
+    if idle and not used:
+        raise UsageError(f"{spelled[idle]} has no effect while LoftUp is off; add --use-loftup")
+    if given.get("loftup__adaptive") and "loftup__factor" in given:
+        raise UsageError(f"{spelled['loftup__factor']} has no effect beside "
+                         f"{spelled['loftup__adaptive']}; leave one of them out")
 
 
 def _assigned(texts: Sequence[str]) -> dict[str, Any]:
