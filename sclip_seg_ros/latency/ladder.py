@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from sclip_seg_ros.models.messages import shortened
 from sclip_seg_ros.segmentation.setting_values import dotted, flattened, typed
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
@@ -134,7 +135,7 @@ def parse_ladder(data: Any) -> QualityLadder:
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("levels"), list):
         raise ValueError("a ladder file must hold a list called 'levels', the best level first; "
-                         f"this one holds {_short(data)}")
+                         f"this one holds {_shown(data)}")
     unknown = [key for key in data if key != "levels"]
     if unknown:
         raise ValueError(f"'{unknown[0]}' means nothing in a ladder file; only 'levels' does")
@@ -144,7 +145,7 @@ def parse_ladder(data: Any) -> QualityLadder:
 
 def _parse_level(entry: Any, index: int) -> QualityLevel:
     if not isinstance(entry, Mapping) or "name" not in entry:
-        raise ValueError(f"level {index} of the ladder is {_short(entry)}; write it as a mapping "
+        raise ValueError(f"level {index} of the ladder is {_shown(entry)}; write it as a mapping "
                          "with a 'name' and the settings it changes")
     try:
         changes = flattened({key: value for key, value in entry.items() if key != "name"})
@@ -170,6 +171,5 @@ def effective_settings(settings: SegmentorSettings) -> SegmentorSettings:
     return replace(settings, **unused)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _shown(value: Any) -> str:
+    return shortened(repr(value), 60)

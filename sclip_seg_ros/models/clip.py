@@ -15,6 +15,7 @@ from open_clip.pretrained import get_pretrained_cfg
 from torch import nn
 
 from sclip_seg_ros.models.devices import resolve_device
+from sclip_seg_ros.models.messages import first_line
 from sclip_seg_ros.models.weights import WeightsError, read_state_dict
 
 EMBEDDED = "embedded"
@@ -230,7 +231,7 @@ def _build(source: str, name: str, quick_gelu: bool = False) -> nn.Module:
             return open_clip.create_model(source, load_weights=False, pretrained_text=False,
                                           force_quick_gelu=quick_gelu)
     except Exception as error:  # a broken configuration fails in as many ways as there are keys
-        raise WeightsError(f"model '{name}' cannot be built ({_first_line(error)}); check its "
+        raise WeightsError(f"model '{name}' cannot be built ({first_line(error)}); check its "
                            f"{_CONFIG}, or choose another model") from error
 
 
@@ -244,7 +245,7 @@ def _download(source: str, pretrained: str | None, cache_dir: str | None, name: 
                                           weights_only=True)
     except Exception as error:  # network, disk, unpickler and open_clip each raise their own kinds
         raise WeightsError(
-            f"weights of '{name}' are out of reach ({_first_line(error)}); connect to the model "
+            f"weights of '{name}' are out of reach ({first_line(error)}); connect to the model "
             f"hub once, or {_manual_download(source, pretrained, name)}, or use model "
             f"'{EMBEDDED}', which needs no network") from error
 
@@ -267,7 +268,7 @@ def _tokenizer(source: str, name: str,
     try:
         return open_clip.get_tokenizer(source, cache_dir=cache_dir)
     except Exception as error:
-        raise WeightsError(f"tokenizer of '{name}' is out of reach ({_first_line(error)}); connect "
+        raise WeightsError(f"tokenizer of '{name}' is out of reach ({first_line(error)}); connect "
                            "to the model hub once, or choose a model with CLIP's own "
                            "tokenizer, such as 'ViT-B/16'") from error
 
@@ -297,7 +298,3 @@ def _with_activation(architecture: str, quick_gelu: bool) -> str:
 
 def _has_quick_gelu_twin(architecture: str) -> bool:
     return architecture + _QUICK in open_clip.list_models()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from sclip_seg_ros.models.messages import first_line
+
 AUTO = "auto"
 # Compute capabilities before 7.0 that multiply in float16 at more than float32's rate: Tegra X1,
 # P100, Tegra X2. Other Pascal GPUs reach a 64th of it (CUDA C++ Programming Guide, "Arithmetic
@@ -29,9 +31,8 @@ def resolve_device(name: str | torch.device) -> torch.device:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"device='{name}' cannot be computed on ({reason}); use 'cpu', or install "
-                         "a torch that supports it") from error
+        raise ValueError(f"device='{name}' cannot be computed on ({first_line(error)}); use "
+                         "'cpu', or install a torch that supports it") from error
     return device
 
 

@@ -11,6 +11,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
+from sclip_seg_ros.models.messages import first_line
 from sclip_seg_ros.models.weights import WeightsError, read_metadata, read_state_dict, sha256
 
 REPOSITORY = "haiwen/loftup-clip"
@@ -143,10 +144,9 @@ def _from_torch_hub(revision: str, cache_dir: str | None) -> Path:
 
 
 def _out_of_reach(revision: str, error: Exception) -> WeightsError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return WeightsError(
-        f"LoftUp weights '{REPOSITORY}@{revision}' are out of reach ({reason}); connect to "
-        f"huggingface.co once, or download {FILE_NAME} elsewhere and give its path as "
+        f"LoftUp weights '{REPOSITORY}@{revision}' are out of reach ({first_line(error)}); connect "
+        f"to huggingface.co once, or download {FILE_NAME} elsewhere and give its path as "
         "loftup.source, or set use_loftup to false, or allow the bilinear fallback")
 
 

@@ -12,6 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
+from sclip_seg_ros.models.messages import first_line
+
 
 class WeightsError(RuntimeError):
     """Weights cannot be had or do not fit; the message says which and what to do."""
@@ -88,8 +90,8 @@ def _read_torch(path: Path) -> dict:
 
 
 def _broken(path: Path, error: Exception) -> WeightsError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return WeightsError(f"'{path}' is cut short or no torch file ({reason}); copy it again")
+    return WeightsError(f"'{path}' is cut short or no torch file ({first_line(error)}); copy it "
+                        "again")
 
 
 def _refuse_other_than_tensors(state: Mapping, path: Path) -> None:

@@ -9,6 +9,7 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.validate_topic_name import validate_topic_name
 
 from sclip_seg_ros.io.camera_names import camera_names
+from sclip_seg_ros.models.messages import first_line
 
 MAX_CAMERAS = 8
 COMPRESSED = "/compressed"
@@ -62,6 +63,5 @@ def _check_name(topic: str) -> None:
     try:
         validate_topic_name(topic)
     except InvalidTopicNameException as error:
-        reason = " ".join(str(error).splitlines()[0].split())
-        raise ValueError(f"image topic '{topic}' is no topic's name ({reason}); use letters, "
-                         "digits, '_' and '/'") from error
+        raise ValueError(f"image topic '{topic}' is no topic's name ({first_line(error)}); use "
+                         "letters, digits, '_' and '/'") from error

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from sclip_seg_ros.models.messages import shortened
 from sclip_seg_ros.ros.parameters import NodeOptions, read_values
 from sclip_seg_ros.ros.parts import PARTS, Part
 from sclip_seg_ros.ros.status import describe
@@ -40,7 +41,8 @@ class Refusal:
 
     def __str__(self) -> str:
         """Return the message."""
-        back = ", ".join(f"{name}={_short(self.valid.given[name])}" for name in self.names)
+        back = ", ".join(f"{name}={shortened(self.valid.given[name], _SHOWN)}"
+                         for name in self.names)
         return f"{self.part.title} refused, back to {back}: {self.reason}"
 
     def undo(self, node: Node) -> None:
@@ -130,8 +132,3 @@ class Ledger:
             self._untried.discard(part)
             refusal = Refusal(part, options, self._in_force[part], describe(error))
         self._on_refused(refusal)
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN - 3] + "..."

@@ -13,6 +13,7 @@ import logging
 import torch
 from torch import Tensor
 
+from sclip_seg_ros.models.messages import first_line
 from sclip_seg_ros.segmentation.decoding_rule import DecodingRule
 from sclip_seg_ros.segmentation.score_map import ScoreMap, enlargement, taps
 
@@ -40,7 +41,7 @@ def usable(device: torch.device) -> bool:
             _try_out(device)
             _failure = ""
         except Exception as error:  # no compiler, an old driver: as many kinds as there are causes
-            _failure = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            _failure = first_line(error)
             _log.warning("the decoding kernel cannot run (%s); torch decodes block by block, "
                          "which is slower", _failure)
     return not _failure

@@ -17,6 +17,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from sclip_seg_ros.models.messages import first_line
+
 WARM_UP, TRIALS = 3, 10  # calls
 GAIN = 0.98              # share of the eager time below which a graph is worth its memory
 
@@ -77,7 +79,7 @@ class Replayed:
                 replay = capture(self._call, argument)
                 eager, replayed = (milliseconds(call, argument) for call in (self._call, replay))
         except RuntimeError as error:  # an operation that cannot be recorded, or memory
-            self.failure = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            self.failure = first_line(error)
             _log.warning("the image tower cannot be recorded as a CUDA graph (%s); its kernels are "
                          "launched one by one", self.failure)
             return

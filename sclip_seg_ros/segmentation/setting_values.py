@@ -8,6 +8,7 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
+from sclip_seg_ros.models.messages import shortened
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
 # By the names with_changes takes, and of each group what is in it.
@@ -64,8 +65,8 @@ def typed(name: str, value: Any) -> Any:
         ValueError: an unknown setting, a group of them, or a value of another kind.
     """
     if name in _GROUPS:
-        raise ValueError(f"'{name}: {value}' gives a value to a group; set what is in it, e.g. "
-                         f"'{name}.{next(iter(_GROUPS[name]))}'")
+        raise ValueError(f"'{name}: {_shown(value)}' gives a value to a group; set what is in "
+                         f"it, e.g. '{name}.{next(iter(_GROUPS[name]))}'")
     if name not in _DEFAULTS:
         raise ValueError(_no_setting(dotted(name)))
     default = _DEFAULTS[name]
@@ -78,12 +79,16 @@ def typed(name: str, value: Any) -> Any:
         return value
     kind, example = _KINDS[type(default)], list(default) if isinstance(default, tuple) else default
     hint = "" if isinstance(default, bool) else f", e.g. {example}"
-    raise ValueError(f"setting '{dotted(name)}' cannot be {value!r}; give {kind}{hint}")
+    raise ValueError(f"setting '{dotted(name)}' cannot be {_shown(repr(value))}; give {kind}{hint}")
 
 
 def dotted(name: str) -> str:
     """Return a setting's name as files and messages spell it, e.g. ``crf.iterations``."""
     return name.replace("__", ".")
+
+
+def _shown(text: Any) -> str:
+    return shortened(text, 60)
 
 
 def _no_setting(name: str) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sclip_seg_ros.models.messages import shortened
+
 UNLABELLED = 255
 MAX_CLASSES = 254     # 255 stays free for pixels without a class
 MAX_CHARACTERS = 256  # of one synonym
@@ -70,10 +72,10 @@ def parse_class(text: str) -> VocabularyClass:
                          "'person|pedestrian'")
     synonyms = tuple(" ".join(word.split()) for word in text.split("|"))
     if not all(synonyms):
-        raise ValueError(f"class '{_short(text)}' has a blank word; write e.g. 'person|pedestrian'")
+        raise ValueError(f"class '{_shown(text)}' has a blank word; write e.g. 'person|pedestrian'")
     for word in synonyms:
         if len(word) > MAX_CHARACTERS:
-            raise ValueError(f"class '{_short(word)}' has {len(word)} characters; "
+            raise ValueError(f"class '{_shown(word)}' has {len(word)} characters; "
                              f"use at most {MAX_CHARACTERS}")
     return VocabularyClass(synonyms[0], synonyms)
 
@@ -90,7 +92,7 @@ def validate_classes(classes: Sequence[str], background: str = "") -> tuple[Voca
             background that is no class. One sentence that names the value and the remedy.
     """
     if isinstance(classes, str):
-        raise ValueError(f"classes is one text '{_short(classes)}'; give a list such as "
+        raise ValueError(f"classes is one text '{_shown(classes)}'; give a list such as "
                          "['floor', 'wall']")
     if not isinstance(classes, Collection):
         raise ValueError(f"classes is of type {type(classes).__name__}; give a list such as "
@@ -107,10 +109,10 @@ def validate_classes(classes: Sequence[str], background: str = "") -> tuple[Voca
     seen: set[str] = set()
     for word in (word for entry in parsed for word in entry.synonyms):
         if word.casefold() in seen:
-            raise ValueError(f"'{_short(word)}' stands in the classes twice; keep one of them")
+            raise ValueError(f"'{_shown(word)}' stands in the classes twice; keep one of them")
         seen.add(word.casefold())
     if background and background_id(parsed, background) is None:
-        raise ValueError(f"background '{_short(background)}' is none of the classes; add it to "
+        raise ValueError(f"background '{_shown(background)}' is none of the classes; add it to "
                          "them or leave background empty")
     return parsed
 
@@ -122,5 +124,5 @@ def background_id(classes: Sequence[VocabularyClass], background: str) -> int | 
     return names.index(wanted) if wanted in names else None
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:37] + "..."
+def _shown(text: str) -> str:
+    return shortened(text, 40)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sclip_seg_ros.models.messages import shortened
+
 
 class JournalError(ValueError):
     """A journal cannot be continued; the message says why and what to do."""
@@ -77,12 +79,11 @@ def _difference(key: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -
         for inner in sorted({*old, *new}):
             if old.get(inner) != new.get(inner):
                 return _difference(inner, old, new)
-    return f"{key} ({_short(old)}, now {_short(new)})"
+    return f"{key} ({_shown(old)}, now {_shown(new)})"
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _shown(value: Any) -> str:
+    return shortened(json.dumps(value), 60)
 
 
 def _line(content: Mapping[str, Any]) -> str:

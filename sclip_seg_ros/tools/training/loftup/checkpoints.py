@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sclip_seg_ros.models.messages import first_line
 from sclip_seg_ros.models.upsampler import read_loftup
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation.contracts import FeatureContract
@@ -41,7 +42,7 @@ def load_state(path: Path, settings: TrainingSettings, processes: int,
         stored = dict(state["settings"])
     except Exception as error:  # the unpickler answers a broken file with any of a dozen types
         raise WeightsError(f"'{path}' is no state of a training run "
-                           f"({str(error).splitlines()[0][:120]}); remove it to start anew") \
+                           f"({first_line(error)}); remove it to start anew") \
             from error
     wanted = stated_settings(settings, processes, contract)
     for name, value in wanted.items():
