@@ -147,8 +147,8 @@ STAGES = (
              "status, where LoftUp cannot be loaded."),
     _setting("use_resclip", "ResCLIP: attention of earlier blocks, and a second pass with "
              "feedback."),
-    _setting("resclip__variant", "As published, or as the project's design documents describe it.",
-             choices=RESCLIP_VARIANTS),
+    _setting("resclip__variant", "As published, or as the project's design documents describe it "
+             "(docs/design_expectations.md).", choices=RESCLIP_VARIANTS),
     _setting("resclip__rcs", "Residual cross-correlation self-attention."),
     _setting("resclip__sfr", "Semantic feedback refinement."),
     _setting("resclip__rcs_temperature", "Temperature of the cross-correlation.", 0.001, 1000.0),
