@@ -132,10 +132,39 @@ def test_all_classes_stop_at_the_same_iteration(chunk):
 
 def test_asking_ahead_asks_once_for_the_first_iteration():
     question = allow(2)
-    progress = Iterations(question, "cpu")
+    progress = Iterations(3, question, "cpu")
     assert progress.may_start()
     assert [progress() for _ in range(3)] == [True, True, False]
-    assert (progress.ran, question.left[0]) == (2, -1)
+    assert (progress.ran, progress.missing, question.left[0]) == (2, 1, -1)
+
+
+@pytest.mark.parametrize(("changes", "planned"), [
+    ({"backend": "lattice"}, 7), ({"backend": "auto"}, 7),
+    ({"backend": "bilateral"}, 5), ({"backend": "bilateral", "bilateral_sxy": 4.0}, 3),
+    ({"backend": "bilateral", "bilateral_sxy": 16.0, "resolution": 0.25}, 3),
+    ({"iterations": 0}, 0), ({"iterations": 0, "backend": "bilateral"}, 0),
+])
+def test_what_a_crf_plans_is_what_it_runs(segmentor, words, changes, planned):
+    switch(segmentor, use_densecrf=True, **{f"crf__{name}": value for name, value in
+                                            {"iterations": 7, "resolution": 1.0,
+                                             "bilateral_sxy": 80.0, **changes}.items()})
+    progress = segmentor.predict_dense(picture(), words).refinements["densecrf"]
+    assert (progress.planned, progress.ran, progress.missing) == (planned, planned, 0)
+
+
+def test_a_crf_that_has_nothing_to_weigh_plans_nothing(segmentor):
+    switch(segmentor, use_densecrf=True, crf__iterations=7)
+    result = segmentor.predict_dense(picture(), ["floor|ground"], keep_going=allow(0))
+    assert result.refinements["densecrf"].missing == 0
+    assert (result.labels == 0).all()
+
+
+def test_images_that_are_refined_together_share_what_they_ran(segmentor, words):
+    switch(segmentor, use_pamr=True, use_densecrf=True, pamr__steps=2, crf__iterations=1)
+    images = [picture(seed=1), picture(64, 48, seed=2), picture(seed=3)]
+    first, other, second = (result.refinements for result in segmentor.predict_batch(images, words))
+    assert first["pamr"] is second["pamr"] is not other["pamr"]
+    assert first["densecrf"] is not second["densecrf"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

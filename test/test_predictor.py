@@ -51,6 +51,18 @@ def test_a_load_on_everything_is_carried_to_every_level(level, other, load) -> N
     assert predictor.predict(other, QUERIES) == pytest.approx(machine.expected(other, 0))
 
 
+def test_a_single_stage_is_foreseen_under_the_load_and_with_the_words_of_now() -> None:
+    predictor = LatencyPredictor(2)
+    predictor.seed(0, 70.0, 8, {"encode": 10.0, "densecrf": 60.0})
+    assert predictor.stage_ms(0, "densecrf", 16) == 120.0
+    predictor.record(1, 30.0, 8, {"encode": 30.0})
+    assert predictor.stage_ms(0, "densecrf", 8) == 60.0, "level 1 has no reference to go by"
+    predictor.record(0, 30.0, 8, {"encode": 30.0})
+    predictor.record(0, 30.0, 8, {"encode": 30.0})
+    assert predictor.stage_ms(0, "densecrf", 8) == 180.0, "three times as slow as in the warm-up"
+    assert predictor.stage_ms(0, "pamr", 8) == 0.0 == predictor.stage_ms(1, "densecrf", 8)
+
+
 @given(level=st.integers(0, 5), other=st.integers(0, 5), queries=st.integers(1, 150))
 def test_a_longer_vocabulary_is_foreseen(level, other, queries) -> None:
     machine = Machine(overhead_ms=OVERHEAD)

@@ -122,6 +122,12 @@ class LatencyPredictor:
         """Return the median of the last five frames translated to a level, in milliseconds."""
         return self.predict(level, queries, TYPICAL_FRAMES, 0.5)
 
+    def stage_ms(self, level: int, stage: str, queries: int) -> float:
+        """Return what a stage would typically take at a level now; 0 where it is not known."""
+        unit = self._reference.get(level, {}).get(stage, 0.0)
+        slowdown = self.slowdown()
+        return _scaled(stage, unit, queries) * slowdown.get(stage, slowdown[_WHOLE])
+
     def slowdown(self) -> Costs:
         """Return by which factor each stage is typically slower than its reference now."""
         recent = list(self._frames)[-TYPICAL_FRAMES:]

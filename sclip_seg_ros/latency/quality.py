@@ -12,6 +12,7 @@ import numpy as np
 from sclip_seg_ros.latency.deadline import Deadline
 from sclip_seg_ros.latency.governor import Governor
 from sclip_seg_ros.latency.ladder import QualityLadder, QualityLevel, effective_settings
+from sclip_seg_ros.latency.missing_iterations import missing_ms
 from sclip_seg_ros.latency.steady_sizes import Size, SteadySizes
 from sclip_seg_ros.segmentation import (
     SCLIPSegmentor,
@@ -269,19 +270,16 @@ class QualityControl:
                 leave room for it.
         """
         self._tails_ms.append(tail_ms)
-        stages = dict(results[0].stage_ms)
+        stages, level = dict(results[0].stage_ms), self._governor.level
         queries = len(results[0].vocabulary.query_class)
-        missing_ms = {"pamr": 0.0, "densecrf": 0.0}
-        level = self._governor.level
-        settings = self._levels[level].prepared.settings
-        wanted = {"pamr": settings.pamr.steps, "densecrf": settings.crf.iterations}
-        for result in results if deadline else ():
-            for stage, ran in result.iterations.items():
-                missing_ms[stage] += (wanted[stage] - ran) * deadline.iteration_seconds * 1e3
-        for stage, value in missing_ms.items():
-            if stage in stages:
-                stages[stage] += value
-        self._governor.record(level, total_ms + sum(missing_ms.values()), queries, stages)
+        if deadline is not None:
+            missing = missing_ms([result.refinements for result in results],
+                                 deadline.iteration_seconds * 1e3,
+                                 lambda stage: self._governor.predictor.stage_ms(level, stage,
+                                                                                 queries))
+            total_ms += sum(missing.values())
+            stages = {stage: value + missing.get(stage, 0.0) for stage, value in stages.items()}
+        self._governor.record(level, total_ms, queries, stages)
 
     def _ladder_for(self, base: SegmentorSettings, budget_ms: float) -> QualityLadder:
         return self._whole_ladder.for_base(base) if budget_ms else _UNLIMITED

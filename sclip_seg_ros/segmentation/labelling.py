@@ -16,7 +16,7 @@ from sclip_seg_ros.segmentation.decoding import (
     repeat_pixels,
 )
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations, KeepGoing
-from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf
+from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf, planned_iterations
 from sclip_seg_ros.segmentation.refinement.pamr import pamr
 from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
@@ -28,7 +28,7 @@ class Labelling:
     """Refine and decide the images of one batch.
 
     Attributes:
-        iterations: of each image, how many iterations each refinement ran.
+        refinements: of each image, by stage; images that are refined together share one.
     """
 
     def __init__(self, settings: SegmentorSettings, logit_scale: float, vocabulary: Vocabulary,
@@ -43,7 +43,7 @@ class Labelling:
             keep_going: asked before every iteration, see :class:`Iterations`.
             images: in the batch.
         """
-        self.iterations: list[dict[str, int]] = [{} for _ in range(images)]
+        self.refinements: list[dict[str, Iterations]] = [{} for _ in range(images)]
         self._settings = settings
         self._logit_scale = logit_scale
         self._vocabulary = vocabulary
@@ -62,15 +62,15 @@ class Labelling:
             return refined
         with self._watch.stage("pamr"):
             for indices in _by_shape(working):
-                progress = Iterations(self._keep_going, working[indices[0]].device)
-                if settings.steps > 0 and progress.may_start():
+                progress = Iterations(settings.steps, self._keep_going, working[indices[0]].device)
+                if progress.may_start():
                     batch = pamr(torch.stack([working[index] for index in indices]),
                                  torch.stack([scores[index].dense() for index in indices]),
                                  settings.steps, settings.dilations, keep_going=progress)
                     for index, score in zip(indices, batch, strict=True):
                         refined[index] = ScoreMap.of(score)
                 for index in indices:
-                    self.iterations[index]["pamr"] = progress.ran
+                    self.refinements[index]["pamr"] = progress
         return refined
 
     def decide(self, index: int, image: Tensor, scores: ScoreMap) -> tuple[Tensor, Tensor]:
@@ -95,14 +95,15 @@ class Labelling:
 
     def _densecrf(self, index: int, image: Tensor, scores: ScoreMap) -> Tensor | None:
         """Return class probabilities (C, H, W) along the image's edges; None if time is up."""
-        settings, progress = self._settings.crf, Iterations(self._keep_going, image.device)
-        probabilities = None
+        settings, probabilities = self._settings.crf, None
+        progress = Iterations(planned_iterations(settings, len(self._vocabulary)),
+                              self._keep_going, image.device)
         with self._watch.stage("densecrf"):
-            if settings.iterations > 0 and progress.may_start():
+            if progress.may_start():
                 unary = enlarged_probabilities(scores, self._vocabulary.query_class,
                                                self._logit_scale, tuple(image.shape[1:]))
                 probabilities = dense_crf(image.permute(1, 2, 0), unary, settings, progress)
-        self.iterations[index]["densecrf"] = progress.ran
+        self.refinements[index]["densecrf"] = progress
         return probabilities
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sclip_seg_ros.segmentation.decoding import class_probabilities
+from sclip_seg_ros.segmentation.refinement.anytime import Iterations
 from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 
@@ -45,8 +46,8 @@ class SegmentationResult:
         vocabulary: the words the ids stand for.
         logit_scale: inverse softmax temperature that was used.
         stage_ms: milliseconds by stage, in running order.
-        iterations: refinement iterations that ran, e.g. ``{"pamr": 10, "densecrf": 3}``; fewer
-            than the settings' where the caller's ``keep_going`` said no.
+        refinements: iterations planned and run, by stage; images of a batch that were refined
+            together share one.
     """
 
     labels: np.ndarray
@@ -58,7 +59,15 @@ class SegmentationResult:
     vocabulary: Vocabulary
     logit_scale: float
     stage_ms: Mapping[str, float]
-    iterations: Mapping[str, int] = field(default_factory=dict)
+    refinements: Mapping[str, Iterations] = field(default_factory=dict)
+
+    @property
+    def iterations(self) -> dict[str, int]:
+        """Refinement iterations that ran, e.g. ``{"pamr": 10, "densecrf": 3}``.
+
+        They are fewer than planned where the caller's ``keep_going`` said no.
+        """
+        return {stage: progress.ran for stage, progress in self.refinements.items()}
 
     @property
     def scores(self) -> Tensor:

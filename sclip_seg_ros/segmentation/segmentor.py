@@ -303,9 +303,9 @@ class SCLIPSegmentor:
         return [
             SegmentationResult(*pair, *summarise(*pair, len(vocabulary)),
                                DeviceView(image.permute(1, 2, 0), labels), score, vocabulary,
-                               self.logit_scale, milliseconds, ran)
-            for pair, image, (labels, _), score, ran in zip(
-                arrays, originals, decided, scores, labelling.iterations, strict=True)]
+                               self.logit_scale, milliseconds, refinements)
+            for pair, image, (labels, _), score, refinements in zip(
+                arrays, originals, decided, scores, labelling.refinements, strict=True)]
 
     def _upsampler_for(self, settings: SegmentorSettings) -> Upsampler | None:
         """Return the upsampler, with its weights loaded where they are not."""

@@ -1,4 +1,4 @@
-"""Refinement that may stop after any iteration: who says when, and how many ran."""
+"""Refinement that may stop after any iteration: who says when, how many ran, how many did not."""
 
 from __future__ import annotations
 
@@ -10,25 +10,38 @@ KeepGoing = Callable[[int], bool]  # of how many iterations a refinement has run
 
 
 class Iterations:
-    """Ask before every iteration of a refinement whether to go on, and count those that ran."""
+    """Ask before every iteration of a refinement whether to go on, and count those that ran.
 
-    def __init__(self, keep_going: KeepGoing | None, device: torch.device | str) -> None:
+    Attributes:
+        planned: iterations that run where nobody says no.
+        ran: those that did.
+    """
+
+    def __init__(self, planned: int, keep_going: KeepGoing | None,
+                 device: torch.device | str) -> None:
         """Begin a refinement.
 
         Args:
+            planned: iterations at most.
             keep_going: asked before each iteration, with the number of those that ran; None never
                 stops.
             device: where the work runs. A GPU works behind its queue, so it is waited for before
                 each question: a clock that ``keep_going`` reads means something only then.
         """
+        self.planned = planned
         self.ran = 0
         self._keep_going = keep_going
         self._device = torch.device(device)
         self._asked_ahead: bool | None = None
 
+    @property
+    def missing(self) -> int:
+        """Iterations that were planned and did not run."""
+        return self.planned - self.ran
+
     def may_start(self) -> bool:
         """Ask for the first iteration ahead, to spare a refinement's preparation after a no."""
-        self._asked_ahead = self._ask()
+        self._asked_ahead = self.planned > 0 and self._ask()
         return self._asked_ahead
 
     def __call__(self) -> bool:

@@ -41,20 +41,23 @@ def joint_bilateral(image: Tensor, probabilities: Tensor, settings: CrfSettings,
     colours = image.to(probabilities.device).permute(2, 0, 1).float()
     colours = colours / (math.sqrt(2.0) * settings.bilateral_srgb)
     filtered = probabilities
-    for level in range(_levels(settings.bilateral_sxy) if settings.iterations else 0):
+    for level in range(levels(settings)):
         if not keep_going():
             break
         filtered = _filter_level(colours, filtered, 2**level)
     return filtered / filtered.sum(0)
 
 
-def _levels(deviation: float) -> int:
-    """Return how many levels have together the wanted spatial deviation in pixels.
+def levels(settings: CrfSettings) -> int:
+    """Return how many levels have together the wanted spatial deviation; 0 without iterations.
 
     The kernel (1, 2, 1) / 4 at distance 2^i has variance 4^i / 2, so n levels have
     (4^n - 1) / 6, of which the root is about 2^n / sqrt(6).
     """
-    return max(1, min(round(math.log2(deviation * math.sqrt(6.0))), MAX_LEVELS))
+    if not settings.iterations:
+        return 0
+    wanted = round(math.log2(settings.bilateral_sxy * math.sqrt(6.0)))
+    return max(1, min(wanted, MAX_LEVELS))
 
 
 def _filter_level(colours: Tensor, probabilities: Tensor, step: int) -> Tensor:

@@ -14,6 +14,12 @@ from sclip_seg_ros.segmentation.settings import CrfSettings
 Refine = Callable[[Tensor, Tensor, CrfSettings, Callable[[], bool]], Tensor]
 
 
+def reduced_settings(settings: CrfSettings) -> CrfSettings:
+    """Return the settings with kernel widths in pixels of the smaller copy."""
+    return replace(settings, gaussian_sxy=settings.gaussian_sxy * settings.resolution,
+                   bilateral_sxy=settings.bilateral_sxy * settings.resolution)
+
+
 def refine_reduced(refine: Refine, image: Tensor, probabilities: Tensor, settings: CrfSettings,
                    keep_going: Callable[[], bool]) -> Tensor:
     """Refine a smaller copy and carry the change back.
@@ -40,9 +46,8 @@ def refine_reduced(refine: Refine, image: Tensor, probabilities: Tensor, setting
     planes = image.to(probabilities.device).permute(2, 0, 1).float()
     small_image = interpolate(planes[None], smaller, mode="area")[0].round().to(torch.uint8)
     evidence = interpolate(probabilities[None], smaller, mode="area")[0]
-    refined = refine(small_image.permute(1, 2, 0).contiguous(), evidence, replace(
-        settings, gaussian_sxy=settings.gaussian_sxy * settings.resolution,
-        bilateral_sxy=settings.bilateral_sxy * settings.resolution), keep_going)
+    refined = refine(small_image.permute(1, 2, 0).contiguous(), evidence,
+                     reduced_settings(settings), keep_going)
     tiny = torch.finfo(refined.dtype).tiny
     messages = refined.clamp_min(tiny).log_() - evidence.log()
     enlarged = interpolate(messages[None], size, mode="bilinear", align_corners=False)[0]

@@ -6,13 +6,18 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sclip_seg_ros.segmentation.refinement import crf_bilateral, crf_lattice, crf_pydensecrf
-from sclip_seg_ros.segmentation.refinement.crf_reduced import Refine, refine_reduced
+from sclip_seg_ros.segmentation.refinement.crf_reduced import (
+    Refine,
+    reduced_settings,
+    refine_reduced,
+)
 from sclip_seg_ros.segmentation.settings import CrfSettings
 
 PROBABILITY_FLOOR = 1e-5    # keeps the unary energy -log p finite, as in pydensecrf's own helper
@@ -29,10 +34,12 @@ class Backend:
             ``PROBABILITY_FLOOR`` with two classes or more, settings, and what to ask before each
             iteration whether to go on; returns (C, H, W) float32.
         require: raises ImportError, with the remedy, where it cannot run.
+        iterations: returns how many it runs with some settings where it is not stopped.
     """
 
     refine: Refine
     require: Callable[[], object]
+    iterations: Callable[[CrfSettings], int] = attrgetter("iterations")
 
     def available(self) -> bool:
         """Tell whether it can run on this machine."""
@@ -48,7 +55,7 @@ class Backend:
 BACKENDS = {
     "lattice": Backend(crf_lattice.mean_field, lambda: None),
     "pydensecrf": Backend(crf_pydensecrf.mean_field, crf_pydensecrf.load),
-    "bilateral": Backend(crf_bilateral.joint_bilateral, lambda: None),
+    "bilateral": Backend(crf_bilateral.joint_bilateral, lambda: None, crf_bilateral.levels),
 }
 
 
@@ -68,12 +75,23 @@ def resolve_backend(name: str) -> str:
         ImportError: a backend that is named but not installed, with how to install it.
     """
     if name == "auto":
-        return available_backends()[0]
+        return next(name for name, backend in BACKENDS.items() if backend.available())
     if name not in BACKENDS:
         raise ValueError(f"CRF backend '{name}' is unknown; choose one of auto, "
                          f"{', '.join(BACKENDS)}")
     BACKENDS[name].require()
     return name
+
+
+def planned_iterations(settings: CrfSettings, classes: int) -> int:
+    """Return how many iterations :func:`dense_crf` runs where it is not stopped.
+
+    Raises:
+        ValueError, ImportError: see :func:`resolve_backend`.
+    """
+    if classes == 1:  # nothing to weigh
+        return 0
+    return BACKENDS[resolve_backend(settings.backend)].iterations(reduced_settings(settings))
 
 
 def _always() -> bool:
