@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sclip_seg_ros.latency.ladder import parse_ladder
-from sclip_seg_ros.latency.quality import Measurement, QualityControl
+from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 
 LADDER = parse_ladder({"levels": [
@@ -125,15 +125,20 @@ def test_a_level_that_cannot_run_is_left_out(segmentor, vocabulary, monkeypatch)
     assert quality.warm_up(IMAGE, vocabulary) == 4 and quality.unusable == {}
 
 
-def test_a_warm_up_without_any_level_that_runs_fails(segmentor, vocabulary, monkeypatch):
+def test_a_warm_up_without_any_level_that_runs_fails_once(segmentor, vocabulary, monkeypatch):
     def fail(*arguments):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise torch.OutOfMemoryError(f"CUDA out of memory at {segmentor.settings.short_side}")
 
-    monkeypatch.setattr(segmentor, "predict_batch", fail)
     quality = QualityControl(segmentor, LADDER)
     quality.configure(segmentor.settings, AMPLE)
-    with pytest.raises(torch.OutOfMemoryError):
-        quality.warm_up(IMAGE, vocabulary)
+    with monkeypatch.context() as patch:
+        patch.setattr(segmentor, "predict_batch", fail)
+        with pytest.raises(torch.OutOfMemoryError, match="at 96"):  # the best level, tried last
+            quality.warm_up(IMAGE, vocabulary)
+    assert not quality.needs_warm_up, "or every frame would wait for it again"
+    assert quality.state.names == ("full",)
+    assert frame(quality, segmentor, vocabulary).iterations == {"pamr": 6}
+    quality.configure(quality.base.with_changes(short_side=80), AMPLE)
     assert quality.needs_warm_up
 
 
@@ -180,10 +185,3 @@ def test_levels_share_one_network(quality, segmentor, vocabulary):
         quality.configure(quality.base, budget)
         frame(quality, segmentor, vocabulary)
         assert segmentor.backbone.visual.conv1.weight.data_ptr() == tower
-
-
-def test_a_measurement_grows_with_the_images_area_stage_by_stage():
-    measured = Measurement(100.0, {"encode": 50.0, "decode": 20.0}, 2, (1000, 500))
-    larger = measured.scaled((4000, 1000))
-    assert larger.stage_ms == {"encode": 100.0, "decode": 80.0}
-    assert larger.total_ms == 180.0 + 30.0  # what no stage accounts for does not depend on it

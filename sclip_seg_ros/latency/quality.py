@@ -5,64 +5,28 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from sclip_seg_ros.latency.deadline import Deadline
 from sclip_seg_ros.latency.governor import Governor
-from sclip_seg_ros.latency.ladder import QualityLadder, QualityLevel, effective_settings
+from sclip_seg_ros.latency.ladder import QualityLadder, QualityLevel
+from sclip_seg_ros.latency.level_measurements import LevelMeasurements, PreparedLevel, area
 from sclip_seg_ros.latency.missing_iterations import missing_ms
-from sclip_seg_ros.latency.steady_sizes import Size, SteadySizes
+from sclip_seg_ros.latency.steady_sizes import Size
 from sclip_seg_ros.segmentation import (
     SCLIPSegmentor,
     SegmentationResult,
     SegmentorSettings,
     Vocabulary,
 )
-from sclip_seg_ros.segmentation.segmentor import Prepared
 
-WARM_UP_SECONDS = 15.0   # at most; levels not reached are estimated from those that were
-_GROWTH = 1.5            # of the images' area from which on all measurements are scaled anew
-_TAILS = 20              # frames whose longest tail is kept free behind the refinements
-# Stages that work on every pixel of the image; the others on its shrunk copy.
-_FULL_SIZE_STAGES = frozenset({"preprocess", "densecrf", "decode"})
+_GROWTH = 1.5  # of the images' area from which on all measurements are scaled anew
+_TAILS = 20    # frames whose longest tail is kept free behind the refinements
 
 _UNLIMITED = QualityLadder((QualityLevel("full", {}),))
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What a level cost at warm-up.
-
-    Attributes:
-        total_ms: milliseconds of the frame.
-        stage_ms: of its stages.
-        queries: words it was compared with.
-        pixels: of the image, and of its copy at the working size.
-    """
-
-    total_ms: float
-    stage_ms: dict[str, float]
-    queries: int
-    pixels: tuple[int, int]
-
-    def scaled(self, pixels: tuple[int, int]) -> Measurement:
-        """Return what it would have cost for images of another size."""
-        full, working = (wanted / had for wanted, had in zip(pixels, self.pixels, strict=True))
-        stages = {name: value * (full if name in _FULL_SIZE_STAGES else working)
-                  for name, value in self.stage_ms.items()}
-        rest = max(self.total_ms - sum(self.stage_ms.values()), 0.0)
-        return Measurement(sum(stages.values()) + rest, stages, self.queries, pixels)
-
-
-@dataclass(frozen=True)
-class _Level:
-    """A level of the ladder that differs under the present settings."""
-
-    name: str
-    prepared: Prepared
-    cost_key: SegmentorSettings  # the part of its settings that decides what a frame costs
 
 
 @dataclass(frozen=True)
@@ -97,7 +61,6 @@ class QualityControl:
 
     Attributes:
         state: the level in use, and the like.
-        unusable: why levels could not run at the last warm-up, by their names.
     """
 
     def __init__(self, segmentor: SCLIPSegmentor, ladder: QualityLadder,
@@ -112,14 +75,11 @@ class QualityControl:
         self._segmentor = segmentor
         self._whole_ladder = ladder
         self._clock = clock
-        self._measured: dict[SegmentorSettings, Measurement] = {}  # by cost key
-        self._broken: set[SegmentorSettings] = set()               # cost keys that cannot run
-        self._sizes = SteadySizes()
+        self._measurements = LevelMeasurements(segmentor, clock)
         self._tails_ms: deque[float] = deque(maxlen=_TAILS)
         self._governor = Governor(1)
         self._changes_before = 0
-        self._levels: list[_Level] = []
-        self.unusable: dict[str, str] = {}
+        self._levels: list[PreparedLevel] = []
         self.configure(segmentor.settings, 0.0)
 
     def configure(self, base: SegmentorSettings, budget_ms: float) -> None:
@@ -134,22 +94,21 @@ class QualityControl:
                 stays as it was.
         """
         ladder = self._ladder_for(base, budget_ms)
-        # Those at hand keep what their warm-up made; not with a fallback, which may be over.
+        # Reuse prepared levels, which hold CUDA graphs; after a fallback prepare again, to retry
+        # it.
         known = {} if self._segmentor.fallbacks else {level.prepared.settings: level.prepared
                                                       for level in self._levels}
         prepared = known.get(base) or self._segmentor.prepare(base)
         levels = []
         for index, name in enumerate(ladder.names):
             settings = ladder.settings_for(base, index)
-            levels.append(_Level(name, known.get(settings) or self._segmentor.prepare(settings),
-                                 _cost_key(settings)))
+            levels.append(PreparedLevel(name, known.get(settings)
+                                        or self._segmentor.prepare(settings)))
         self._segmentor.use(prepared)
-        usable = [level for level in levels if level.cost_key not in self._broken]
-        self._base, self._budget_ms, self._levels = base, budget_ms, usable or levels
-        self._warm = all(level.cost_key in self._measured for level in self._levels)
-        if not self._warm:
-            self._sizes = SteadySizes()
-        self._restart((0, 0))
+        self._base, self._budget_ms = base, budget_ms
+        self._levels = self._measurements.usable(levels)
+        self._warm = self._measurements.complete(self._levels)
+        self._restart()
 
     def lacking(self, base: SegmentorSettings, budget_ms: float) -> SegmentorSettings | None:
         """Return the first settings whose weights :meth:`configure` would load; None without any.
@@ -167,45 +126,36 @@ class QualityControl:
         return self._base
 
     @property
+    def unusable(self) -> dict[str, str]:
+        """Why levels could not run at the last warm-up, by their names."""
+        return self._measurements.unusable
+
+    @property
     def needs_warm_up(self) -> bool:
-        """Whether there is a budget, and levels that no warm-up has come to know."""
+        """Whether there is a budget, and levels that no warm-up has tried."""
         return self._budget_ms > 0 and not self._warm
 
     def warm_up(self, image: np.ndarray, vocabulary: Vocabulary) -> int:
         """Warm every level up; with a budget, measure those that have not been.
 
-        The cheapest come first; after WARM_UP_SECONDS the rest is left to estimation. Levels are
-        measured together, since only their ratios matter. A level that cannot run, for want of
-        memory, say, is left out, and stands in ``unusable``.
+        It ends after some seconds, see :meth:`LevelMeasurements.warm_up`. Levels that cannot run
+        are left out, and stand in ``unusable``.
 
         Returns:
             How many levels were measured.
 
         Raises:
-            Exception: what the cheapest level raised, if none can run.
+            Exception: what the best level raised, where none can run. It stays, and is not tried
+                by another warm-up until something changes.
         """
-        begin, count, self.unusable = self._clock(), 0, {}
-        for level in reversed(self._levels.copy()):
-            if level.cost_key in self._measured:
-                continue
-            if self._clock() - begin > WARM_UP_SECONDS:
-                break
-            try:
-                self._segmentor.use(level.prepared)
-                self._segmentor.warm_up([image.shape[:2]], vocabulary)
-                if self._budget_ms:
-                    self._measured[level.cost_key] = self._run(image, vocabulary)
-                    count += 1
-            except Exception as error:
-                if len(self._levels) == 1:
-                    raise
-                self._levels.remove(level)
-                self._broken.add(level.cost_key)
-                self.unusable[level.name] = str(error)
-        self._segmentor.use(self._levels[0].prepared)
-        self._warm = True
-        self._restart((0, 0))
-        return count
+        try:
+            return self._measurements.warm_up(self._levels, image, vocabulary,
+                                              measure=self._budget_ms > 0)
+        finally:
+            self._warm = True
+            self._levels = self._measurements.usable(self._levels)
+            self._segmentor.use(self._levels[0].prepared)
+            self._restart()
 
     def settle(self, sizes: Sequence[Size], vocabulary: Vocabulary) -> bool:
         """On a GPU, warm every level up for images whose sizes keep coming.
@@ -216,19 +166,13 @@ class QualityControl:
         Returns:
             Whether something was done, which takes about a second.
         """
-        if not self._segmentor.records or not self._sizes.news(sizes):
-            return False
-        for level in self._levels:
-            self._segmentor.use(level.prepared)
-            self._segmentor.warm_up(sizes, vocabulary)
-        return True
+        return self._measurements.settle(self._levels, sizes, vocabulary)
 
     def forget(self) -> None:
         """Measure all levels anew at the next warm-up, also those that could not run: the weights
         were moved.
         """
-        self._measured.clear()
-        self._broken.clear()
+        self._measurements.forget()
         self.configure(self._base, self._budget_ms)
 
     def begin(self, sizes: Sequence[Size], vocabulary: Vocabulary) -> None:
@@ -238,9 +182,8 @@ class QualityControl:
             sizes: of the batch's images.
             vocabulary: they will be compared with.
         """
-        pixels = self._pixels(sizes)
-        if pixels[0] > _GROWTH * self._seeded_for[0] or not self._governor.predictor.frames:
-            self._restart(pixels)
+        if area(sizes) > _GROWTH * self._seeded_area or not self._governor.predictor.frames:
+            self._restart(sizes)
         self._governor.decide(len(vocabulary.query_class))
         self._segmentor.use(self._levels[self._governor.level].prepared)
         self._tell()
@@ -275,8 +218,7 @@ class QualityControl:
         if deadline is not None:
             missing = missing_ms([result.refinements for result in results],
                                  deadline.iteration_seconds * 1e3,
-                                 lambda stage: self._governor.predictor.stage_ms(level, stage,
-                                                                                 queries))
+                                 partial(self._governor.predictor.stage_ms, level, queries=queries))
             total_ms += sum(missing.values())
             stages = {stage: value + missing.get(stage, 0.0) for stage, value in stages.items()}
         self._governor.record(level, total_ms, queries, stages)
@@ -284,24 +226,16 @@ class QualityControl:
     def _ladder_for(self, base: SegmentorSettings, budget_ms: float) -> QualityLadder:
         return self._whole_ladder.for_base(base) if budget_ms else _UNLIMITED
 
-    def _run(self, image: np.ndarray, vocabulary: Vocabulary) -> Measurement:
-        begin = self._clock()
-        result = self._segmentor.predict_dense(image, vocabulary)
-        return Measurement((self._clock() - begin) * 1e3, dict(result.stage_ms),
-                           len(vocabulary.query_class), self._pixels([image.shape[:2]]))
-
-    def _restart(self, pixels: tuple[int, int]) -> None:
-        """Begin with a governor that knows the measured levels, scaled to the images' area."""
+    def _restart(self, sizes: Sequence[Size] = ()) -> None:
+        """Begin with a governor that knows the measured levels, scaled to the images' sizes."""
         self._changes_before += self._governor.changes
         self._governor = Governor(len(self._levels), self._budget_ms)
-        self._seeded_for = pixels
+        self._seeded_area = area(sizes)
         for index, level in enumerate(self._levels):
-            measured = self._measured.get(level.cost_key)
-            if measured is not None:
-                if pixels[0]:
-                    measured = measured.scaled(pixels)
-                self._governor.warm_up(index, measured.total_ms, measured.queries,
-                                       measured.stage_ms)
+            expected = self._measurements.expected(level, sizes)
+            if expected is not None:
+                self._governor.warm_up(index, expected.total_ms, expected.queries,
+                                       expected.stage_ms)
         self._tell()
 
     def _tell(self) -> None:
@@ -310,14 +244,3 @@ class QualityControl:
         self.state = QualityState(governor.level, tuple(level.name for level in self._levels),
                                   self._changes_before + governor.changes, governor.hopeless,
                                   self._budget_ms)
-
-    def _pixels(self, sizes: Sequence[Size]) -> tuple[int, int]:
-        """Return the area of images, and that of their copies at the best level's size."""
-        working = [self._segmentor.working_size(*size, self._base) for size in sizes]
-        return (sum(height * width for height, width in sizes),
-                sum(height * width for height, width in working))
-
-
-def _cost_key(settings: SegmentorSettings) -> SegmentorSettings:
-    """Return the part of the settings that decides what a frame costs."""
-    return replace(effective_settings(settings), probability_threshold=0.0, logit_scale=0.0)
