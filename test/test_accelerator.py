@@ -23,7 +23,7 @@ from sclip_seg_ros.models import load_clip
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.loftup import LoftUp
 from sclip_seg_ros.segmentation.upsampling_check import check_one
-from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
+from sclip_seg_ros.tools.scenes.held_out import held_out_scene
 from sclip_seg_ros.tools.training.loftup.crops import Batch, step_plan
 from sclip_seg_ros.tools.training.loftup.distillation import MovingAverage
 from sclip_seg_ros.tools.training.loftup.featurizer import Featurizer

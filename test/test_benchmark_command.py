@@ -18,8 +18,9 @@ from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.benchmark.command import main
-from sclip_seg_ros.tools.evaluate_embedded_model import evaluate, held_out_scene
+from sclip_seg_ros.tools.evaluate_embedded_model import evaluate
 from sclip_seg_ros.tools.metrics import IouMeter
+from sclip_seg_ros.tools.scenes.held_out import held_out_scene
 
 SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "boundary_f1",
           "boundary_iou")

@@ -15,7 +15,7 @@ from sclip_seg_ros.tools.benchmark.datasets import (
     DatasetError,
     open_dataset,
 )
-from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
+from sclip_seg_ros.tools.scenes.held_out import held_out_scene
 
 RED = (200, 30, 20)
 STORED = np.array([[0, 1, 2, 255], [0, 1, 2, 255], [5, 5, 10, 10]], np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sclip_seg_ros.tools.calibrate_upsampler_check import CHANGES, calibrate
+from sclip_seg_ros.tools.calibrate_upsampler_check import CHANGES, calibrate, main
 
 
 def test_rows_tell_harmless_changes_from_harmful_ones():
@@ -16,3 +16,10 @@ def test_rows_tell_harmless_changes_from_harmful_ones():
     assert harmful[0] < none[0] - 0.1                # mIoU
     assert harmful[2] > 0.2 and harmful[3] < 0.9     # drift, sharpness
     assert harmful[4] == 0                           # rooms recommended
+
+
+def test_a_checkpoint_that_is_not_there_is_told_in_one_line(capsys):
+    assert main(["--scenes", "1", "--loftup-source", "no-such.ckpt"]) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith("calibrate_upsampler_check: ") and "no-such.ckpt" in output.err
+    assert output.err.count("\n") == 1 and output.out == ""

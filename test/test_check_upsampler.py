@@ -12,7 +12,7 @@ from known_upsamplers import Guided, segmentor_with
 from PIL import Image
 
 from sclip_seg_ros.tools.check_upsampler import main
-from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
+from sclip_seg_ros.tools.scenes.held_out import held_out_scene
 
 MEASURES = ("agreement_inside", "cosine_drift", "boundary_sharpness")
 

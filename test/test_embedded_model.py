@@ -8,12 +8,9 @@ import pytest
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.tools.evaluate_embedded_model import (
-    evaluate,
-    held_out_phrases,
-    held_out_scene,
-)
+from sclip_seg_ros.tools.evaluate_embedded_model import evaluate, main
 from sclip_seg_ros.tools.scenes import HELD_OUT_PAIRS
+from sclip_seg_ros.tools.scenes.held_out import held_out_phrases, held_out_scene
 from sclip_seg_ros.tools.training.queries import sample_queries, training_pairs
 
 SCENES = 16  # of the 100 that the README's figures come from
@@ -43,6 +40,19 @@ def test_miou_over_held_out_scenes(segmentor):
 
 def test_miou_over_pairs_never_seen(segmentor):
     assert evaluate(segmentor, SCENES, "held-out").mean(held_out_phrases()) >= 0.35
+
+
+@pytest.mark.parametrize("flags, complaint", [
+    (["--model", "x"], "model 'x' is unknown; "),
+    (["--device", "abacus"], "device='abacus' is unknown; "),
+    (["--scenes", "1", "--output", "no/such/folder/report.json"], "No such file or directory"),
+])
+def test_what_cannot_be_evaluated_is_told_in_one_line(flags, complaint, capsys, tmp_path,
+                                                      monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(flags) == 2
+    *_, told = capsys.readouterr().err.strip().splitlines()
+    assert told.startswith("evaluate_embedded_model: ") and complaint in told
 
 
 def test_training_neither_shows_nor_names_a_held_out_pair():

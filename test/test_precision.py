@@ -10,7 +10,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from sclip_seg_ros.models.devices import fast_precision
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.backbone import _block_with_weights
-from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
+from sclip_seg_ros.tools.scenes.held_out import held_out_scene
 
 AGREEMENT = 0.995
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
+from sclip_seg_ros.tools.scenes.held_out import held_out_scene
 from sclip_seg_ros.tools.segment.command import main
 
 pytestmark = pytest.mark.usefixtures("one_commit")

@@ -21,7 +21,7 @@ from sclip_seg_ros.segmentation.upsampling_check import (
     check_one,
     compare,
 )
-from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
+from sclip_seg_ros.tools.scenes.held_out import held_out_scene
 
 PATCH = 16
 WORDS = torch.arange(3)

@@ -9,6 +9,7 @@ image. Prints a Markdown table of its mIoU and of the measures: median (worst to
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from copy import copy
 from typing import Any
@@ -20,9 +21,11 @@ from sclip_seg_ros.models.upsampler import BILINEAR
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.preprocessing import to_tensor
 from sclip_seg_ros.segmentation.upsampling_check import UpsamplingReport, compare
-from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
+from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
 from sclip_seg_ros.tools.metrics import IouMeter
+from sclip_seg_ros.tools.scenes.held_out import held_out_scene
 
+PROGRAM = "calibrate_upsampler_check"
 CHANGES: dict[str, dict[str, Any]] = {
     "none": {},
     "features interpolated": {"use_loftup": True, "loftup__source": BILINEAR},
@@ -74,19 +77,24 @@ def calibrate(changes: dict[str, dict[str, Any]], scenes: Sequence[int]) -> list
     return [change.row(name) for name, change in measured.items()]
 
 
-def main() -> None:
-    """Parse the command line, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit code (2: an unusable checkpoint)."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
     parser.add_argument("--scenes", type=int, default=50)
     parser.add_argument("--loftup-source", help="also measure this LoftUp checkpoint")
-    arguments = parser.parse_args()
+    parsed = parser.parse_args(arguments)
     changes = dict(CHANGES)
-    if arguments.loftup_source:
-        changes["LoftUp"] = {"use_loftup": True, "loftup__source": arguments.loftup_source}
+    if parsed.loftup_source:
+        changes["LoftUp"] = {"use_loftup": True, "loftup__source": parsed.loftup_source}
+    try:
+        rows = calibrate(changes, range(parsed.scenes))
+    except USER_ERRORS as error:
+        return complain(PROGRAM, error, UNUSABLE)
     print("| change | mIoU | labels that stay | drift | sharpness | rooms recommended |")
     print("|---|---|---|---|---|---|")
-    print("\n".join(calibrate(changes, range(arguments.scenes))))
+    print("\n".join(rows))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -17,7 +17,6 @@ from typing import Any
 from tqdm import tqdm
 
 from sclip_seg_ros.io.images import find_images, read_image
-from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.settings import CONTRACTS
 from sclip_seg_ros.segmentation.upsampling_check import (
@@ -37,7 +36,7 @@ from sclip_seg_ros.tools.arguments import (
     chosen_profile,
     chosen_settings,
 )
-from sclip_seg_ros.tools.console import BAR, INTERRUPTED, UNUSABLE, complain
+from sclip_seg_ros.tools.console import BAR, INTERRUPTED, UNUSABLE, USER_ERRORS, complain
 
 PROGRAM = "sclip-check-upsampler"
 USE, DO_NOT_USE = 0, 1
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parsed = parse(arguments)
         segmentor, comparisons = measure(parsed)
-    except (ValueError, OSError, WeightsError) as error:
+    except USER_ERRORS as error:
         return complain(PROGRAM, error, UNUSABLE)
     except KeyboardInterrupt:
         return complain(PROGRAM, "interrupted; nothing was decided", INTERRUPTED)

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import cv2
 
+from sclip_seg_ros.models import WeightsError
+
 # Exit codes: something was not done; nothing could be done; as shells report Ctrl-C.
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+# What says in one sentence which flag, file or weights are unusable.
+USER_ERRORS = (ValueError, OSError, WeightsError)
 # What one image can raise, also native code that runs out of memory; the next one may be fine.
 IMAGE_ERRORS = (ValueError, RuntimeError, MemoryError, cv2.error)
 # Of the progress bars: always things a second, never seconds a thing.

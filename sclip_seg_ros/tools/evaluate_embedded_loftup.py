@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,9 +25,11 @@ from sclip_seg_ros.models.upsampler import BILINEAR, EMBEDDED_FILE
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
-from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
+from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
 from sclip_seg_ros.tools.metrics import IouMeter
+from sclip_seg_ros.tools.scenes.held_out import held_out_scene
 
+PROGRAM = "evaluate_embedded_loftup"
 RESULTS = EMBEDDED_FOLDER / "loftup_evaluation.json"
 SLICE = 3           # scenes whose scores are kept apart, so that they can be checked quickly
 
@@ -121,19 +124,23 @@ def _listed(scores: dict[Row, dict[str, float]]) -> list[dict[str, Any]]:
     return [{**row._asdict(), **values} for row, values in scores.items()]
 
 
-def main() -> None:
-    """Parse the command line, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit code (2: unusable weights or file)."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
     parser.add_argument("--output", type=Path, help="JSON file to write as well")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    results = measure(arguments.scenes, progress=True)
-    print(table(results))
-    if arguments.output:
-        arguments.output.write_text(json.dumps(results, indent=1) + "\n")
+    parsed = parser.parse_args(arguments)
+    torch.set_num_threads(parsed.threads)
+    try:
+        results = measure(parsed.scenes, progress=True)
+        print(table(results))
+        if parsed.output:
+            parsed.output.write_text(json.dumps(results, indent=1) + "\n")
+    except USER_ERRORS as error:
+        return complain(PROGRAM, error, UNUSABLE)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -19,30 +22,17 @@ from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.settings import PRECISIONS
+from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
 from sclip_seg_ros.tools.metrics import IouMeter
-from sclip_seg_ros.tools.scenes import HELD_OUT_PAIRS, NOUNS, distractors, render, sample_scene
+from sclip_seg_ros.tools.scenes import NOUNS
+from sclip_seg_ros.tools.scenes.held_out import (
+    DISTRACTORS,
+    SEED,
+    held_out_phrases,
+    held_out_scene,
+)
 
-SEED = 20_000         # training pools use other seeds
-DISTRACTORS = 6
-HEIGHT, WIDTH = 480, 640
-
-
-def held_out_phrases() -> set[str]:
-    """Return the phrases of the pairs that training neither shows nor names."""
-    return {f"{colour} {noun}" for colour, noun in HELD_OUT_PAIRS}
-
-
-def held_out_scene(index: int, pairs: str = "any"):
-    """Render a scene that training never saw.
-
-    Returns:
-        scene: the rendered scene.
-        vocabulary: its phrases and six distractors, shuffled.
-    """
-    rng = np.random.default_rng((SEED, index))
-    scene = render(sample_scene(rng, pairs=pairs), HEIGHT, WIDTH, noise_rng=rng)
-    words = [*scene.phrases, *distractors(scene.phrases, DISTRACTORS, rng, pairs="any")]
-    return scene, [words[i] for i in rng.permutation(len(words))]
+PROGRAM = "evaluate_embedded_model"
 
 
 def evaluate(segmentor: SCLIPSegmentor, count: int, pairs: str = "any",
@@ -69,25 +59,15 @@ def evaluate_nouns(segmentor: SCLIPSegmentor, count: int, progress: bool = False
     return meter
 
 
-def main() -> None:
-    """Parse the command line, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--scenes", type=int, default=100)
-    parser.add_argument("--model", default="embedded")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
-                        help="arithmetic of the image tower (default %(default)s)")
-    parser.add_argument("--output", type=Path, help="JSON file to write as well")
-    arguments = parser.parse_args()
-    segmentor = SCLIPSegmentor(arguments.model, device=arguments.device,
-                               precision=arguments.precision)
-    anywhere = evaluate(segmentor, arguments.scenes, "any", progress=True)
-    unseen = evaluate(segmentor, arguments.scenes, "held-out", progress=True)
-    nouns = evaluate_nouns(segmentor, arguments.scenes, progress=True)
+def measure(segmentor: SCLIPSegmentor, count: int) -> dict[str, Any]:
+    """Segment held-out scenes 0..count-1 in every way, and name what was measured."""
+    anywhere = evaluate(segmentor, count, "any", progress=True)
+    unseen = evaluate(segmentor, count, "held-out", progress=True)
+    nouns = evaluate_nouns(segmentor, count, progress=True)
     report = {
         "model": segmentor.name,
         "precision": segmentor.precision,
-        "scenes": arguments.scenes,
+        "scenes": count,
         "miou": anywhere.mean(),
         "miou_mean_over_scenes": anywhere.mean_by_image(),
         "miou_held_out_pairs": unseen.mean(held_out_phrases()),
@@ -96,12 +76,31 @@ def main() -> None:
     }
     if segmentor.name == EMBEDDED:
         report["weights_sha256"] = sha256(EMBEDDED_FOLDER / "open_clip_model.safetensors")
-    text = json.dumps({key: round(value, 4) if isinstance(value, float) else value
-                       for key, value in report.items()}, indent=2)
-    print(text)
-    if arguments.output:
-        arguments.output.write_text(text + "\n")
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit code (2: an unusable model, device or file)."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
+                        help="arithmetic of the image tower (default %(default)s)")
+    parser.add_argument("--output", type=Path, help="JSON file to write as well")
+    parsed = parser.parse_args(arguments)
+    try:
+        report = measure(SCLIPSegmentor(parsed.model, device=parsed.device,
+                                        precision=parsed.precision), parsed.scenes)
+        text = json.dumps({key: round(value, 4) if isinstance(value, float) else value
+                           for key, value in report.items()}, indent=2)
+        print(text)
+        if parsed.output:
+            parsed.output.write_text(text + "\n")
+    except USER_ERRORS as error:
+        return complain(PROGRAM, error, UNUSABLE)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,7 +21,7 @@ import torch
 from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.io.ladders import AUTO, read_ladder
 from sclip_seg_ros.latency.ladder import QualityLadder
-from sclip_seg_ros.models import WeightsError, resolve_device
+from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.models.resources import config_folders
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.arguments import (
@@ -34,7 +34,7 @@ from sclip_seg_ros.tools.arguments import (
     chosen_settings,
     positive,
 )
-from sclip_seg_ros.tools.console import INTERRUPTED, UNUSABLE, complain
+from sclip_seg_ros.tools.console import INTERRUPTED, UNUSABLE, USER_ERRORS, complain
 from sclip_seg_ros.tools.demo.footage import render_footage
 
 PROGRAM = "sclip-level-costs"
@@ -65,7 +65,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(args)
         print(table(_measure(arguments)))
-    except (ValueError, OSError, WeightsError) as error:
+    except USER_ERRORS as error:
         return complain(PROGRAM, error, UNUSABLE)
     except KeyboardInterrupt:
         return complain(PROGRAM, "interrupted; nothing was measured", INTERRUPTED)

@@ -15,10 +15,9 @@ import sys
 from collections.abc import Sequence
 
 from sclip_seg_ros.models import load_clip, resolve_device
-from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation.loftup import LoftUp
 from sclip_seg_ros.tools.arguments import UsageError
-from sclip_seg_ros.tools.console import INTERRUPTED, UNUSABLE, complain
+from sclip_seg_ros.tools.console import INTERRUPTED, UNUSABLE, USER_ERRORS, complain
 from sclip_seg_ros.tools.training.loftup.arguments import PROGRAM, parse, settings_of
 from sclip_seg_ros.tools.training.loftup.checkpoints import export, read_initial
 from sclip_seg_ros.tools.training.loftup.crops import Source
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parse(arguments)
         with joined(resolve_device(parsed.device)) as processes:
             train(parsed, processes)
-    except (ValueError, OSError, WeightsError) as error:
+    except USER_ERRORS as error:
         return complain(PROGRAM, error, UNUSABLE)
     except KeyboardInterrupt:
         return complain(PROGRAM, "interrupted; add --resume to go on from the last state",

@@ -8,12 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from types import FrameType
 
-from sclip_seg_ros.models import WeightsError, resolve_device
+from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
 from sclip_seg_ros.tools.bag.arguments import PROGRAM, parse
 from sclip_seg_ros.tools.bag.processes import process_side_by_side
 from sclip_seg_ros.tools.bag.processing import Outcome, load, process
-from sclip_seg_ros.tools.console import FAILED, INTERRUPTED, UNUSABLE, complain, counted
+from sclip_seg_ros.tools.console import (
+    FAILED,
+    INTERRUPTED,
+    UNUSABLE,
+    USER_ERRORS,
+    complain,
+    counted,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return complain(PROGRAM, "interrupted; the same command goes on where it stopped",
                         INTERRUPTED)
-    except (ValueError, OSError, WeightsError) as error:
+    except USER_ERRORS as error:
         return complain(PROGRAM, error, UNUSABLE)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.tools.bag.processing import Outcome, load, process
+from sclip_seg_ros.tools.console import USER_ERRORS
 
 # Neither threads nor CUDA survive a fork.
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -90,6 +90,6 @@ def _work(pipe: Connection, index: int, line: int, arguments: argparse.Namespace
     bag, target = arguments.bags[index], arguments.targets[index]
     try:
         outcome = process(bag, target, arguments, *load(arguments), position=line)
-    except (ValueError, OSError, WeightsError) as error:
+    except USER_ERRORS as error:
         outcome = Outcome(target, error=str(error))
     pipe.send(outcome)

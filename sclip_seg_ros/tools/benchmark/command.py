@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.benchmark.ablation import AblationMeter, compare
 from sclip_seg_ros.tools.benchmark.arguments import PROGRAM, parse
@@ -18,7 +17,7 @@ from sclip_seg_ros.tools.benchmark.measuring import Meter, measure
 from sclip_seg_ros.tools.benchmark.page import write_page
 from sclip_seg_ros.tools.benchmark.report import summary, write_results
 from sclip_seg_ros.tools.benchmark.results import DEFINITIONS, score, speed
-from sclip_seg_ros.tools.console import FAILED, INTERRUPTED, UNUSABLE, complain
+from sclip_seg_ros.tools.console import FAILED, INTERRUPTED, UNUSABLE, USER_ERRORS, complain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         bench = prepare(parse(arguments))
         journal = open_journal(bench)
-    except (ValueError, OSError, WeightsError) as error:
+    except USER_ERRORS as error:
         return complain(PROGRAM, error, UNUSABLE)
     path = bench.arguments.output
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sclip_seg_ros.models import EMBEDDED
 from sclip_seg_ros.tools.child_processes import ProcessError
+from sclip_seg_ros.tools.console import USER_ERRORS
 from sclip_seg_ros.tools.demo.footage import read_footage, render_footage
 from sclip_seg_ros.tools.demo.report import write_report
 from sclip_seg_ros.tools.demo.run import run_processes
@@ -50,7 +51,7 @@ def main() -> int:
         before, after = arguments.before or before, arguments.after or after
         run_processes(footage, before, after, arguments)
         summary = write_report(footage, arguments.output)
-    except (ProcessError, ValueError, OSError) as error:
+    except (ProcessError, *USER_ERRORS) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     problems = [key for key in ("stamps_matched", "vocabulary_changed", "ids_within_vocabulary")

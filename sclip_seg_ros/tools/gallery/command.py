@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from sclip_seg_ros.io.images import read_image
-from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.arguments import (
     OneLineParser,
@@ -23,7 +22,7 @@ from sclip_seg_ros.tools.arguments import (
 )
 from sclip_seg_ros.tools.benchmark.arguments import leave_stages_alone
 from sclip_seg_ros.tools.benchmark.configurations import Row, prepare_rows
-from sclip_seg_ros.tools.console import FAILED, INTERRUPTED, UNUSABLE, complain
+from sclip_seg_ros.tools.console import FAILED, INTERRUPTED, UNUSABLE, USER_ERRORS, complain
 from sclip_seg_ros.tools.gallery.attention import attention_maps, attention_tiles
 from sclip_seg_ros.tools.gallery.features import feature_tiles, working_image
 from sclip_seg_ros.tools.gallery.sheet import Tile, draw_sheet
@@ -40,10 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = parse(arguments)
         image, point = look(parsed)
         written = draw(parsed, image, point)
-    except (ValueError, WeightsError) as error:
-        return complain(PROGRAM, error, UNUSABLE)
     except OSError as error:
         return complain(PROGRAM, error, FAILED)
+    except USER_ERRORS as error:
+        return complain(PROGRAM, error, UNUSABLE)
     except KeyboardInterrupt:
         return complain(PROGRAM, "interrupted", INTERRUPTED)
     print(*written, sep="\n")

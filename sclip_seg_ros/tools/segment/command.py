@@ -16,7 +16,6 @@ import numpy as np
 from tqdm import tqdm
 
 from sclip_seg_ros.io.images import read_image
-from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
@@ -26,6 +25,7 @@ from sclip_seg_ros.tools.console import (
     IMAGE_ERRORS,
     INTERRUPTED,
     UNUSABLE,
+    USER_ERRORS,
     cause_of,
     complain,
     counted,
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                                    *(sys.argv[1:] if arguments is None else arguments)]))
     try:
         run = prepare(parse(arguments))
-    except (ValueError, OSError, WeightsError) as error:
+    except USER_ERRORS as error:
         return complain(PROGRAM, error, UNUSABLE)
     start = time.monotonic()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sclip_seg_ros.tools.benchmark.datasets.base import Sample
-from sclip_seg_ros.tools.evaluate_embedded_model import held_out_scene
+from sclip_seg_ros.tools.scenes.held_out import held_out_scene
 
 SCENES = 100  # as `evaluate_embedded_model` takes by default
 
