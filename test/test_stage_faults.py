@@ -19,6 +19,7 @@ from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabula
 from sensor_msgs.msg import Image
 
 from sclip_seg_ros.ros import pipeline, publishers, upsampler_gate
+from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
 from sclip_seg_ros.segmentation import SCLIPSegmentor, labelling, segmentor
 from sclip_seg_ros.segmentation.scoring import WindowScorer
 from sclip_seg_ros.segmentation.text import TextEncoder
@@ -109,6 +110,46 @@ def test_frames_that_fail_are_an_error_until_one_does_not(node, probe, monkeypat
             assert "frames fail: OutOfMemoryError" in diagnostics[-1].status[0].message
         probe.feed_until(lambda: diagnostics[-1].status[0].level != DiagnosticStatus.ERROR,
                          "better news", picture)
+
+
+def test_trouble_while_no_frame_comes_costs_none(node, probe, monkeypatch):
+    log = node._engine.cameras[0].log
+    before = log.counts
+    with monkeypatch.context() as patch:
+        patch.setattr(publishers.Outputs, "announce", raising(RuntimeError("nobody listens")))
+        probe.wait(lambda: "nobody listens" in log.counts.last_error, "a note")
+    assert (log.counts.failed, log.counts.failing) == (before.failed, before.failing)
+    expect_right_labels(probe, CLASSES)
+
+
+def test_a_warm_up_that_fails_is_told_of_and_not_tried_again(node, probe, monkeypatch):
+    log, tried, rounds = node._engine.cameras[0].log, [], []
+    before, adopt = log.counts, VocabularyServer.adopt
+
+    def fail(self, *arguments):
+        tried.append(self.settings)
+        raise ERRORS["out of memory"]
+
+    def count(self):
+        rounds.append(len(tried))
+        return adopt(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SCLIPSegmentor, "warm_up", fail)
+        patch.setattr(VocabularyServer, "adopt", count)
+        assert probe.set_parameters(latency_budget_ms=60000.0).successful
+        probe.wait(lambda: tried, "the warm-up")
+        known = len(rounds)
+        probe.wait(lambda: len(rounds) > known + 4, "what comes after it")
+    assert "no quality level could be measured: OutOfMemoryError" in log.counts.last_error
+    assert len(set(rounds[-4:])) == 1 and len(tried) == len(set(tried)), "each level once"
+    assert log.counts.failed == before.failed
+    with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+        probe.feed_until(lambda: statuses and statuses[-1].latency_budget_ms == 60000.0,
+                         "frames under the budget", picture)
+        assert statuses[-1].frames_failed == before.failed
+    assert probe.set_parameters(latency_budget_ms=0.0).successful
+    expect_right_labels(probe, CLASSES)
 
 
 def test_words_that_run_out_of_memory_half_way_leave_the_former_working(node, probe, monkeypatch):

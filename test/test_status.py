@@ -21,6 +21,7 @@ def test_each_fate_is_counted_apart():
     assert (counts.received, counts.labelled, counts.skipped, counts.rejected, counts.failed) \
         == (5, 1, 1, 1, 1)
     assert counts.last_error == "RuntimeError: out of memory"
+    assert counts.answered == 4
 
 
 def test_failing_ends_with_the_next_label_but_the_error_is_remembered():

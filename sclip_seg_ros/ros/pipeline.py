@@ -101,6 +101,14 @@ class FramePipeline:
 
     def process(self, frames: Sequence[Frame]) -> None:
         """Label frames of different cameras, and publish what somebody wants to have of them."""
+        answered = [frame.camera.log.counts.answered for frame in frames]
+        try:
+            self._process(frames)
+        except Exception as error:
+            self.fail(error, [frame.camera for frame, before in zip(frames, answered, strict=True)
+                              if frame.camera.log.counts.answered == before])
+
+    def _process(self, frames: Sequence[Frame]) -> None:
         begin = time.monotonic()
         options, vocabulary = self._take_over()
         if time.monotonic() - begin > STALE_SECONDS:  # newer frames are there by now
@@ -125,26 +133,48 @@ class FramePipeline:
         for camera in self._cameras:
             self._announce(camera, options, vocabulary)
 
-    def fail(self, error: Exception, cameras: Sequence[Camera] | None = None) -> None:
-        """Account for an exception that no frame should have caused."""
+    def fail(self, error: Exception, cameras: Sequence[Camera] = ()) -> None:
+        """Account for an exception that nobody expected.
+
+        Args:
+            error: the exception.
+            cameras: whose frames it cost; without any, it is trouble beside the frames.
+        """
         if isinstance(error, torch.cuda.OutOfMemoryError):
             torch.cuda.empty_cache()
         text = describe(error)
-        for camera in self._cameras if cameras is None else cameras:
+        if not cameras:
+            self._tell_of_trouble(text)
+            return
+        for camera in cameras:
             camera.log.failed(text)
         self._logger.error(f"frame failed: {text}", throttle_duration_sec=THROTTLE_SECONDS)
+
+    def _tell_of_trouble(self, text: str) -> None:
+        for camera in self._cameras:
+            camera.log.note(text)
+        self._logger.error(text, throttle_duration_sec=THROTTLE_SECONDS)
 
     def _take_over(self) -> tuple[NodeOptions, Vocabulary]:
         """Adopt pending settings and vocabulary; return what holds for these frames."""
         if adopt_settings(self._quality, self._ledger, self._loader):
             self._warn_of_fallbacks()
         if self._quality.needs_warm_up:
-            self._measure_levels()
+            try:
+                self._measure_levels()
+            except Exception as error:  # frames may fare better
+                forget_frames(error)
+                self._tell_of_trouble(f"no quality level could be measured: {describe(error)}")
         in_force = replace(self._ledger.asked, settings=self._quality.base,
                            latency_budget_ms=self._quality.state.budget_ms)
         return in_force, self._vocabularies.adopt()
 
     def _measure_levels(self) -> None:
+        """Measure the levels that nothing is known of.
+
+        Raises:
+            Exception: none of them can run.
+        """
         begin = time.monotonic()
         count = self._quality.warm_up(warm_up_image(), self._vocabularies.current)
         if count:

@@ -20,7 +20,8 @@ class Counts:
 
     Attributes:
         received: arrived in the node.
-        dropped: replaced by a newer frame before they were worked on.
+        dropped: not worked on, because a newer frame replaced them, or because they had waited
+            while changes were taken over and were no longer new.
         labelled: came out as labels.
         rejected: could not be read.
         failed: the pipeline raised an exception.
@@ -43,6 +44,11 @@ class Counts:
     last_error_at: float = float("-inf")
     failing: bool = False
     last_miss_at: float = float("-inf")
+
+    @property
+    def answered(self) -> int:
+        """Frames that were worked on, whatever came of it, or deliberately were not."""
+        return self.labelled + self.rejected + self.failed + self.skipped
 
 
 class FrameLog:
@@ -73,7 +79,7 @@ class FrameLog:
             self._add(received=1)
 
     def dropped(self) -> None:
-        """Count a frame that a newer one replaced."""
+        """Count a frame that was not worked on, for a newer one or for its age."""
         with self._lock:
             self._add(dropped=1)
 
@@ -120,7 +126,10 @@ class FrameLog:
             return time.monotonic() - self._arrivals[-1] if self._arrivals else float("inf")
 
     def rates(self) -> tuple[float, float]:
-        """Return frames a second that arrived and that were labelled, in the last ten seconds."""
+        """Return frames a second that arrived and that were labelled.
+
+        They are those of the last ten seconds, at most the newest 100.
+        """
         with self._lock:
             return (_rate(self._arrivals), _rate([at for at, _ in self._latencies]))
 
@@ -131,7 +140,10 @@ class FrameLog:
             return dict(self._latencies[-1][1]) if self._latencies else {}
 
     def percentiles(self) -> dict[str, tuple[float, float, float]]:
-        """Return median, 95th percentile and maximum in milliseconds by stage, in their order."""
+        """Return median, 95th percentile and maximum in milliseconds by stage, in their order.
+
+        They are over the frames of the last ten seconds, at most the newest 100.
+        """
         with self._lock:
             recent = [times for at, times in self._latencies
                       if time.monotonic() - at <= WINDOW_SECONDS]
