@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -17,6 +19,8 @@ from sclip_seg_ros.models.resources import config_path
 
 DOMAIN = domain_for(__file__)
 NODE = "/sclip_seg"
+POLICY = config_path("security/sclip_seg.policy.xml")
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "security.md"
 # Python tells of each look-up of a name, connection and file it opens; the node runs as it is.
 WATCHED_NODE = """
 import os, sys
@@ -108,9 +112,9 @@ def test_the_demo_runs_where_there_is_no_network_at_all(tmp_path):
 # The policy
 
 
-def policy() -> dict[tuple[str, str], set[str]]:
-    """Return the names that the policy allows, resolved, by kind and direction."""
-    root = ElementTree.parse(config_path("security/sclip_seg.policy.xml")).getroot()
+def policy(path: Path = POLICY) -> dict[tuple[str, str], set[str]]:
+    """Return the names that a policy allows, resolved, by kind and direction."""
+    root = ElementTree.parse(path).getroot()
     assert root.tag == "policy" and root.get("version") == "0.2.0"
     [profile] = root.findall("enclaves/enclave/profiles/profile")
     assert (profile.get("ns"), profile.get("node")) == ("/", NODE[1:])
@@ -144,3 +148,18 @@ def test_the_policy_allows_what_the_node_does_and_no_more(watched, probe):
     served = names(graph.get_service_names_and_types_by_node)
     assert served | optional == allowed["services", "reply"]
     assert names(graph.get_client_names_and_types_by_node) == set()
+
+
+def test_the_documented_command_puts_the_documented_camera_into_the_policy(tmp_path):
+    """Who pastes the commands gets a policy for the camera that the last of them subscribes to."""
+    text = DOCUMENT.read_text()
+    [command] = re.findall(r"^sed .*\\\n.*$", text, re.MULTILINE)
+    installed = "$(ros2 pkg prefix --share sclip_seg_ros)/config/security/sclip_seg.policy.xml"
+    assert installed in command
+    subprocess.run(["sh", "-c", command.replace(installed, f"'{POLICY}'")], cwd=tmp_path,
+                   check=True)
+    [camera] = re.findall(r"segment_node .*-r image_raw:=(\S+)", text)
+    made, shipped = policy(tmp_path / "policy.xml"), policy()
+    assert made.pop(("topics", "subscribe")) == {camera, f"{camera}/compressed", "/clock"}
+    del shipped["topics", "subscribe"]
+    assert made == shipped
