@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
+import torch
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
+from sclip_seg_ros.segmentation.refinement.permutohedral import build_lattice
+from sclip_seg_ros.segmentation.settings import CRF_LEAST_WIDTH
 
 
 @pytest.mark.parametrize("changed", [
@@ -30,6 +35,20 @@ def test_who_names_a_factor_wants_it():
     fixed = adaptive.with_changes({"loftup.factor": 3.0})
     assert (fixed.loftup.adaptive, fixed.loftup.factor) == (False, 3.0)
     assert adaptive.with_changes(loftup__factor=3.0, loftup__adaptive=True).loftup.adaptive
+
+
+@pytest.mark.parametrize("name", ["gaussian_sxy", "bilateral_sxy", "bilateral_srgb"])
+def test_widths_too_narrow_for_a_lattice_are_refused(name):
+    with pytest.raises(ValueError, match=rf"crf\.{name}=0\.01 is out of range; give 0\.5 to"):
+        SegmentorSettings().with_changes({f"crf.{name}": 0.01})
+
+
+def test_the_least_widths_work_for_the_largest_images():
+    """The corners of image and colours span the lattice of any image in between."""
+    corners = torch.tensor(list(itertools.product((0, 7679), (0, 4319), *[(0, 255)] * 3)))
+    features = corners.T / CRF_LEAST_WIDTH
+    for lattice in (build_lattice(features), build_lattice(features[:2])):
+        assert lattice.vertices > 0
 
 
 def test_no_changes_change_nothing():

@@ -9,6 +9,7 @@ from sclip_seg_ros.segmentation.settings import (
     ATTENTIONS,
     CONTRACTS,
     CRF_BACKENDS,
+    CRF_LEAST_WIDTH,
     INFERENCES,
     PRECISIONS,
     RESCLIP_VARIANTS,
@@ -173,10 +174,11 @@ STAGES = (
     _setting("crf__iterations", "Iterations.", 0, 1000),
     _setting("crf__resolution", "Side of the copy it works on, as a share of the image's side; a "
              "smaller one is faster.", 0.05, 1.0),
-    _setting("crf__gaussian_sxy", "Smoothness: radius in pixels.", 0.01, 10000.0),
+    _setting("crf__gaussian_sxy", "Smoothness: radius in pixels.", CRF_LEAST_WIDTH, 10000.0),
     _setting("crf__gaussian_compat", "Smoothness: weight.", 0.0, 10000.0),
-    _setting("crf__bilateral_sxy", "Appearance: radius in pixels.", 0.01, 10000.0),
-    _setting("crf__bilateral_srgb", "Appearance: difference in grey levels.", 0.01, 10000.0),
+    _setting("crf__bilateral_sxy", "Appearance: radius in pixels.", CRF_LEAST_WIDTH, 10000.0),
+    _setting("crf__bilateral_srgb", "Appearance: difference in grey levels.", CRF_LEAST_WIDTH,
+             10000.0),
     _setting("crf__bilateral_compat", "Appearance: weight.", 0.0, 10000.0),
 )
 
