@@ -15,8 +15,8 @@ from tiny_clip import write_tiny_clip
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.tools.benchmark.command import main
-from sclip_seg_ros.tools.benchmark.configurations import CONFIGURATIONS
 from sclip_seg_ros.tools.benchmark.memory import peak_during
+from sclip_seg_ros.tools.configurations import CONFIGURATIONS
 
 pytestmark = pytest.mark.usefixtures("one_commit")
 COMMITTED = Path(__file__).resolve().parents[1] / "benchmarks/results/demo_scenes.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sclip_seg_ros.tools.benchmark.configurations import CONFIGURATIONS
+from sclip_seg_ros.tools.configurations import CONFIGURATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

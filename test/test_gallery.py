@@ -11,7 +11,7 @@ import torch
 from checkpoints import save_loftup
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
-from sclip_seg_ros.tools.benchmark.configurations import prepare_rows
+from sclip_seg_ros.tools.configurations import prepare_rows
 from sclip_seg_ros.tools.gallery.attention import attention_maps, attention_tiles, patch_at
 from sclip_seg_ros.tools.gallery.command import main
 from sclip_seg_ros.tools.gallery.features import feature_tiles, principal_colours, working_image

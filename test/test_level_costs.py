@@ -89,10 +89,10 @@ def test_a_picture_keeps_its_shape(flags, shape, ladder, tmp_path, monkeypatch, 
 
 
 def test_ctrl_c_ends_it_with_one_line(monkeypatch, capsys):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(level_costs, "render_footage", interrupted)
+    monkeypatch.setattr(level_costs, "render", interrupted)
     assert main([]) == 130
     assert capsys.readouterr().err.startswith("sclip-level-costs: interrupted")
 

@@ -8,8 +8,12 @@ import pytest
 from program_flags import parse, settings
 
 from sclip_seg_ros.segmentation import SegmentorSettings
-from sclip_seg_ros.tools.arguments import OneLineParser, UsageError, add_segmentor_flags
-from sclip_seg_ros.tools.benchmark.arguments import leave_stages_alone
+from sclip_seg_ros.tools.arguments import (
+    OneLineParser,
+    UsageError,
+    add_segmentor_flags,
+    refuse_stage_switches,
+)
 
 
 def dotted_settings() -> dict[str, object]:
@@ -86,10 +90,12 @@ def test_a_flag_and_its_setting_do_not_go_together(flags):
 
 
 def test_programs_that_run_every_stage_refuse_its_switch_in_either_form():
-    leave_stages_alone(parse("--set", "crf.iterations=5"), "program")
-    for flags in (["--use-pamr"], ["--set", "use_pamr=true"]):
-        with pytest.raises(UsageError, match="use.pamr.* cannot go with program"):
-            leave_stages_alone(parse(*flags), "program")
+    refuse_stage_switches(parse("--set", "crf.iterations=5"), "program")
+    for flags, named in ((["--use-pamr"], "--use-pamr"), (["--no-pamr"], "--no-pamr"),
+                         (["--use-all-phase1"], "--use-all-phase1"),
+                         (["--set", "use_pamr=true"], "--set use_pamr=true")):
+        with pytest.raises(UsageError, match=f"^{named} cannot go with program, .*leave it out"):
+            refuse_stage_switches(parse(*flags), "program")
 
 
 def test_help_shows_an_example():

@@ -108,6 +108,26 @@ def _add_model_flags(model: argparse._ArgumentGroup) -> None:
     model.add_argument("--batch-prompts", action="store_true", help=argparse.SUPPRESS)
 
 
+def refuse_stage_switches(parsed: argparse.Namespace, owner: str) -> None:
+    """Refuse switches of stages where a program sets them itself; LoftUp's own flags stay.
+
+    Args:
+        parsed: flags of :func:`add_segmentor_flags`.
+        owner: the program, or its flag, that sets them.
+
+    Raises:
+        UsageError: a stage was switched on or off.
+    """
+    chosen = {stage: getattr(parsed, f"use_{stage}") for stage in STAGES}
+    switches = [f"--{'use' if on else 'no'}-{stage}" for stage, on in chosen.items()
+                if on is not None]
+    switches += ["--use-all-phase1"] if parsed.use_all_phase1 else []
+    switches += [f"--set {text}" for text in parsed.assignments if text.startswith("use_")]
+    if switches:
+        raise UsageError(f"{switches[0]} cannot go with {owner}, which runs every stage alone and "
+                         "all together; leave it out")
+
+
 def add_overlay_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say how overlays look; :func:`check_overlay_flags` looks at them."""
     parser.add_argument("--overlay-alpha", type=float, default=0.5, metavar="SHARE",

@@ -35,11 +35,11 @@ from sclip_seg_ros.tools.arguments import (
     positive,
 )
 from sclip_seg_ros.tools.console import INTERRUPTED, UNUSABLE, USER_ERRORS, complain
-from sclip_seg_ros.tools.demo.footage import render_footage
+from sclip_seg_ros.tools.scenes import camera_path, render, sample_scene
 
 PROGRAM = "sclip-level-costs"
 EXAMPLE = f"example: {PROGRAM} --use-pamr --size 640x480"
-SCENE_SEED, SCENE_SIZE = 1, (640, 480)
+SCENE_SEED, NOISE_SEED, SCENE_SIZE = 1, 7, (640, 480)
 WORDS = ["floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup"]
 
 
@@ -135,9 +135,16 @@ def _measure(arguments: argparse.Namespace) -> list[LevelCost]:
 def _image(arguments: argparse.Namespace) -> np.ndarray:
     if arguments.image is None:
         width, height = arguments.size or SCENE_SIZE
-        return render_footage(SCENE_SEED, 1, height, width).frames[0]
+        return _room(height, width)
     picture = read_image(arguments.image)
     return picture if arguments.size is None else _fitted(picture, *arguments.size)
+
+
+def _room(height: int, width: int) -> np.ndarray:
+    scene = sample_scene(np.random.default_rng(SCENE_SEED), pairs="held-out")
+    [camera] = camera_path(scene, 1)
+    return render(scene, height, width, camera=camera,
+                  noise_rng=np.random.default_rng(NOISE_SEED)).image
 
 
 def _fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:

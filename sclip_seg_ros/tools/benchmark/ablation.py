@@ -13,12 +13,12 @@ from typing import Any
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
-from sclip_seg_ros.tools.benchmark.configurations import PLAIN, Row
 from sclip_seg_ros.tools.benchmark.datasets import Sample
 from sclip_seg_ros.tools.benchmark.journal import Journal
 from sclip_seg_ros.tools.benchmark.measuring import measure_image
 from sclip_seg_ros.tools.benchmark.memory import peak_during
 from sclip_seg_ros.tools.benchmark.results import image_miou, score, speed
+from sclip_seg_ros.tools.configurations import PLAIN, Row
 
 
 class AblationMeter:

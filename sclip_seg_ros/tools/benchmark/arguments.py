@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sclip_seg_ros.tools.arguments import (
-    STAGES,
     OneLineParser,
     UsageError,
     add_segmentor_flags,
     positive,
+    refuse_stage_switches,
 )
 from sclip_seg_ros.tools.benchmark.datasets import DATASETS
 
@@ -52,34 +52,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
                         help="go on where an interrupted run with the same flags stopped")
     parsed = parser.parse_args(arguments)
     if parsed.ablation:
-        leave_stages_alone(parsed, "--ablation")
+        refuse_stage_switches(parsed, "--ablation")
+        parsed.use_loftup = True  # for --loftup-factor and the like, which need it
     name = f"{parsed.dataset}_ablation.json" if parsed.ablation else f"{parsed.dataset}.json"
     parsed.output = parsed.output or Path("out/benchmark") / name
     if parsed.output.suffix != ".json":
         raise UsageError(f"--output '{parsed.output}' must end in .json")
     return parsed
-
-
-def leave_stages_alone(parsed: argparse.Namespace, program: str) -> None:
-    """Refuse switches of stages where a program sets them itself; LoftUp's own flags stay.
-
-    Args:
-        parsed: flags of `add_segmentor_flags`.
-        program: for the message.
-
-    Raises:
-        UsageError: a stage was switched on or off.
-    """
-    for stage in STAGES:
-        chosen = getattr(parsed, f"use_{stage}")
-        if chosen is not None:
-            raise UsageError(f"--{'use' if chosen else 'no'}-{stage} cannot go with {program}, "
-                             "which runs every stage alone and all together; leave it out")
-    if parsed.use_all_phase1:
-        raise UsageError(f"--use-all-phase1 cannot go with {program}, which runs every stage alone "
-                         "and all together; leave it out")
-    for text in parsed.assignments:
-        if text.startswith("use_"):
-            raise UsageError(f"--set {text} cannot go with {program}, which runs every stage alone "
-                             "and all together; leave it out")
-    parsed.use_loftup = True  # for --loftup-factor and the like, which need it

@@ -16,9 +16,9 @@ from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import UsageError, chosen_profile, chosen_settings
 from sclip_seg_ros.tools.benchmark.ablation import describe_rows
-from sclip_seg_ros.tools.benchmark.configurations import Row, prepare_rows
 from sclip_seg_ros.tools.benchmark.datasets import Dataset, open_dataset
 from sclip_seg_ros.tools.benchmark.journal import Journal
+from sclip_seg_ros.tools.configurations import Row, prepare_rows
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from sclip_seg_ros.tools.arguments import (
     chosen_classes,
     chosen_profile,
     chosen_settings,
+    refuse_stage_switches,
 )
-from sclip_seg_ros.tools.benchmark.arguments import leave_stages_alone
-from sclip_seg_ros.tools.benchmark.configurations import Row, prepare_rows
+from sclip_seg_ros.tools.configurations import Row, prepare_rows
 from sclip_seg_ros.tools.console import FAILED, INTERRUPTED, UNUSABLE, USER_ERRORS, complain
 from sclip_seg_ros.tools.gallery.attention import attention_maps, attention_tiles
 from sclip_seg_ros.tools.gallery.features import feature_tiles, working_image
@@ -66,7 +66,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add_vocabulary_flags(parser)
     add_segmentor_flags(parser, stages=False)
     parsed = parser.parse_args(arguments)
-    leave_stages_alone(parsed, PROGRAM)
+    refuse_stage_switches(parsed, PROGRAM)
+    parsed.use_loftup = True  # for --loftup-factor and the like, which need it
     return parsed
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
-from sclip_seg_ros.tools.benchmark.configurations import PLAIN, Row
+from sclip_seg_ros.tools.configurations import PLAIN, Row
 from sclip_seg_ros.tools.gallery.sheet import Tile
 
 _ALONE = (PLAIN, "loftup", "resclip", "pamr", "densecrf")

@@ -13,12 +13,12 @@ from sclip_seg_ros.tools.benchmark.ablation import records_of
 from sclip_seg_ros.tools.benchmark.ablation_table import COLUMNS as ABLATION_COLUMNS
 from sclip_seg_ros.tools.benchmark.ablation_table import NOTES, cells, reasons
 from sclip_seg_ros.tools.benchmark.bench import Bench
-from sclip_seg_ros.tools.benchmark.configurations import PLAIN
 from sclip_seg_ros.tools.benchmark.journal import Journal
 from sclip_seg_ros.tools.benchmark.page.charts import confusion_chart, time_chart
 from sclip_seg_ros.tools.benchmark.page.examples import Examples, Rendering, extremes
 from sclip_seg_ros.tools.benchmark.report import COLUMNS, TITLES, origin, percent, replace_text
 from sclip_seg_ros.tools.benchmark.results import image_miou
+from sclip_seg_ros.tools.configurations import PLAIN
 
 
 def write_page(results: Mapping[str, Any], bench: Bench, journal: Journal, path: Path) -> Path:
