@@ -26,7 +26,7 @@ from rosbags.rosbag2 import CompressionMode, Reader
 from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.bag.command import main
-from sclip_seg_ros.tools.bag.messages import Codec
+from sclip_seg_ros.tools.bag.messages import IMAGE, Codec
 
 OURS = ("/sclip_seg/label", "/sclip_seg/overlay", "/sclip_seg/class_confidence")
 CODEC = Codec()
@@ -114,7 +114,16 @@ def test_the_words_come_once_first_and_latched(tiny_model, tmp_path):
     with Reader(tmp_path / "out/drive") as reader:
         offers = {item.topic: item.ext.offered_qos_profiles for item in reader.connections}
     assert offers["/sclip_seg/vocabulary"][0].durability is QosDurability.TRANSIENT_LOCAL
+    assert offers["/sclip_seg/vocabulary"][0].depth == 1
     assert {offers[topic][0].durability for topic in OURS} == {QosDurability.VOLATILE}
+    assert {offers[topic][0].depth for topic in OURS} == {5}
+
+
+def test_frames_results_are_offered_as_by_the_node():
+    publishers = pytest.importorskip("sclip_seg_ros.ros.publishers",
+                                     reason="ROS 2 is not installed, or the messages not built")
+    [offer] = CODEC.channel("/sclip_seg/label", IMAGE).qos
+    assert offer.depth == publishers.DEPTH
 
 
 def test_ros_reads_the_results(tiny_model, tmp_path):

@@ -9,7 +9,8 @@ import torch
 
 from sclip_seg_ros.io import overlay
 from sclip_seg_ros.io.blending import blend_tensors, outline
-from sclip_seg_ros.io.overlay import draw_legend, draw_overlay, legend_entries
+from sclip_seg_ros.io.overlay import draw_legend, draw_overlay, legend_entries, overlay_of
+from sclip_seg_ros.segmentation.vocabulary import Vocabulary, validate_classes
 
 COLOURS = np.array([[255, 0, 0], [0, 0, 255]], np.uint8)
 
@@ -73,6 +74,17 @@ def test_an_image_with_other_strides_is_fine():
     labels = np.full((8, 10), 255, np.uint8)
     np.testing.assert_array_equal(draw_overlay(image[..., ::-1], labels, COLOURS, 0.5),
                                   image[..., ::-1])
+
+
+@pytest.mark.parametrize("legend", [True, False])
+def test_an_overlay_has_the_vocabularys_colours_and_a_legend_if_wanted(legend):
+    classes = validate_classes(["floor", "wall"])
+    vocabulary = Vocabulary(classes, None, 1, torch.zeros(2, 4), torch.arange(2), COLOURS[:2])
+    image = np.full((96, 128, 3), 90, np.uint8)
+    labels = np.repeat(np.array([0, 1], np.uint8), 96 * 64).reshape(96, 128)
+    drawn = overlay_of(image, labels, vocabulary, np.array([0.5, 0.5]), 0.5, legend)
+    entries = [(0, "floor"), (1, "wall")] if legend else []
+    np.testing.assert_array_equal(drawn, draw_overlay(image, labels, COLOURS, 0.5, entries))
 
 
 def test_legend_lists_what_is_present_largest_first():

@@ -9,7 +9,12 @@ from torch.nn.functional import normalize
 
 from sclip_seg_ros.segmentation.decoding import class_probabilities
 from sclip_seg_ros.segmentation.palette import palette_of
-from sclip_seg_ros.segmentation.result import DeviceView, SegmentationResult, summarise
+from sclip_seg_ros.segmentation.result import (
+    DeviceView,
+    SegmentationResult,
+    summarise,
+    unlabelled_share,
+)
 from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary, validate_classes
 
@@ -31,6 +36,13 @@ def result_of(scores: torch.Tensor, vocabulary: Vocabulary) -> SegmentationResul
 def test_a_vocabulary_tells_its_names_and_size(vocabulary):
     assert vocabulary.names == ("floor", "wall", "door")
     assert len(vocabulary) == 3
+
+
+@pytest.mark.parametrize(("coverage", "share"), [
+    ([0.25, 0.5], 0.25), ([0.0, 0.0], 1.0), ([0.1] * 10, 0.0), ([1 / 3, 2 / 3], 0.0)])
+def test_what_no_class_covers_is_unlabelled_and_never_less_than_nothing(coverage, share):
+    left = unlabelled_share(np.array(coverage, np.float32))
+    assert left == pytest.approx(share, abs=1e-6) and left >= 0.0
 
 
 def test_a_summary_counts_and_averages_each_class():

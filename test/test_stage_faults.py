@@ -41,7 +41,7 @@ STAGES = {
     "decode": (labelling, "decode", ""),
     "statistics": (segmentor, "summarise", ""),
     "label message": (publishers, "to_message", ""),
-    "overlay": (publishers, "draw_overlay", ""),
+    "overlay": (publishers, "overlay_of", ""),
     "summary": (publishers, "class_confidence_message", ""),
     "probabilities": (publishers, "probabilities_message", ""),
     "vocabulary message": (publishers.Outputs, "announce", ""),

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from sclip_seg_ros.io.blending import blend
+from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 
 MAX_ROWS = 12          # of the legend; more would hide the picture
 _ROW_SHARE = 1 / 22    # height of a row in heights of an image of 4:3 that fits in the image
@@ -18,6 +19,23 @@ _MOST_OF_IMAGE = 0.6   # height of the legend at most, in image heights
 _BOX_SHADE = 0.4       # brightness left under the legend
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _KNOWS_UNICODE = int(cv2.__version__.split(".")[0]) >= 5
+
+
+def overlay_of(image: np.ndarray | Tensor, labels: np.ndarray | Tensor, vocabulary: Vocabulary,
+               coverage: np.ndarray, alpha: float, legend: bool = True) -> np.ndarray:
+    """Draw labels over their image in the colours of their vocabulary.
+
+    Args:
+        image, labels, alpha: see :func:`draw_overlay`.
+        vocabulary: that the labels are ids of.
+        coverage: (C,) share of the pixels with each label.
+        legend: whether to name the classes present.
+
+    Returns:
+        (H, W, 3) uint8 RGB, a new array.
+    """
+    entries = legend_entries(coverage, vocabulary.names) if legend else ()
+    return draw_overlay(image, labels, vocabulary.colours, alpha, entries)
 
 
 def draw_overlay(image: np.ndarray | Tensor, labels: np.ndarray | Tensor, colours: np.ndarray,

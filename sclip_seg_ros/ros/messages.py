@@ -13,6 +13,7 @@ from sclip_seg_ros.msg import ClassConfidence, ClassConfidenceArray, StageTime, 
 from sclip_seg_ros.msg import Vocabulary as VocabularyMessage
 from sclip_seg_ros.ros.images import to_message
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
+from sclip_seg_ros.segmentation.result import unlabelled_share
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,6 @@ def vocabulary_message(vocabulary: Vocabulary, header: Header) -> VocabularyMess
 def class_confidence_message(result: SegmentationResult, header: Header,
                              quality: FrameQuality) -> ClassConfidenceArray:
     """Summarise every class of the vocabulary in one frame."""
-    unlabelled = max(0.0, 1.0 - float(np.sum(result.coverage, dtype=np.float64)))
     classes = [ClassConfidence(class_id=index, class_name=name, mean_confidence=float(mean),
                                coverage=float(coverage))
                for index, (name, mean, coverage) in enumerate(
@@ -58,10 +58,10 @@ def class_confidence_message(result: SegmentationResult, header: Header,
                        strict=True))]
     return ClassConfidenceArray(
         header=header, vocabulary_version=result.vocabulary.version,
-        unlabelled_coverage=unlabelled, classes=classes, quality_level=quality.level,
-        quality_level_name=quality.level_name, latency_budget_ms=quality.budget_ms,
-        budget_misses=quality.misses, level_changes=quality.changes,
-        stages=stage_times(quality.stage_ms))
+        unlabelled_coverage=unlabelled_share(result.coverage), classes=classes,
+        quality_level=quality.level, quality_level_name=quality.level_name,
+        latency_budget_ms=quality.budget_ms, budget_misses=quality.misses,
+        level_changes=quality.changes, stages=stage_times(quality.stage_ms))
 
 
 def stage_times(milliseconds: Mapping[str, float]) -> list[StageTime]:

@@ -11,7 +11,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
+from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sclip_seg_ros.msg import Vocabulary as VocabularyMessage
 from sclip_seg_ros.ros.images import to_message
@@ -124,10 +124,8 @@ class Outputs:
 
 
 def _overlay_message(result: SegmentationResult, header: Header, options: NodeOptions) -> Image:
-    legend = legend_entries(result.coverage, result.vocabulary.names) \
-        if options.overlay_legend else ()
-    picture = draw_overlay(result.on_device.image, result.on_device.labels,
-                           result.vocabulary.colours, options.overlay_alpha, legend)
+    picture = overlay_of(result.on_device.image, result.on_device.labels, result.vocabulary,
+                         result.coverage, options.overlay_alpha, options.overlay_legend)
     return to_message(picture, "rgb8", header)
 
 

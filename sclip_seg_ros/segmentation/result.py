@@ -94,6 +94,11 @@ class SegmentationResult:
                                        self.logit_scale).cpu().numpy()
 
 
+def unlabelled_share(coverage: np.ndarray) -> float:
+    """Return the share of the pixels without a class; ``coverage`` is that of each class."""
+    return max(0.0, 1.0 - float(np.sum(coverage, dtype=np.float64)))
+
+
 def summarise(labels: np.ndarray, confidence: np.ndarray,
               classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return each class's coverage and mean confidence, (C,) float32 both.

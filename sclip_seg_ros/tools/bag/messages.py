@@ -15,12 +15,14 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typest
 
 from sclip_seg_ros.io.encodings import ENCODINGS, ImageError, decode, is_jpeg_or_png, unpack
 from sclip_seg_ros.models.resources import PACKAGE, message_files
+from sclip_seg_ros.segmentation.result import unlabelled_share
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
 from sclip_seg_ros.tools.bag.channel import Channel, Message
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 SUMMARY = f"{PACKAGE}/msg/ClassConfidenceArray"
 VOCABULARY = f"{PACKAGE}/msg/Vocabulary"
+_DEPTH = 5  # of the node's per-frame outputs
 _NO_DIGEST = "RIHS01_" + 64 * "0"
 _FOREVER = QosTime(9223372036, 854775807)  # the longest that fits, as recorders write it
 
@@ -75,9 +77,8 @@ class Codec:
                        mean_confidence=float(mean), coverage=float(share))
             for index, (name, mean, share) in enumerate(
                 zip(vocabulary.names, mean_confidence, coverage, strict=True))]
-        unlabelled = max(0.0, 1.0 - float(np.sum(coverage, dtype=np.float64)))
         return self._pack(SUMMARY, header=header, vocabulary_version=vocabulary.version,
-                          unlabelled_coverage=unlabelled, classes=classes)
+                          unlabelled_coverage=unlabelled_share(coverage), classes=classes)
 
     def vocabulary(self, vocabulary: Vocabulary) -> bytes:
         """Describe a vocabulary, with the empty header of one before its first image."""
@@ -107,7 +108,8 @@ class Codec:
     def channel(self, topic: str, kind: str, latched: bool = False) -> Channel:
         """Return a channel for messages of ours, with the node's quality of service."""
         durability = Durability.TRANSIENT_LOCAL if latched else Durability.VOLATILE
-        qos = Qos(History.KEEP_LAST, 1, Reliability.RELIABLE, durability, _FOREVER, _FOREVER,
+        depth = 1 if latched else _DEPTH
+        qos = Qos(History.KEEP_LAST, depth, Reliability.RELIABLE, durability, _FOREVER, _FOREVER,
                   Liveliness.AUTOMATIC, _FOREVER, False)
         return Channel(topic, kind, self.definition(kind), self.types.hash_rihs01(kind), (qos,))
 

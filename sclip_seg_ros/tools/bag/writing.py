@@ -10,7 +10,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, StoragePlugin, Writer
 from tqdm import tqdm
 
-from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
+from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.segmentation import Vocabulary
 from sclip_seg_ros.tools.bag.channel import Channel, Message
 from sclip_seg_ros.tools.bag.earlier import OWNER
@@ -124,8 +124,7 @@ def _results(message: Message, frame: Frame, outputs: Outputs, codec: Codec, voc
         return
     pixels, header = codec.read_image(message)
     alpha, legend = overlay
-    entries = legend_entries(frame.coverage, vocabulary.names) if legend else ()
-    picture = draw_overlay(pixels, frame.labels, vocabulary.colours, alpha, entries)
+    picture = overlay_of(pixels, frame.labels, vocabulary, frame.coverage, alpha, legend)
     yield outputs.label, codec.image(frame.labels, "mono8", header)
     yield outputs.overlay, codec.image(picture, "rgb8", header)
     yield outputs.summary, codec.summary(vocabulary, frame.coverage, frame.mean_confidence, header)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
+from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.configurations import PLAIN, Row
 from sclip_seg_ros.tools.gallery.sheet import Tile
@@ -39,8 +39,7 @@ def stage_tiles(segmentor: SCLIPSegmentor, rows: Sequence[Row], image: np.ndarra
             plain = result.labels
         else:
             note = f"{(result.labels != plain).mean():.1%} of the labels changed, {note}"
-        legend = legend_entries(result.coverage, vocabulary.names)
-        painted = draw_overlay(image, result.labels, vocabulary.colours, _ALPHA,
-                               legend if row.configuration.key == PLAIN else ())
+        painted = overlay_of(image, result.labels, vocabulary, result.coverage, _ALPHA,
+                             legend=row.configuration.key == PLAIN)
         tiles.append(Tile(painted, row.configuration.title, note))
     return tiles

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sclip_seg_ros.io.images import read_image
+from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
@@ -34,7 +35,7 @@ from sclip_seg_ros.tools.console import (
 from sclip_seg_ros.tools.segment.arguments import PROGRAM, parse
 from sclip_seg_ros.tools.segment.finished import is_finished, made_of
 from sclip_seg_ros.tools.segment.inputs import Input, find_inputs
-from sclip_seg_ros.tools.segment.outputs import overlay_of, write_image_results, write_json
+from sclip_seg_ros.tools.segment.outputs import write_image_results, write_json
 from sclip_seg_ros.tools.segment.video import VideoError, VideoResults, VideoSource
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what hinders all further results as well
@@ -207,7 +208,9 @@ def _segment_video(run: Run, entry: Input) -> None:
 
 def _segment(run: Run, image: np.ndarray) -> tuple[np.ndarray, Any]:
     result = run.segmentor.predict_dense(image, run.vocabulary)
-    return overlay_of(image, result, run.arguments.overlay_alpha, run.arguments.legend), result
+    overlay = overlay_of(image, result.labels, result.vocabulary, result.coverage,
+                         run.arguments.overlay_alpha, run.arguments.legend)
+    return overlay, result
 
 
 def _about(run: Run, entry: Input) -> dict[str, Any]:

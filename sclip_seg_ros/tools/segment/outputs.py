@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sclip_seg_ros.io.overlay import draw_overlay, legend_entries
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.palette import lookup_table
+from sclip_seg_ros.segmentation.result import unlabelled_share
 
 IMAGE_RESULTS = (".label.png", ".confidence.png", ".overlay.png")
 
@@ -20,13 +20,6 @@ IMAGE_RESULTS = (".label.png", ".confidence.png", ".overlay.png")
 def beside(target: Path, ending: str) -> Path:
     """Return a result's path, e.g. ``photo.label.png``."""
     return target.with_name(target.name + ending)
-
-
-def overlay_of(image: np.ndarray, result: SegmentationResult, alpha: float,
-               legend: bool) -> np.ndarray:
-    """Return the image under its class colours, (H, W, 3) uint8 RGB."""
-    entries = legend_entries(result.coverage, result.vocabulary.names) if legend else ()
-    return draw_overlay(image, result.labels, result.vocabulary.colours, alpha, entries)
 
 
 def write_image_results(target: Path, overlay: np.ndarray, result: SegmentationResult,
@@ -59,8 +52,7 @@ def statistics(vocabulary: Vocabulary, coverage: np.ndarray,
                 "coverage": round(float(coverage[index]), 6),
                 "mean_confidence": round(float(mean_confidence[index]), 6)}
                for index, name in enumerate(vocabulary.names)]
-    unlabelled = max(0.0, 1.0 - float(np.sum(coverage, dtype=np.float64)))
-    return {"classes": classes, "unlabelled_coverage": round(unlabelled, 6)}
+    return {"classes": classes, "unlabelled_coverage": round(unlabelled_share(coverage), 6)}
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
