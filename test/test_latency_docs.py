@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,15 @@ def test_the_python_example_runs_on_a_real_network(capsys) -> None:
     lines = [line for line in capsys.readouterr().out.splitlines() if " ms" in line]
     assert len(lines) == 6, "one line a frame"
     assert {line.split(":")[0] for line in lines} <= set(names["quality"].state.names)
+
+
+def test_every_module_is_listed_and_those_without_a_star_need_no_torch() -> None:
+    listed = dict(re.findall(r"`(\w+)\.py`(\*?)", TEXT[:TEXT.index("## In the node")]))
+    folder = Path(governor.__file__).parent
+    assert set(listed) == {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    plain = ", ".join(f"sclip_seg_ros.latency.{name}" for name, star in listed.items() if not star)
+    check = f"import sys, {plain}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
 
 
 def test_the_ladders_it_lists_are_those_that_ship() -> None:
