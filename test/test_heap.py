@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ import pytest
 FRAMES = """
 import resource, sys, threading
 import torch
-from sclip_seg_ros.ros.heap import keep_freed_memory
+from sclip_seg_ros.io.heap import keep_freed_memory
 
 torch.set_num_threads(1)
 
@@ -64,3 +65,30 @@ def test_a_choice_made_by_the_environment_stays(name):
     answer, pages = run_frames("keep", **{name: "131072"})
     assert answer == "False"
     assert pages > 10_000
+
+
+# Small blocks freed below one in use: a hole, which glibc gives back only when it is told to.
+HOLE = """
+from pathlib import Path
+from sclip_seg_ros.io.heap import give_back_freed_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+blocks = [bytes(100_000) for _ in range(300)]
+full = resident()
+last = blocks.pop()
+del blocks
+before = resident()
+give_back_freed_memory()
+print(full - before, before - resident(), len(last))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_freed_memory_can_be_given_back():
+    run = subprocess.run([sys.executable, "-c", HOLE], capture_output=True, text=True, timeout=240,
+                         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    assert run.returncode == 0, run.stderr
+    kept, given_back, _ = map(int, run.stdout.split())
+    assert kept < 1000 and given_back > 5000  # of 7300 pages of 4 kB

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import array
 import json
 from pathlib import Path
 
@@ -15,6 +14,9 @@ import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from sclip_seg_ros.ros.images import to_message
 
 # As most camera drivers (REP 2003: they publish with the system's defaults, which are reliable).
 DRIVER = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -42,13 +44,9 @@ class DemoCamera(Node):
         if self.finished or unheard:
             return
         frame = self._frames[len(self.stamps)]
-        message = Image(height=frame.shape[0], width=frame.shape[1], encoding="rgb8",
-                        step=3 * frame.shape[1])
         now = self.get_clock().now()
-        message.header.stamp = now.to_msg()
-        message.header.frame_id = "camera"
-        message.data = array.array("B", np.ascontiguousarray(frame).tobytes())
-        self._publisher.publish(message)
+        header = Header(stamp=now.to_msg(), frame_id="camera")
+        self._publisher.publish(to_message(frame, "rgb8", header))
         self.stamps.append(now.nanoseconds)
 
 

@@ -15,13 +15,10 @@ import rclpy
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
-
-LATCHED = QoSProfile(depth=4, reliability=ReliabilityPolicy.RELIABLE,
-                     durability=DurabilityPolicy.TRANSIENT_LOCAL)
+from sclip_seg_ros.ros.qos import latched
 
 
 class DemoRecorder(Node):
@@ -55,7 +52,8 @@ class DemoRecorder(Node):
                                       ("class_confidence", ClassConfidenceArray, self._on_classes),
                                       ("status", SegmentationStatus, self._on_status)):
             self.create_subscription(kind, f"{node}/{topic}", callback, 10)
-        self.create_subscription(Vocabulary, f"{node}/vocabulary", self._on_vocabulary, LATCHED)
+        self.create_subscription(Vocabulary, f"{node}/vocabulary", self._on_vocabulary,
+                                 latched(depth=4))
 
     @property
     def connected(self) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
 
+from sclip_seg_ros.ros.qos import latched
 from sclip_seg_ros.segmentation import Vocabulary
 
 DEFAULT_THRESHOLD = 0.5  # least confidence for consumers, where the node itself drops nothing
@@ -14,7 +14,7 @@ DEFAULT_THRESHOLD = 0.5  # least confidence for consumers, where the node itself
 class LabelInfoPublisher:
     """Publish ``~/label_info`` where vision_msgs is installed, or say once that it is not."""
 
-    def __init__(self, node: Node, topic: str = "~/label_info") -> None:
+    def __init__(self, node: Node, topic: str) -> None:
         """Create the latched publisher."""
         self._node = node
         self._publisher = None
@@ -25,9 +25,7 @@ class LabelInfoPublisher:
                                    "for consumers that need it")
             return
         self._info, self._class = LabelInfo, VisionClass
-        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
-                         durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._publisher = node.create_publisher(LabelInfo, topic, qos)
+        self._publisher = node.create_publisher(LabelInfo, topic, latched())
 
     def publish(self, vocabulary: Vocabulary, header: Header, threshold: float) -> None:
         """Announce a vocabulary.

@@ -57,7 +57,7 @@ def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> 
     from rclpy.signals import SignalHandlerOptions
 
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    from sclip_seg_ros.ros.heap import keep_freed_memory
+    from sclip_seg_ros.io.heap import keep_freed_memory
     from sclip_seg_ros.ros.segmentation_node import NAME, SegmentNode
 
     try:

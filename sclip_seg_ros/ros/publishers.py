@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -23,6 +23,7 @@ from sclip_seg_ros.ros.messages import (
     vocabulary_message,
 )
 from sclip_seg_ros.ros.parameters import NodeOptions
+from sclip_seg_ros.ros.qos import latched
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
 
@@ -47,10 +48,8 @@ class Outputs:
         self._classes = self._per_frame_publisher(ClassConfidenceArray, "class_confidence")
         self._probabilities = self._per_frame_publisher(Image, "probabilities")
         self._status = self._per_frame_publisher(SegmentationStatus, "status")
-        latched = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
-                             durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._vocabulary = node.create_publisher(VocabularyMessage, f"{self._prefix}vocabulary",
-                                                 latched)
+                                                 latched())
         self._label_info = LabelInfoPublisher(node, f"{self._prefix}label_info")
         self._announced: dict[str, tuple[object, bool]] = {}  # content, with a frame's header
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
+from sclip_seg_ros.io.heap import give_back_freed_memory
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.ros.diagnostics import Diagnostics
 from sclip_seg_ros.ros.engine import Engine
@@ -195,6 +195,4 @@ class SegmentNode(LifecycleNode):
 def _give_memory_back() -> None:
     """Let the system have the memory of an engine that nobody refers to any more."""
     gc.collect()  # model and threads know each other, which alone would keep the weights
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:  # glibc would keep freed tensors for later ones
-        trim(0)
+    give_back_freed_memory()

@@ -15,17 +15,15 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
 
 from sclip_seg_ros.msg import Vocabulary
 from sclip_seg_ros.ros.diagnostics import ONLY_CAMERA
+from sclip_seg_ros.ros.qos import latched
 from sclip_seg_ros.ros.state_text import CameraState, NodeState, state_text
 
 WAIT_SECONDS = 10.0       # for a node's answers; diagnostics come once a second
 VOCABULARY_SECONDS = 2.0  # for its words, which a node that was never active has not announced
-LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
-                     durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class NoAnswer(RuntimeError):
@@ -84,7 +82,7 @@ class StateReader:
         camera = self._answers.cameras[0].name
         topic = f"{self.name}/{camera}/vocabulary" if camera else f"{self.name}/vocabulary"
         subscription = self._node.create_subscription(Vocabulary, topic, self._on_vocabulary,
-                                                      LATCHED)
+                                                      latched())
         deadline = time.monotonic() + VOCABULARY_SECONDS
         while self._answers.vocabulary is None and time.monotonic() < deadline:
             self._spin()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+from sclip_seg_ros.io.heap import give_back_freed_memory
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _FORGET_PEAK = "5"  # proc(5): resets the high-water mark of the resident set
@@ -36,9 +37,7 @@ def _forget_peak() -> bool:
     """Give freed memory back to the system and reset the mark; False where that is impossible."""
     if not sys.platform.startswith("linux"):
         return False
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; musl keeps nothing back
-    if trim is not None:
-        trim(0)
+    give_back_freed_memory()
     try:
         _RESET.write_text(_FORGET_PEAK)
     except OSError:
