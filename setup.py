@@ -13,7 +13,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).resolve().parent
 PACKAGE = "sclip_seg_ros"
 
-# One line a program: "sclip-demo = sclip_seg_ros.tools.demo.__main__:main".
+# One line a program: its command, and the function that runs it.
 CONSOLE_SCRIPTS: list[str] = [
     "sclip-benchmark = sclip_seg_ros.tools.benchmark.command:main",
     "sclip-gallery = sclip_seg_ros.tools.gallery.command:main",

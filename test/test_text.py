@@ -29,7 +29,7 @@ def clip(tmp_path_factory):
 
 @pytest.fixture
 def encoder(clip):
-    return TextEncoder(clip, TEMPLATES)
+    return TextEncoder(clip)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_prompts_are_normalised_averaged_and_normalised_again(clip, templates):
     with torch.inference_mode():
         prompted = clip.model.encode_text(clip.tokenize(prompts)).double()
     expected = normalize(normalize(prompted, dim=-1).mean(0), dim=-1)
-    embedding = TextEncoder(clip, templates).encode(["traffic light"])[0]
+    embedding = TextEncoder(clip).encode(["traffic light"], templates)[0]
     assert embedding.dtype == torch.float32
     assert embedding.norm().item() == pytest.approx(1, abs=1e-6)
     assert (embedding - expected).abs().max() < 2e-6
@@ -66,7 +66,7 @@ def test_prompts_are_normalised_averaged_and_normalised_again(clip, templates):
 
 
 def test_templates_take_words_with_braces(encoder):
-    assert encoder.encode(["{0} {x}"]).shape == (1, ARCHITECTURE["embed_dim"])
+    assert encoder.encode(["{0} {x}"], TEMPLATES).shape == (1, ARCHITECTURE["embed_dim"])
 
 
 @pytest.mark.parametrize("words", [["a"], ["a dog", "x", "a much longer phrase about a dog"]])
@@ -114,34 +114,34 @@ def test_a_custom_text_tower_is_encoded_in_full(tmp_path):
 
 
 def test_a_word_costs_time_once(encoder, prompts_encoded):
-    first = encoder.encode(["dog", "cat"])
+    first = encoder.encode(["dog", "cat"], TEMPLATES)
     assert prompts_encoded == [3, 3]
-    again = encoder.encode(["cat", "dog", "cat"])
+    again = encoder.encode(["cat", "dog", "cat"], TEMPLATES)
     assert prompts_encoded == [3, 3]
     assert torch.equal(again, first[[1, 0, 1]])
 
 
 def test_an_embedding_does_not_depend_on_the_words_beside_it(clip):
-    alone = TextEncoder(clip, TEMPLATES).encode(["dog"])
-    among = TextEncoder(clip, TEMPLATES).encode(["cat", "a very long phrase", "dog"])
+    alone = TextEncoder(clip).encode(["dog"], TEMPLATES)
+    among = TextEncoder(clip).encode(["cat", "a very long phrase", "dog"], TEMPLATES)
     assert torch.equal(among[2], alone[0])
 
 
 def test_what_a_caller_does_to_an_embedding_stays_with_him(encoder):
-    first = encoder.encode(["dog"])
+    first = encoder.encode(["dog"], TEMPLATES)
     kept = first.clone()
     first.zero_()
-    assert torch.equal(encoder.encode(["dog"]), kept)
+    assert torch.equal(encoder.encode(["dog"], TEMPLATES), kept)
 
 
 def test_the_words_used_last_are_remembered(clip, monkeypatch, prompts_encoded):
     monkeypatch.setattr(text_module, "CACHE_SIZE", 2)
-    encoder = TextEncoder(clip, TEMPLATES)
-    encoder.encode(["dog", "cat", "dog", "bird"])
+    encoder = TextEncoder(clip)
+    encoder.encode(["dog", "cat", "dog", "bird"], TEMPLATES)
     assert len(prompts_encoded) == 3
-    encoder.encode(["dog", "bird"])
+    encoder.encode(["dog", "bird"], TEMPLATES)
     assert len(prompts_encoded) == 3
-    encoder.encode(["cat"])
+    encoder.encode(["cat"], TEMPLATES)
     assert len(prompts_encoded) == 4
 
 
@@ -149,19 +149,19 @@ def test_a_phrase_that_does_not_fit_is_refused_and_the_longest_that_fits_is_not(
         encoder, prompts_encoded):
     limit = ARCHITECTURE["text_cfg"]["context_length"]
     frame = len(encoder._clip.tokenize.encode("a bad photo of the dog.")) - 1 + 2
-    assert encoder.encode([" ".join(["dog"] * (limit - frame))]).isfinite().all()
+    assert encoder.encode([" ".join(["dog"] * (limit - frame))], TEMPLATES).isfinite().all()
     too_long = " ".join(["dog"] * (limit - frame + 1))
     with pytest.raises(ValueError, match="class 'dog dog .*' with its prompt does not fit into "
                                          "the 32 tokens .*use fewer words"):
-        encoder.encode([too_long])
+        encoder.encode([too_long], TEMPLATES)
     assert len(prompts_encoded) == 1
     with pytest.raises(ValueError, match="use fewer words"):
-        encoder.vocabulary(["floor", too_long])
+        encoder.vocabulary(["floor", too_long], templates=TEMPLATES)
 
 
 @pytest.mark.parametrize("word", ["障害物", "🚗", "naïve café", "  ", "|"])
 def test_words_of_any_script_have_an_embedding(encoder, word):
-    assert encoder.encode([word]).norm().item() == pytest.approx(1, abs=1e-6)
+    assert encoder.encode([word], TEMPLATES).norm().item() == pytest.approx(1, abs=1e-6)
 
 
 def test_a_vocabulary_binds_words_to_classes(encoder):
@@ -194,10 +194,10 @@ def test_a_refused_vocabulary_encodes_nothing(encoder, prompts_encoded):
 def test_several_threads_may_ask_at_once(clip, monkeypatch):
     monkeypatch.setattr(text_module, "CACHE_SIZE", 3)  # with evictions going on
     words = ["dog", "cat", "bird", "fish", "horse"]
-    expected = TextEncoder(clip, TEMPLATES).encode(words)
-    shared = TextEncoder(clip, TEMPLATES)
+    expected = TextEncoder(clip).encode(words, TEMPLATES)
+    shared = TextEncoder(clip)
     with ThreadPoolExecutor(8) as pool:
-        rounds = list(pool.map(lambda _: shared.encode(words), range(24)))
+        rounds = list(pool.map(lambda _: shared.encode(words, TEMPLATES), range(24)))
     assert all(torch.equal(embeddings, expected) for embeddings in rounds)
     assert len(shared._cache) == 3
 

@@ -33,10 +33,9 @@ class TextEncoder:
     Safe to call from several threads.
     """
 
-    def __init__(self, clip: ClipModel, templates: Sequence[str] = DEFAULT_TEMPLATES) -> None:
-        """Wrap a model; ``templates`` are used where none are given, see resolve_templates."""
+    def __init__(self, clip: ClipModel) -> None:
+        """Wrap a model."""
         self._clip = clip
-        self._templates = tuple(templates)
         self._cache = WordCache(CACHE_SIZE)  # in main memory: a model may leave its device
         self._given_colours: OrderedDict[str, Colour] = OrderedDict()
         self._lock = threading.Lock()
@@ -46,12 +45,13 @@ class TextEncoder:
 
         Args:
             words: to encode.
-            templates: sentences with ``{}`` for the word, or names of sets of them.
+            templates: sentences with ``{}`` for the word, or names of sets of them; None for
+                CLIP's own.
 
         Raises:
             ValueError: a template that is none, or a word too long for the text tower's context.
         """
-        names = self._templates if templates is None else tuple(templates)
+        names = DEFAULT_TEMPLATES if templates is None else tuple(templates)
         prompts = resolve_templates(names)
         rows = [self._cached(word, names, prompts) for word in words]
         return torch.stack(rows).to(self._device)
