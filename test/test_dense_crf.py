@@ -339,6 +339,16 @@ def test_auto_is_the_lattice_with_and_without_pydensecrf(without_pydensecrf):
                        dense_crf(image, probabilities, CrfSettings("lattice")))
 
 
+def test_auto_does_not_look_for_backends_that_it_would_not_take(monkeypatch):
+    """Importing what is missing would fail anew with every frame."""
+    sought = []
+    for name, backend in BACKENDS.items():
+        monkeypatch.setitem(BACKENDS, name, replace(backend, require=lambda name=name:
+                                                    sought.append(name)))
+    assert resolve_backend("auto") == "lattice"
+    assert sought == ["lattice"]
+
+
 def test_what_is_not_installed_is_not_offered(without_pydensecrf):
     assert available_backends() == ("lattice", "bilateral")
 
