@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from recordings import cut, data_file, record, rows
-from rosbags.rosbag2 import CompressionMode, Reader
+from rosbags.rosbag2 import CompressionMode, Reader, ReaderError
 
+from sclip_seg_ros.tools.bag.cut_sqlite import CutSqlite
 from sclip_seg_ros.tools.bag.linear_mcap import LinearMcap
 from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
 
@@ -111,6 +113,15 @@ def test_a_log_that_sqlite_had_not_merged_is_read(tmp_path):
     recording = Recording(tmp_path / "crashed")
     assert len(list(recording.messages())) == 2 * 4 * 4
     assert any("not closed" in cut for cut in recording.cuts)
+
+
+def test_a_cut_file_without_messages_is_told_with_what_to_do(tmp_path):
+    file = data_file(record(tmp_path / "bag", "sqlite3", frames=1))
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("DELETE FROM messages")
+        database.commit()
+    with pytest.raises(ReaderError, match=f"'{file}' holds no message; leave it out"):
+        CutSqlite(file)
 
 
 def test_a_whole_file_without_index_is_not_called_cut(tmp_path):

@@ -225,5 +225,5 @@ def test_impossible_measurements_are_refused_and_leave_no_trace(call, message) -
 
 @pytest.mark.parametrize("options", [dict(levels=0), dict(levels=2, window=0)])
 def test_a_predictor_needs_levels_and_a_window(options) -> None:
-    with pytest.raises(ValueError, match="must both be 1 or more"):
+    with pytest.raises(ValueError, match="make no predictor; give 1 or more of both"):
         LatencyPredictor(**options)

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny_clip import write_tiny_clip
 
 from sclip_seg_ros.models.upsampler import read_loftup
@@ -221,6 +222,16 @@ def test_a_stage_one_checkpoint_of_other_features_is_refused(flags, first_stage,
     assert main([*flags, "--initial", str(first_stage / "loftup.safetensors"), "--features",
                  "value", "--steps", "1", "--work", str(tmp_path)]) == 2
     assert "layer is 'value' but it was trained with 'attended'" in capsys.readouterr().err
+
+
+def test_a_checkpoint_with_no_number_of_heads_is_refused(flags, first_stage, tmp_path, capsys):
+    with safe_open(first_stage / "loftup.safetensors", "pt") as file:
+        stated = file.metadata()
+    state = load_file(first_stage / "loftup.safetensors")
+    save_file(state, tmp_path / "odd.safetensors", {**stated, "loftup_heads": "many"})
+    assert main([*flags, "--stage", "2", "--initial", str(tmp_path / "odd.safetensors"),
+                 "--steps", "1", "--work", str(tmp_path / "run")]) == 2
+    assert "loftup_heads='many', which is no number of heads" in capsys.readouterr().err
 
 
 def test_an_older_run_is_not_overwritten(flags, first_stage, capsys):

@@ -140,6 +140,16 @@ def test_a_coco_file_brings_runs_and_polygons(images, tmp_path):
     assert set(np.unique(labels_of(images, path))) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("item", [[["left", "right"]], [[1, 2, 3]], 5])
+def test_a_segmentation_that_is_none_is_named_with_what_to_write(images, tmp_path, item):
+    (tmp_path / "masks" / "day").mkdir(parents=True)
+    (tmp_path / "masks" / "day" / "one.json").write_text(json.dumps([item]))
+    with pytest.raises(MaskError, match=r"one\.png': segmentation .* is neither an RLE nor polygons"
+                                        r"; write \{'size'.* or lists of x, y") as refusal:
+        labels_of(images, tmp_path / "masks")
+    assert str(item) in str(refusal.value)
+
+
 def left_half(image_id: int) -> dict:
     """Annotate the left half of an image of 8x6 pixels with a polygon."""
     return {"image_id": image_id, "segmentation": [[0, 0, 3, 0, 3, 5, 0, 5]]}

@@ -61,10 +61,12 @@ def test_upsampled_size_rounds_half_up(grid, factor, size):
     assert upsampled_size(grid, factor) == size
 
 
-@pytest.mark.parametrize("grid, factor", [((0, 4), 2.0), ((4, 4), 0.5), ((4, 4), float("inf")),
-                                          ((4, 4), float("nan"))])
-def test_impossible_sizes_are_refused(grid, factor):
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize("grid, factor, message", [
+    ((0, 4), 2.0, "grid"), ((4, 4), 0.5, "factor 0.5 is out of range; give 1 or more"),
+    ((4, 4), float("inf"), "factor inf is out of range"),
+    ((4, 4), float("nan"), "factor nan is out of range")])
+def test_impossible_sizes_are_refused(grid, factor, message):
+    with pytest.raises(ValueError, match=message):
         upsampled_size(grid, factor)
 
 

@@ -55,7 +55,8 @@ class LatencyPredictor:
             ValueError: no level, or an empty window.
         """
         if levels < 1 or window < 1:
-            raise ValueError(f"levels={levels} and window={window} must both be 1 or more")
+            raise ValueError(f"levels={levels} and window={window} make no predictor; give 1 or "
+                             "more of both")
         self.levels = levels
         self._frames: deque[_Frame] = deque(maxlen=window)
         self._seeds: dict[int, list[Costs]] = {}
@@ -193,7 +194,7 @@ class LatencyPredictor:
             raise ValueError(f"quality level {level} is not on the ladder; give 0 to "
                              f"{self.levels - 1}")
         if queries < 1:
-            raise ValueError(f"queries={queries} must be 1 or more")
+            raise ValueError(f"queries={queries} is out of range; give 1 or more")
         for name, value in {"total": total_ms, **(stage_ms or {})}.items():
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} of {value} ms is no duration; give 0 or more")

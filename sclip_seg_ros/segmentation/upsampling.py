@@ -44,7 +44,7 @@ def upsampled_size(grid: tuple[int, int], factor: float) -> tuple[int, int]:
         ValueError: an empty grid or a factor below 1.
     """
     if not 1.0 <= factor < math.inf:
-        raise ValueError(f"upsampling factor {factor} must be 1 or more")
+        raise ValueError(f"upsampling factor {factor} is out of range; give 1 or more")
     rows, columns = (math.floor(side * factor + 0.5) for side in _checked(grid))
     return rows, columns
 
@@ -146,7 +146,7 @@ def make_upsampler(settings: LoftUpSettings, dimension: int,
             raise WeightsError(f"LoftUp from {weights.origin} was trained for "
                                f"'{contract.backbone}', not for '{backbone}'; give one that "
                                "sclip-train-loftup made for this model, or set use_loftup to false")
-        network = build_loftup(weights.state, dimension, _heads(weights.metadata))
+        network = build_loftup(weights.state, dimension, stated_heads(weights.metadata))
     except WeightsError as error:
         if not settings.allow_fallback:
             raise
@@ -162,8 +162,12 @@ def resize_guidance(guidance: Tensor, size: tuple[int, int]) -> Tensor:
                        antialias=True)
 
 
-def _heads(metadata: Mapping[str, str]) -> int:
-    """Read the number of heads, which no tensor tells, from a checkpoint's metadata."""
+def stated_heads(metadata: Mapping[str, str]) -> int:
+    """Read the number of heads, which no tensor tells, from a checkpoint's metadata.
+
+    Raises:
+        WeightsError: it is no number.
+    """
     text = metadata.get(HEADS_KEY, "4")
     if not text.isdecimal() or int(text) < 1:
         raise WeightsError(f"LoftUp checkpoint states {HEADS_KEY}='{text}', which is no number of "

@@ -35,7 +35,7 @@ class CutSqlite:
             raise ReaderError(f"'{path}' is no recording, or breaks off before its first message "
                               f"({error})") from error
         if first is None:
-            raise ReaderError(f"'{path}' holds no message")
+            raise ReaderError(f"'{path}' holds no message; leave it out")
         self.channels = list(dict.fromkeys(self._topics.values()))
         self.counts: Counter[Channel] = Counter()  # only reading all of them would tell
 

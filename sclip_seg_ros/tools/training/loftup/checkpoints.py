@@ -17,6 +17,7 @@ from sclip_seg_ros.models.upsampler import read_loftup
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation.contracts import FeatureContract
 from sclip_seg_ros.segmentation.loftup import HEADS_KEY, LoftUp, build_loftup
+from sclip_seg_ros.segmentation.upsampling import stated_heads
 from sclip_seg_ros.tools.training.loftup.settings import TrainingSettings
 
 _PER_PROCESS = "accumulation"
@@ -94,5 +95,5 @@ def read_initial(path: Path, contract: FeatureContract, dimension: int) -> LoftU
     if departures:
         raise WeightsError(f"'{path}' cannot be trained further on these features: "
                            f"{'; '.join(departures)}; give the model and features it was made for")
-    network = build_loftup(weights.state, dimension, int(weights.metadata.get(HEADS_KEY, 4)))
+    network = build_loftup(weights.state, dimension, stated_heads(weights.metadata))
     return network.train().requires_grad_(True)

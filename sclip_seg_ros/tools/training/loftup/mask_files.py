@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
+from sclip_seg_ros.models.messages import shortened
 from sclip_seg_ros.tools.training.loftup.masks import MaskError, decode_rle, from_indices, paint
 
 MaskFunction = Callable[[np.ndarray], Sequence[np.ndarray]]
@@ -169,6 +170,8 @@ def _segment(item: object, size: tuple[int, int]) -> np.ndarray:
     try:
         polygons = [np.asarray(ring, np.float32).reshape(-1, 2) for ring in item]
     except (TypeError, ValueError) as error:
-        raise MaskError(f"a segmentation is neither an RLE nor polygons ({error})") from error
+        raise MaskError(f"segmentation {shortened(item, 60)} is neither an RLE nor polygons; write "
+                        "{'size': [height, width], 'counts': ...} or lists of x, y, x, y, ...") \
+            from error
     cv2.fillPoly(mask, [np.round(ring).astype(np.int32) for ring in polygons], 1)
     return mask.astype(bool)
