@@ -40,6 +40,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run):
     assert not first["visual.conv1.weight"].equal(other["visual.conv1.weight"])
 
 
+@pytest.mark.parametrize("flags, complaint", [
+    (["--initial", "nowhere.safetensors"], "weights file 'nowhere.safetensors' does not exist"),
+    (["--device", "abacus"], "device='abacus' is unknown"),
+])
+def test_what_cannot_be_trained_is_told_in_one_line(flags, complaint, tmp_path, capsys):
+    assert train_embedded_model.main(["--work", str(tmp_path), "--scenes", "1", *flags]) == 2
+    *_, told = capsys.readouterr().err.strip().splitlines()
+    assert told.startswith("train_embedded_model: ") and complaint in told
+
+
 def test_words_that_training_never_showed_have_no_embedding(run):
     _, weights = run("--steps", "1", "--small-steps", "1")
     shown = weights["token_embedding.weight"].any(dim=1).sum()

@@ -15,7 +15,9 @@ import argparse
 import copy
 import csv
 import math
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +29,17 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, normalize
 
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
+from sclip_seg_ros.models.devices import resolve_device
 from sclip_seg_ros.models.weights import read_state_dict
 from sclip_seg_ros.segmentation.attention import attention_rule
 from sclip_seg_ros.segmentation.backbone import DenseBackbone, feature_map
 from sclip_seg_ros.segmentation.preprocessing import normalise
+from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
 from sclip_seg_ros.tools.scenes import NOUNS
 from sclip_seg_ros.tools.training.queries import Queries, mixed_vocabulary, sample_queries
 from sclip_seg_ros.tools.training.scene_pool import Crop, ScenePool
 
+PROGRAM = "train_embedded_model"
 MEAN = open_clip.OPENAI_DATASET_MEAN
 STD = open_clip.OPENAI_DATASET_STD
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -45,9 +50,9 @@ COLOUR_WEIGHT = 0.5
 SURFACES = ("floor", "wall")
 
 
-def main() -> None:
-    """Parse the command line and train."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, and return the exit code (2: unusable weights, device or folder)."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=Path, default=Path("out/embedded"),
                         help="folder for the scene pool, the log and checkpoints")
     parser.add_argument("--initial", type=Path, help="weights file to start from")
@@ -64,9 +69,13 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--small-steps", type=float, default=0.3,
                         help="share of the steps, at the start, on 160-pixel crops")
-    arguments = parser.parse_args()
-    pool = ScenePool(arguments.work / "scenes", arguments.scenes, arguments.seed)
-    train(pool, arguments)
+    parsed = parser.parse_args(arguments)
+    try:
+        resolve_device(parsed.device)
+        train(ScenePool(parsed.work / "scenes", parsed.scenes, parsed.seed), parsed)
+    except USER_ERRORS as error:
+        return complain(PROGRAM, error, UNUSABLE)
+    return 0
 
 
 def train(pool: ScenePool, arguments: argparse.Namespace) -> None:
@@ -225,4 +234,4 @@ def save(model: nn.Module, path: Path, seen: Tensor) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
