@@ -227,6 +227,14 @@ def test_a_factor_that_loftup_would_ignore_is_refused(make_node, ladder):
     assert node.set_parameters([Parameter("loftup_factor", value=2.0)])[0].successful, "the default"
 
 
+def test_what_is_in_force_may_come_back_though_it_has_no_effect(make_node):
+    node = make_node(loftup_adaptive=True, loftup_factor=2.0)
+    declare_parameters(node)
+    back = [Parameter("loftup_factor", value=3.0), Parameter("use_loftup", value=False)]
+    assert not check_change(node, back, LADDER).successful
+    assert check_change(node, back, LADDER, going_back=True).successful
+
+
 def test_a_file_may_give_loftup_a_factor_beside_the_adaptive_one(make_node):
     node = make_node(loftup_adaptive=True, loftup_factor=3.0)
     settings = declare_parameters(node).settings

@@ -94,10 +94,10 @@ class QualityControl:
                 stays as it was.
         """
         ladder = self._ladder_for(base, budget_ms)
-        # Reuse prepared levels, which hold CUDA graphs; after a fallback prepare again, to retry
-        # it.
-        known = {} if self._segmentor.fallbacks else {level.prepared.settings: level.prepared
-                                                      for level in self._levels}
+        # Reuse prepared levels, which hold CUDA graphs; but not interpolation in LoftUp's place,
+        # which may be over.
+        known = {} if self._segmentor.upsampler_fallback else {
+            level.prepared.settings: level.prepared for level in self._levels}
         prepared = known.get(base) or self._segmentor.prepare(base)
         levels = []
         for index, name in enumerate(ladder.names):
@@ -169,8 +169,9 @@ class QualityControl:
         return self._measurements.settle(self._levels, sizes, vocabulary)
 
     def forget(self) -> None:
-        """Measure all levels anew at the next warm-up, also those that could not run: the weights
-        were moved.
+        """Measure all levels anew at the next warm-up, for the weights were moved.
+
+        Those that could not run are tried again.
         """
         self._measurements.forget()
         self.configure(self._base, self._budget_ms)

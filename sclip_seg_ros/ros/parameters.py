@@ -174,7 +174,7 @@ def read_values(node: Node) -> dict[str, Any]:
 
 
 def check_change(node: Node, changes: Iterable[Parameter],
-                 ladder: QualityLadder | None) -> SetParametersResult:
+                 ladder: QualityLadder | None, going_back: bool = False) -> SetParametersResult:
     """Tell whether a change may be made; changes nothing.
 
     Parameters that are not this project's are left to others.
@@ -183,21 +183,24 @@ def check_change(node: Node, changes: Iterable[Parameter],
         node: that declared the parameters.
         changes: asked for.
         ladder: of a configured node; None for one that is not, where nothing is fixed yet.
+        going_back: whether they go back to what is in force, also if that has no effect.
     """
     changed = {change.name: _plain(change.value) for change in changes
                if change.name in DECLARATIONS}
     try:
         if changed:
-            _check(read_values(node), changed, ladder)
+            _check(read_values(node), changed, ladder, going_back)
     except ValueError as error:
         return SetParametersResult(successful=False, reason=str(error))
     return SetParametersResult(successful=True)
 
 
-def _check(given: dict[str, Any], changed: dict[str, Any], ladder: QualityLadder | None) -> None:
+def _check(given: dict[str, Any], changed: dict[str, Any], ladder: QualityLadder | None,
+           going_back: bool) -> None:
     asked = {**given, **changed}
     options = NodeOptions.from_values(_before_configure(asked) if ladder is None else asked)
-    _refuse_idle_factor(given, options.settings.loftup)
+    if not going_back:
+        _refuse_idle_factor(given, options.settings.loftup)
     if ladder is None:
         return
     for name in changed:

@@ -57,6 +57,7 @@ class SegmentNode(LifecycleNode):
         self._phase = UNCONFIGURED
         self._starting = False
         self._next_version = 1
+        self._going_back = False
         self._tasks: deque[Callable[[], None]] = deque()
         super().__init__(NAME, **arguments)
         forward_logs(self.get_logger())
@@ -159,7 +160,8 @@ class SegmentNode(LifecycleNode):
 
     def _on_change(self, changes: list[Parameter]) -> SetParametersResult:
         """Check a change; what it becomes is read once it is made, after this callback."""
-        result = check_change(self, changes, self._engine.ladder if self._engine else None)
+        result = check_change(self, changes, self._engine.ladder if self._engine else None,
+                              self._going_back)
         if result.successful:
             self._later(self._take_parameters)
         return result
@@ -169,7 +171,14 @@ class SegmentNode(LifecycleNode):
             self._engine.options = NodeOptions.from_values(read_values(self))
 
     def _on_refused(self, refusal: Refusal) -> None:
-        self._later(lambda: refusal.undo(self))
+        self._later(lambda: self._undo(refusal))
+
+    def _undo(self, refusal: Refusal) -> None:
+        self._going_back = True
+        try:
+            refusal.undo(self)
+        finally:
+            self._going_back = False
 
     def _later(self, task: Callable[[], None]) -> None:
         """Run something in the executor's thread, where parameters belong, once there is one."""
