@@ -26,11 +26,11 @@ from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from sclip_seg_ros.io.heap import keep_freed_memory
 from sclip_seg_ros.latency.ladder import parse_ladder
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.ros.camera import Camera
 from sclip_seg_ros.ros.camera_topics import CameraTopic
-from sclip_seg_ros.ros.heap import keep_freed_memory
 from sclip_seg_ros.ros.images import to_message
 from sclip_seg_ros.ros.ledger import Ledger
 from sclip_seg_ros.ros.parameters import declare_parameters
