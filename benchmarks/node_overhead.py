@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import multiprocessing
 import os
 import time
@@ -31,10 +30,11 @@ from sclip_seg_ros.latency.ladder import parse_ladder
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.ros.camera import Camera
 from sclip_seg_ros.ros.camera_topics import CameraTopic
+from sclip_seg_ros.ros.frames import Frame
 from sclip_seg_ros.ros.images import to_message
 from sclip_seg_ros.ros.ledger import Ledger
 from sclip_seg_ros.ros.parameters import declare_parameters
-from sclip_seg_ros.ros.pipeline import Frame, FramePipeline
+from sclip_seg_ros.ros.pipeline import FramePipeline
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult
 from sclip_seg_ros.segmentation.result import DeviceView
@@ -64,21 +64,20 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(1080, 1920),
                         metavar=("HEIGHT", "WIDTH"))
     options = parser.parse_args()
-    os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
+    os.environ.setdefault("ROS_DOMAIN_ID", str(DOMAIN))
     context = multiprocessing.get_context("spawn")
-    for topics, pause in itertools.product((tuple(TOPICS), (*TOPICS, "overlay")),
-                                           (stay_awake, time.sleep)):
+    for topics in (tuple(TOPICS), (*TOPICS, "overlay")):
         consumer = context.Process(target=consume, args=(topics,), daemon=True)
         consumer.start()
-        times = measure(options.frames, *options.size, topics, pause)
+        for pause, between in ((stay_awake, "awake"), (time.sleep, "idle")):
+            times = measure(options.frames, *options.size, topics, pause)
+            print(f"{options.size[1]}x{options.size[0]}, {len(CLASSES)} classes, "
+                  f"{', '.join(topics)}, core {between} between frames:")
+            for stage, values in times.items():
+                median, high = np.percentile(values, (50, 95))
+                print(f"  {stage:<8} {median:6.2f} ms median, {high:6.2f} ms 95th percentile")
         consumer.terminate()
         consumer.join()
-        between = "awake" if pause is stay_awake else "idle"
-        print(f"{options.size[1]}x{options.size[0]}, {len(CLASSES)} classes, "
-              f"{', '.join(topics)}, core {between} between frames:")
-        for stage, values in times.items():
-            median, high = np.percentile(values, (50, 95))
-            print(f"  {stage:<8} {median:6.2f} ms median, {high:6.2f} ms 95th percentile")
 
 
 def stay_awake(seconds: float) -> None:

@@ -197,7 +197,7 @@ def test_a_look_at_loftup_that_fails_costs_no_frame(node, probe, lifecycle, monk
     def fail(*arguments):
         raise RuntimeError("no room for two forwards")
 
-    monkeypatch.setattr("sclip_seg_ros.ros.upsampler_gate.UpsamplerGate.look", fail)
+    monkeypatch.setattr("sclip_seg_ros.ros.upsampler_check.UpsamplerCheck.look", fail)
     lifecycle.bring_to("active")
     label_something(probe)
     lifecycle.bring_to("inactive")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,12 +12,15 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
 
+from ros_harness import domain_for
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_every_case_is_measured_stage_by_stage():
     run = subprocess.run([sys.executable, "-m", "benchmarks.node_overhead", "--frames", "2",
-                          "--size", "48", "64"], cwd=ROOT, timeout=300,
+                          "--size", "48", "64"], cwd=ROOT, timeout=600,
+                         env={**os.environ, "ROS_DOMAIN_ID": str(domain_for(__file__))},
                          capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     cases = re.findall(r"64x48, 20 classes, (.+), core (awake|idle) between frames:", run.stdout)

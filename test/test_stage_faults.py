@@ -18,7 +18,7 @@ from ros_harness import LATCHED, Probe, by_stamp, domain_for, picture, probe_fix
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
 from sensor_msgs.msg import Image
 
-from sclip_seg_ros.ros import pipeline, publishers, upsampler_gate
+from sclip_seg_ros.ros import pipeline, publishers, upsampler_check
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
 from sclip_seg_ros.segmentation import SCLIPSegmentor, labelling, segmentor
 from sclip_seg_ros.segmentation.scoring import WindowScorer
@@ -188,7 +188,7 @@ def test_a_stage_that_cannot_be_prepared_is_refused_whatever_it_raises(node, pro
 
 def test_a_look_at_a_doubtful_upsampler_that_fails_costs_no_frame(node, probe, monkeypatch):
     monkeypatch.setattr(SCLIPSegmentor, "departures", ("trained on other features",))
-    monkeypatch.setattr(upsampler_gate, "check_one", raising(ERRORS["out of memory"]))
+    monkeypatch.setattr(upsampler_check, "check_one", raising(ERRORS["out of memory"]))
     expect_right_labels(probe, CLASSES)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
-from sclip_seg_ros.ros.status import describe
+from sclip_seg_ros.ros.errors import describe
 
 PERIOD_SECONDS = 1.0
 COMPLAINT_SECONDS = 10.0       # between two log lines about diagnostics that could not be made

@@ -16,10 +16,11 @@ from rclpy.node import Node
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.ros.camera import Camera
+from sclip_seg_ros.ros.frames import Frame
 from sclip_seg_ros.ros.ledger import Ledger, Refusal
 from sclip_seg_ros.ros.parameters import NodeOptions
 from sclip_seg_ros.ros.parts import WORDS
-from sclip_seg_ros.ros.pipeline import Frame, FramePipeline
+from sclip_seg_ros.ros.pipeline import FramePipeline
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer, Wanted
 from sclip_seg_ros.ros.worker import Worker
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary

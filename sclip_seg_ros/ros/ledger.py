@@ -10,9 +10,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from sclip_seg_ros.models.messages import shortened
+from sclip_seg_ros.ros.errors import describe
 from sclip_seg_ros.ros.parameters import NodeOptions, read_values
 from sclip_seg_ros.ros.parts import PARTS, Part
-from sclip_seg_ros.ros.status import describe
 
 _SHOWN = 80  # characters of a value in a message; a vocabulary may have thousands
 

@@ -16,6 +16,7 @@ from sclip_seg_ros.io.heap import give_back_freed_memory
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.ros.diagnostics import Diagnostics
 from sclip_seg_ros.ros.engine import Engine
+from sclip_seg_ros.ros.errors import describe, drop_tracebacks
 from sclip_seg_ros.ros.health import ACTIVE, health_of
 from sclip_seg_ros.ros.ledger import Refusal
 from sclip_seg_ros.ros.log_bridge import forward_logs
@@ -27,7 +28,6 @@ from sclip_seg_ros.ros.parameters import (
     read_values,
     warn_of_unknown,
 )
-from sclip_seg_ros.ros.status import describe, forget_frames
 
 NAME = "sclip_seg"
 UNCONFIGURED, INACTIVE, SHUT_DOWN = "not configured", "inactive", "shut down"  # beside ACTIVE
@@ -108,7 +108,7 @@ class SegmentNode(LifecycleNode):
         try:
             self._engine.activate()
         except Exception as error:  # e.g. out of the device's memory
-            forget_frames(error)
+            drop_tracebacks(error)
             self._engine.deactivate(DEACTIVATE_SECONDS)
             return self._failed(error)
         self._phase = ACTIVE

@@ -24,6 +24,7 @@ from std_msgs.msg import Header
 
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sclip_seg_ros.ros.images import to_message
+from sclip_seg_ros.ros.pictures import patchwork
 
 NODE = "/sclip_seg"
 CHANGE_SECONDS = 1.0  # from one change to the next
@@ -49,7 +50,7 @@ class SoakDriver(Node):
         super().__init__("soak_driver")
         qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
         self._camera = self.create_publisher(Image, topic, qos)
-        self._pictures = [_picture(*size) for size in SIZES]
+        self._pictures = [patchwork(*size, seed=size[0]) for size in SIZES]
         self._rate, self._depth = rate, depth
         self._change = 0
         self._sizes: dict[int, tuple[int, int]] = {}    # of the frames sent, by stamp
@@ -186,14 +187,6 @@ class SoakDriver(Node):
 
 def _stamp(message) -> int:
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-
-
-def _picture(height: int, width: int) -> np.ndarray:
-    """Return an (H, W, 3) uint8 image of areas with some noise."""
-    generator = np.random.default_rng(height)
-    areas = generator.integers(0, 256, (5, 5, 3)).repeat(-(-height // 5), 0).repeat(
-        -(-width // 5), 1)[:height, :width]
-    return np.clip(areas + generator.normal(0, 6, areas.shape), 0, 255).astype(np.uint8)
 
 
 def _spin_until(node: Node, condition: Callable[[], bool], seconds: float) -> bool:

@@ -166,16 +166,3 @@ def _rate(times) -> float:
     """Return events a second among times of the monotonic clock, oldest first."""
     recent = [at for at in times if time.monotonic() - at <= WINDOW_SECONDS]
     return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 else 0.0
-
-
-def forget_frames(error: BaseException) -> None:
-    """Let go of what an exception's tracebacks hold, such as the tensors that filled a memory."""
-    chain: BaseException | None = error
-    while chain is not None:
-        chain.__traceback__ = None
-        chain = chain.__cause__ or chain.__context__
-
-
-def describe(error: Exception) -> str:
-    """Return an exception in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

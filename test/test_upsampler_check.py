@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed; run the tests with 
 
 from checkpoints import save_loftup
 
-from sclip_seg_ros.ros.upsampler_gate import UpsamplerGate
+from sclip_seg_ros.ros.upsampler_check import UpsamplerCheck
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
@@ -31,9 +31,9 @@ def test_a_loftup_of_unknown_descent_that_does_not_help_is_warned_of_once(tmp_pa
     segmentor = SCLIPSegmentor("embedded", short_side=96, use_loftup=True, loftup__source=source)
     vocabulary = segmentor.vocabulary(["floor", "wall", "door"])
     log = Log()
-    gate = UpsamplerGate(segmentor, log)
+    check = UpsamplerCheck(segmentor, log)
     for _ in range(3):
-        gate.look(IMAGE, vocabulary)
+        check.look(IMAGE, vocabulary)
     [warning] = log.warnings
     assert "backbone is 'embedded'" in warning and "sclip-check-upsampler" in warning
     assert segmentor.settings.use_loftup  # it is the user's choice
@@ -42,5 +42,5 @@ def test_a_loftup_of_unknown_descent_that_does_not_help_is_warned_of_once(tmp_pa
 def test_nothing_is_checked_without_loftup():
     segmentor = SCLIPSegmentor("embedded", short_side=96)
     log = Log()
-    UpsamplerGate(segmentor, log).look(IMAGE, segmentor.vocabulary(["floor", "wall"]))
+    UpsamplerCheck(segmentor, log).look(IMAGE, segmentor.vocabulary(["floor", "wall"]))
     assert not log.warnings

@@ -8,7 +8,7 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.segmentation.upsampling_check import check_one
 
 
-class UpsamplerGate:
+class UpsamplerCheck:
     """Check the first frame that a doubtful LoftUp has labelled, and warn of what was found."""
 
     def __init__(self, segmentor: SCLIPSegmentor, logger) -> None:
