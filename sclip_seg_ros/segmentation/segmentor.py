@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,17 @@ from torch import Tensor
 from sclip_seg_ros.models import EMBEDDED, fast_precision, load_clip, resolve_device
 from sclip_seg_ros.segmentation import decoding_triton
 from sclip_seg_ros.segmentation.backbone import DenseBackbone, Place
+from sclip_seg_ros.segmentation.checks import (
+    refuse_foreign,
+    refuse_less_than_a_patch,
+    refuse_not_finite,
+    refuse_unusable_stages,
+)
 from sclip_seg_ros.segmentation.device_cache import forget_tensors
 from sclip_seg_ros.segmentation.labelling import Labelling
 from sclip_seg_ros.segmentation.palette import Colour
 from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, tower_size
-from sclip_seg_ros.segmentation.rcs import recorded_blocks
 from sclip_seg_ros.segmentation.refinement.anytime import KeepGoing
-from sclip_seg_ros.segmentation.refinement.dense_crf import resolve_backend
 from sclip_seg_ros.segmentation.result import DeviceView, SegmentationResult, summarise
 from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scoring import WindowScorer
@@ -29,7 +33,7 @@ from sclip_seg_ros.segmentation.stopwatch import Stopwatch
 from sclip_seg_ros.segmentation.text import TextEncoder
 from sclip_seg_ros.segmentation.upsampling import Upsampler, make_upsampler
 from sclip_seg_ros.segmentation.vocabulary import Vocabulary
-from sclip_seg_ros.segmentation.windows import Box, cut, stitch, window_boxes
+from sclip_seg_ros.segmentation.window_batches import WindowBatches
 
 _SHORTHANDS = {"loftup_adaptive": "loftup__adaptive", "loftup_upsample_factor": "loftup__factor",
                "resclip_variant": "resclip__variant"}
@@ -116,11 +120,8 @@ class SCLIPSegmentor:
         if _resolve_precision(settings.precision, self.device) != self.precision:
             raise ValueError(f"precision='{settings.precision}' cannot change while the model is "
                              f"loaded in {self.precision}; make a new segmentor")
-        for name in ("short_side", "crop"):
-            if getattr(settings, name) < self.backbone.patch_size:
-                raise ValueError(f"{name}={getattr(settings, name)} is smaller than one patch of "
-                                 f"{self.backbone.patch_size}; give that or more")
-        _refuse_unusable_stages(settings, self.backbone.depth)
+        refuse_less_than_a_patch(settings, self.backbone.patch_size)
+        refuse_unusable_stages(settings, self.backbone.depth)
         return Prepared(settings, WindowScorer(self.backbone, self._clip, settings,
                                                self._upsampler_for(settings)))
 
@@ -233,8 +234,7 @@ class SCLIPSegmentor:
         self.predict_batch(images, vocabulary)
         if self.records:
             working = [self._shrink(to_tensor(image, self.device)) for image in images]
-            layout = [self._boxes(*pixels.shape[1:]) for pixels in working]
-            for _, chunks in self._windows(working, layout):
+            for _, chunks in WindowBatches(working, self._settings):
                 for chunk in chunks:
                     self._scorer.record(chunk)
             self.predict_batch(images, vocabulary)
@@ -283,14 +283,14 @@ class SCLIPSegmentor:
         """
         vocabulary = class_names if isinstance(class_names, Vocabulary) \
             else self.vocabulary(class_names)
-        _refuse_foreign(vocabulary, self.backbone.dimension)
+        refuse_foreign(vocabulary, self.backbone.dimension)
         vocabulary = vocabulary.to(self.device)  # words encoded while released are on the CPU
         watch = Stopwatch(self.device, self.clock)
         with watch.stage("preprocess"):
             originals = [to_tensor(image, self.device) for image in images]
             working = [self._shrink(image) for image in originals]
         scores = self._score(working, vocabulary, watch)
-        _refuse_not_finite(scores, self.precision)
+        refuse_not_finite(scores, self.precision)
         labelling = Labelling(self._settings, self.logit_scale, vocabulary, watch, keep_going,
                               len(images))
         scores = labelling.refine(working, scores)
@@ -326,60 +326,12 @@ class SCLIPSegmentor:
     def _score(self, working: Sequence[Tensor], vocabulary: Vocabulary,
                watch: Stopwatch) -> list[ScoreMap]:
         """Return the cosine scores of each image."""
-        layout = [self._boxes(*pixels.shape[1:]) for pixels in working]
-        scores: dict[int, ScoreMap] = {}
-        for indices, chunks in self._windows(working, layout):
+        batches, scores = WindowBatches(working, self._settings), {}
+        for indices, chunks in batches:
             parts = [self._scorer(chunk, vocabulary, watch) for chunk in chunks]
             with watch.stage("stitch"):
-                pieces = torch.cat(parts).split([len(layout[i]) for i in indices])
-                for index, piece in zip(indices, pieces, strict=True):
-                    scores[index] = stitch(piece, layout[index], tuple(working[index].shape[1:]))
+                scores.update(batches.stitch(indices, torch.cat(parts)))
         return [scores[index] for index in range(len(working))]
-
-    def _windows(self, working: Sequence[Tensor], layout: Sequence[Sequence[Box]],
-                 ) -> Iterator[tuple[list[int], tuple[Tensor, ...]]]:
-        """Yield images whose windows share their forwards, being of one size, and those windows."""
-        owned: dict[tuple[int, int], list[int]] = {}
-        for index, boxes in enumerate(layout):
-            owned.setdefault((boxes[0].bottom - boxes[0].top, boxes[0].right - boxes[0].left),
-                             []).append(index)
-        for indices in owned.values():
-            windows = torch.cat([cut(working[i][None], layout[i]) for i in indices])
-            yield indices, windows.split(self._settings.window_batch)
-
-    def _boxes(self, height: int, width: int) -> list[Box]:
-        if self._settings.inference == "whole":
-            return [Box(0, 0, height, width)]
-        return window_boxes(height, width, self._settings.crop, self._settings.stride)
-
-
-def _refuse_unusable_stages(settings: SegmentorSettings, depth: int) -> None:
-    """Refuse at once a stage that would fail with every image."""
-    if settings.use_densecrf:
-        try:
-            resolve_backend(settings.crf.backend)
-        except ImportError as error:
-            raise ValueError(f"crf.backend='{settings.crf.backend}' cannot run: {error}") from error
-    if settings.use_resclip and settings.resclip.variant == "paper" and settings.resclip.rcs:
-        recorded_blocks(depth)
-
-
-def _refuse_foreign(vocabulary: Vocabulary, dimension: int) -> None:
-    """Refuse words encoded by a model of another embedding length."""
-    found = vocabulary.embeddings.shape[1]
-    if found != dimension:
-        raise ValueError(f"the vocabulary's embeddings have length {found}, this model's "
-                         f"{dimension}; make it with this segmentor's own vocabulary()")
-
-
-def _refuse_not_finite(scores: Sequence[ScoreMap], precision: str) -> None:
-    """Refuse scores that hold NaN: argmax would make labels of them without a word."""
-    # One sum an image: NaN and infinity survive it, and cosines cannot overflow float32.
-    sums = torch.stack([score.values.sum() for score in scores]) if scores else torch.zeros(0)
-    if not bool(sums.isfinite().all()):
-        raise ValueError(
-            "the scores of an image are not finite: the model's weights hold NaN, or they overflow "
-            f"in {precision}; check the weights file, or set precision to 'fp32'")
 
 
 def _resolve_precision(precision: str, device: torch.device) -> str:
