@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -104,7 +104,8 @@ class NodeProcess:
     """A segmentation node in its own process, with its log in a file."""
 
     def __init__(self, domain: int, log: Path, parameters: Mapping[str, Any] | None = None,
-                 remappings: Mapping[str, str] | None = None) -> None:
+                 remappings: Mapping[str, str] | None = None,
+                 arguments: Sequence[str] = ()) -> None:
         """Start the process; :meth:`wait_for` waits until it says something."""
         values = {"model": MODEL, **(parameters or {})}
         command = [sys.executable, "-m", "sclip_seg_ros.ros.node", "--ros-args"]
@@ -112,6 +113,7 @@ class NodeProcess:
             command += ["-p", f"{name}:={json.dumps(value)}"]
         for name, target in (remappings or {}).items():
             command += ["-r", f"{name}:={target}"]
+        command += arguments
         self._path = log
         with open(log, "w") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={

@@ -17,8 +17,9 @@ STOP_SECONDS = 3.0  # what the project promises
 def start(tmp_path):
     nodes = []
 
-    def start(**parameters) -> NodeProcess:
-        nodes.append(NodeProcess(DOMAIN, tmp_path / f"log{len(nodes)}.txt", parameters))
+    def start(*arguments, **parameters) -> NodeProcess:
+        nodes.append(NodeProcess(DOMAIN, tmp_path / f"log{len(nodes)}.txt", parameters,
+                                 arguments=arguments))
         return nodes[-1]
 
     yield start
@@ -71,4 +72,18 @@ def test_what_cannot_work_ends_the_start_with_one_clear_line(start, parameters, 
     lines = [line for line in node.log.splitlines() if "[FATAL]" in line]
     assert len(lines) == 1, node.log
     assert complaint in lines[0] and remedy in lines[0], lines[0]
+    assert "Traceback" not in node.log
+
+
+@pytest.mark.parametrize("arguments", [
+    ("--log-level", "loud"), ("--params-file", "{file}"), ("--no-such-flag",),
+], ids=["log level", "parameter file", "flag"])
+def test_arguments_that_ros_refuses_end_the_start_with_one_clear_line(start, tmp_path, arguments):
+    file = tmp_path / "flat.yaml"
+    file.write_text("classes: [floor, wall]\n")  # without the node's name and ros__parameters
+    node = start(*(argument.format(file=file) for argument in arguments))
+    assert node.process.wait(60) == 1
+    lines = [line for line in node.log.splitlines() if "[FATAL]" in line]
+    assert len(lines) == 1, node.log
+    assert arguments[0] in lines[0] and "behind --ros-args" in lines[0], lines[0]
     assert "Traceback" not in node.log

@@ -54,16 +54,23 @@ def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> 
     import rclpy
     from rclpy.exceptions import ParameterException
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.logging import get_logger
     from rclpy.signals import SignalHandlerOptions
 
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # e.g. a parameter file that is none
+        get_logger("sclip_seg").fatal(
+            " ".join(f"ROS refuses the node's arguments: {error}".split())
+            + "; mend what is given behind --ros-args, or the parameter file")
+        raise _Refused from error
     from sclip_seg_ros.io.heap import keep_freed_memory
     from sclip_seg_ros.ros.segmentation_node import NAME, SegmentNode
 
     try:
         node = SegmentNode()
     except (ParameterException, ValueError, OSError) as error:
-        rclpy.logging.get_logger(NAME).fatal(" ".join(str(error).split()))
+        get_logger(NAME).fatal(" ".join(str(error).split()))
         raise _Refused from error
     executor = SingleThreadedExecutor()
     executor.add_node(node)
