@@ -79,5 +79,15 @@ def test_a_file_of_ones_own_comes_before_the_shipped_one_of_that_name(
     assert own_or_config_path(shipped, "ladders") == Path(shipped)
 
 
+def test_a_missing_file_is_named_as_it_was_given_with_both_places(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        own_or_config_path("mine/words.txt", "vocabularies")
+    for part in ("'mine/words.txt'", str(tmp_path), "config/vocabularies", "give its whole path"):
+        assert part in str(caught.value)
+
+
 def test_an_absolute_path_is_not_looked_for() -> None:
     assert own_or_config_path("/no/such.yaml", "ladders") == Path("/no/such.yaml")

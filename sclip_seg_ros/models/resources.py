@@ -40,10 +40,19 @@ def own_or_config_path(name: str, folder: str) -> Path:
     """Return the path of a file that is given by path, or by its name in a folder of config/.
 
     Raises:
-        ValueError, FileNotFoundError: see :func:`config_path`; an absolute path is not looked for.
+        ValueError: `name` leads out of config/.
+        FileNotFoundError: there is no such file; an absolute path is not looked for.
     """
     path = Path(name).expanduser()
-    return path if path.is_file() or path.is_absolute() else config_path(f"{folder}/{name}")
+    if path.is_file() or path.is_absolute():
+        return path
+    try:
+        return config_path(f"{folder}/{name}")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"file {name!r} is neither in the current folder, {str(Path.cwd())!r}, nor in "
+            f"config/{folder}; give its whole path, or a name in config/{folder}"
+        ) from error
 
 
 def config_folders() -> Iterator[Path]:
