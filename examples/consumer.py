@@ -2,9 +2,11 @@
 """Consumer: turn every label image into traversal costs, whatever words the node looks for."""
 
 from array import array
+from contextlib import suppress
 
 import numpy as np
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sclip_seg_ros.msg import ClassConfidenceArray
 from sensor_msgs.msg import Image
@@ -47,4 +49,5 @@ class Consumer(Node):
 
 if __name__ == "__main__":
     rclpy.init()
-    rclpy.spin(Consumer())
+    with suppress(KeyboardInterrupt, ExternalShutdownException):  # Ctrl-C, SIGTERM
+        rclpy.spin(Consumer())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,21 @@ def test_costs_follow_the_names_when_ids_change_places(tmp_path, consumer):
         assert message.header == by_stamp(labels)[stamp].header
         checked[entry.vocabulary_version] += 1
     assert min(checked.values()) >= 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_without_a_traceback(number):
+    process = subprocess.Popen([sys.executable, str(EXAMPLE)], stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)})
+    try:
+        with Probe(DOMAIN) as probe:
+            probe.wait(lambda: probe.node.count_subscribers("/sclip_seg/class_confidence"),
+                       "the consumer's last subscription")
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
 
 
 @pytest.fixture
