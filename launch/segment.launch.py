@@ -54,8 +54,9 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, default, description in ARGUMENTS),
-        OpaqueFunction(function=start_node),
+        # RViz first: where it is not installed launch ends at once, and would leave a node behind.
         OpaqueFunction(function=start_rviz, condition=IfCondition(LaunchConfiguration("rviz"))),
+        OpaqueFunction(function=start_node),
     ])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -164,3 +166,30 @@ def test_rviz_shows_the_only_or_the_first_camera(launch_file, topics, shown):
 def test_installed_configuration_holds_the_launch_files_files():
     assert any((folder / "segment.yaml").is_file() and (folder / "segment.rviz").is_file()
                for folder in config_folders())
+
+
+def test_without_rviz_installed_no_node_is_left_behind(launch_file):
+    packages = pytest.importorskip("ament_index_python.packages")
+    if "rviz2" in packages.get_packages_with_prefixes():
+        pytest.skip("rviz2 is installed")
+    from launch import LaunchDescription, LaunchService
+    from launch.actions import IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    before = children()
+    service = LaunchService(noninteractive=True)
+    service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(ROOT / "launch" / "segment.launch.py")),
+        launch_arguments=[("rviz", "true"), ("autostart", "false")])]))
+    code = service.run()
+    left = children() - before
+    for process in left:
+        os.kill(process, signal.SIGKILL)
+    assert code == 1
+    assert not left
+
+
+def children() -> set[int]:
+    """Return the processes that this one has started and that still run."""
+    return {int(number) for file in Path("/proc/self/task").glob("*/children")
+            for number in file.read_text().split()}
