@@ -1,4 +1,4 @@
-"""One colour a class: that of its name, unless another class has it already."""
+"""One colour a class: that of its name, unless another class has one that looks alike."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+import cv2
 import numpy as np
 
 Colour = tuple[int, int, int]  # red, green, blue, 0..255
@@ -15,6 +16,9 @@ UNLABELLED_COLOUR = (0, 0, 0)
 _HUES = 24
 # Lightness and saturation pairs that stay apart on a screen and in print.
 _TONES = ((0.50, 0.80), (0.68, 0.70), (0.36, 0.75), (0.58, 0.42))
+# Distance in CIE L*a*b* that tells colours apart over a picture. With more, a class that is new in
+# a list takes more others' colours away when the list is first seen.
+_APART = 15.0
 _ATTEMPTS = 64  # at a free colour among those, before the finer ones
 # Finer: more hues, and lightness between the tones. More colours than a vocabulary has classes.
 _FINE_HUES = 48
@@ -34,8 +38,9 @@ def palette_of(names: Sequence[str], chosen: Mapping[str, Colour] | None = None,
                remembered: Mapping[str, Colour] | None = None) -> np.ndarray:
     """Return the colours of the names of one vocabulary: (C, 3) uint8 RGB.
 
-    Each is the name's own, or where another name has that, the next free one. All but chosen ones
-    differ, for as many names as a vocabulary may have (254).
+    Each is the name's own, or where that looks like another's, the next that does not; where there
+    are too many names for that, the one least like the others. All but chosen ones differ, for as
+    many names as a vocabulary may have (254).
 
     Args:
         names: of the classes.
@@ -51,9 +56,7 @@ def palette_of(names: Sequence[str], chosen: Mapping[str, Colour] | None = None,
             taken.add(given[name])
     for name in names:
         if name not in given:
-            given[name] = next((colour for colour in _draws(name) if colour not in taken),
-                               colour_of(name))
-            taken.add(given[name])
+            given[name] = _free_colour(name, list(given.values()))
     return np.array([given[name] for name in names], dtype=np.uint8).reshape(-1, 3)
 
 
@@ -72,6 +75,21 @@ def parse_palette(text: str) -> tuple[tuple[str, Colour], ...]:
                              "'road=#804080'")
         entries.append((" ".join(name.split()), tuple(bytes.fromhex(digits[1]))))
     return tuple(entries)
+
+
+def _free_colour(name: str, taken: Sequence[Colour]) -> Colour:
+    """Return the first colour a name would like that looks like none of those taken."""
+    draws = list(dict.fromkeys(_draws(name)))
+    if not taken:
+        return draws[0]
+    nearest = np.linalg.norm(_lab(draws)[:, None] - _lab(taken), axis=2).min(axis=1)
+    apart = np.flatnonzero(nearest >= _APART)
+    return draws[apart[0] if len(apart) else nearest.argmax()]
+
+
+def _lab(colours: Sequence[Colour]) -> np.ndarray:
+    """Return colours as CIE L*a*b*, (N, 3) float32, where distance is what the eye sees."""
+    return cv2.cvtColor(np.array([colours], np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
 
 
 def _draws(name: str) -> Iterator[Colour]:
