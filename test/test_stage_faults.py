@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image
 
 from sclip_seg_ros.ros import pipeline, publishers, upsampler_check
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
-from sclip_seg_ros.segmentation import SCLIPSegmentor, labelling, segmentor
+from sclip_seg_ros.segmentation import SCLIPSegmentor, labelling, segmentor, window_batches
 from sclip_seg_ros.segmentation.scoring import WindowScorer
 from sclip_seg_ros.segmentation.text import TextEncoder
 
@@ -33,9 +33,9 @@ STAGES = {
     "convert": (pipeline, "to_rgb", ""),
     "preprocess": (segmentor, "to_tensor", ""),
     "shrink": (segmentor, "resize", ""),
-    "windows": (segmentor, "cut", ""),
+    "windows": (window_batches, "cut", ""),
     "features and similarity": (WindowScorer, "__call__", ""),
-    "stitch": (segmentor, "stitch", ""),
+    "stitch": (window_batches, "stitch", ""),
     "pamr": (labelling, "pamr", "use_pamr"),
     "densecrf": (labelling, "dense_crf", "use_densecrf"),
     "decode": (labelling, "decode", ""),
