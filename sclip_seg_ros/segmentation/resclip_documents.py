@@ -33,7 +33,7 @@ def feature_correlation(features: Tensor, weight: float = 0.3,
         ValueError: a temperature that is not positive.
     """
     if temperature <= 0:
-        raise ValueError(f"temperature={temperature} must be positive; the documents use 0.07")
+        raise ValueError(f"temperature={temperature} must be positive; give e.g. 0.07")
     values = features.float().flatten(2).transpose(1, 2)  # half cannot normalise a zero vector
     directions = normalize(values, dim=-1)
     attended = scaled_dot_product_attention(directions[:, None], directions[:, None],
