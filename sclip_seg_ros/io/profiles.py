@@ -71,9 +71,10 @@ def read_profile(path: str | Path, method: str = "sclip") -> Profile:
         if key not in _KEYS:
             raise ValueError(f"{path}: key '{key}' is unknown; a profile has {', '.join(_KEYS)}")
     content = {"background": "", **content}
-    for key, kind in (("vocabulary", str), ("background", str), ("methods", Mapping)):
+    for key, kind, called in (("vocabulary", str, "text"), ("background", str, "text"),
+                              ("methods", Mapping, "group")):
         if not isinstance(content.get(key), kind):
-            raise ValueError(f"{path}: '{key}' is missing or no {_kind_name(kind)}; correct it")
+            raise ValueError(f"{path}: '{key}' is missing or no {called}; correct it")
     methods = content["methods"]
     if method not in methods:
         raise ValueError(f"{path}: method '{method}' is not in the profile; choose one of "
@@ -147,10 +148,6 @@ def _changes(section: Any) -> dict[str, Any]:
     if not isinstance(section, Mapping):
         raise ValueError(f"'{section}' stands where settings belong; write 'name: value' lines")
     return typed_changes(section)
-
-
-def _kind_name(kind: type) -> str:
-    return {str: "text", Mapping: "group"}[kind]
 
 
 def _yaml_mapping(path: Path) -> Mapping[str, Any]:

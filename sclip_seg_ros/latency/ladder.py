@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from sclip_seg_ros.models.messages import shortened
-from sclip_seg_ros.segmentation.setting_values import dotted, flattened, typed
-from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.setting_values import flattened, typed
+from sclip_seg_ros.segmentation.settings import SegmentorSettings, dotted
 
 MAX_LEVELS = 256  # the level travels as uint8
 _DEFAULTS = SegmentorSettings()

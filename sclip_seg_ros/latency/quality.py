@@ -80,7 +80,8 @@ class QualityControl:
         self._governor = Governor(1)
         self._changes_before = 0
         self._levels: list[PreparedLevel] = []
-        self.configure(segmentor.settings, 0.0)
+        self._base = segmentor.settings
+        self.configure(self._base, 0.0)
 
     def configure(self, base: SegmentorSettings, budget_ms: float) -> None:
         """Take over settings and a budget, between two frames.
@@ -105,6 +106,8 @@ class QualityControl:
             levels.append(PreparedLevel(name, known.get(settings)
                                         or self._segmentor.prepare(settings)))
         self._segmentor.use(prepared)
+        if self._base.use_loftup and not base.use_loftup:  # missing weights may come until then
+            self._segmentor.forget_fallback()
         self._base, self._budget_ms = base, budget_ms
         self._levels = self._measurements.usable(levels)
         self._warm = self._measurements.complete(self._levels)

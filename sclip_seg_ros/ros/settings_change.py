@@ -28,10 +28,7 @@ def adopt_settings(quality: QualityControl, ledger: Ledger, loader: WeightsLoade
         try:
             if not loader.provide(quality.lacking(base, budget_ms)):
                 continue
-            switched_off = quality.base.use_loftup and not base.use_loftup
             quality.configure(base, budget_ms)
-            if switched_off:  # when it is switched on again, its weights may be there
-                loader.forget_fallback()
         except Exception as error:  # e.g. weights out of reach; all stays as it was
             ledger.refuse(part, asked, error)
         else:

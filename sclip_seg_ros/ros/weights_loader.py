@@ -49,10 +49,6 @@ class WeightsLoader:
         """Do without what is being loaded: it is no longer asked for."""
         self._loading.clear()
 
-    def forget_fallback(self) -> None:
-        """Look for missing weights again when they are next asked for."""
-        self._segmentor.forget_fallback()
-
     def _begin(self, settings: SegmentorSettings) -> Future[Upsampler]:
         _LOG.info("loading LoftUp's weights; frames are labelled without it meanwhile")
         loaded: Future[Upsampler] = Future()

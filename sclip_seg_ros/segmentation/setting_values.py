@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from sclip_seg_ros.models.messages import shortened
-from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings, by_name, dotted
 
 # By the names with_changes takes, and of each group what is in it.
 _GROUPS: Mapping[str, Mapping[str, Any]] = {
@@ -42,16 +42,10 @@ def flattened(section: Mapping[Any, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a setting given twice.
     """
-    pairs = [(f"{key}.{inner}" if inner else str(key), item) for key, value in section.items()
-             for inner, item in (value.items() if isinstance(value, Mapping) and value
-                                 else [("", value)])]
-    flat: dict[str, Any] = {}
-    for name, value in pairs:
-        name = name.replace(".", "__")
-        if name in flat:
-            raise ValueError(f"setting '{dotted(name)}' is given twice; keep one of them")
-        flat[name] = value
-    return flat
+    return by_name((f"{key}.{inner}" if inner else str(key), item)
+                   for key, value in section.items()
+                   for inner, item in (value.items() if isinstance(value, Mapping) and value
+                                       else [("", value)]))
 
 
 def typed(name: str, value: Any) -> Any:
@@ -80,11 +74,6 @@ def typed(name: str, value: Any) -> Any:
     kind, example = _KINDS[type(default)], list(default) if isinstance(default, tuple) else default
     hint = "" if isinstance(default, bool) else f", e.g. {example}"
     raise ValueError(f"setting '{dotted(name)}' cannot be {_shown(repr(value))}; give {kind}{hint}")
-
-
-def dotted(name: str) -> str:
-    """Return a setting's name as files and messages spell it, e.g. ``crf.iterations``."""
-    return name.replace("__", ".")
 
 
 def _shown(text: Any) -> str:

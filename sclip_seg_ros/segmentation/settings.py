@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
 from typing import Any
@@ -149,13 +149,7 @@ class SegmentorSettings:
         Raises:
             ValueError: an unknown setting, or one given twice.
         """
-        given = [(key.replace(".", "__"), value) for key, value in
-                 [*(changes or {}).items(), *more.items()]]
-        changes = dict(given)
-        if len(changes) < len(given):
-            names = [key for key, _ in given]
-            twice = next(key for key in names if names.count(key) > 1).replace("__", ".")
-            raise ValueError(f"setting '{twice}' is given twice; keep one of them")
+        changes = by_name([*(changes or {}).items(), *more.items()])
         if "loftup__factor" in changes:  # who names a factor wants that, not the grid's
             changes.setdefault("loftup__adaptive", False)
         own = {key: value for key, value in changes.items() if "__" not in key}
@@ -177,6 +171,26 @@ class SegmentorSettings:
             raise ValueError(f"setting '{sorted(unknown)[0]}' does not exist; choose one of "
                              f"{', '.join(names)}")
         return replace(self, **own)
+
+
+def by_name(given: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return values by the names of :meth:`SegmentorSettings.with_changes`, however spelt.
+
+    Raises:
+        ValueError: a setting given twice.
+    """
+    changes: dict[str, Any] = {}
+    for key, value in given:
+        name = key.replace(".", "__")
+        if name in changes:
+            raise ValueError(f"setting '{dotted(name)}' is given twice; keep one of them")
+        changes[name] = value
+    return changes
+
+
+def dotted(name: str) -> str:
+    """Return a setting's name as files and messages spell it, e.g. ``crf.iterations``."""
+    return name.replace("__", ".")
 
 
 _GROUPS = {"loftup": LoftUpSettings, "resclip": ResClipSettings, "pamr": PamrSettings,

@@ -17,8 +17,7 @@ from sclip_seg_ros.io.profiles import (
     read_profile,
     read_vocabulary,
 )
-from sclip_seg_ros.segmentation.setting_values import dotted
-from sclip_seg_ros.segmentation.settings import PRECISIONS, SegmentorSettings
+from sclip_seg_ros.segmentation.settings import PRECISIONS, SegmentorSettings, dotted
 from sclip_seg_ros.segmentation.vocabulary import validate_classes
 
 STAGES = ("loftup", "resclip", "pamr", "densecrf")
