@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import huggingface_hub
 import pytest
 import torch
 from tiny_clip import write_tiny_clip
+
+from sclip_seg_ros.segmentation import SCLIPSegmentor
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -69,3 +72,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("tiny_model")
     write_tiny_clip(folder)
     return f"local-dir:{folder}"
+
+
+@pytest.fixture
+def slow_weights(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Hold LoftUp's weights back until the event is set; its ``times`` counts the loads."""
+    event, load = threading.Event(), SCLIPSegmentor.load_weights
+
+    def load_slowly(self, settings):
+        event.times += 1
+        assert event.wait(60.0), "the test never let the weights come"
+        return load(self, settings)
+
+    event.times = 0
+    monkeypatch.setattr(SCLIPSegmentor, "load_weights", load_slowly)
+    yield event
+    event.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -120,22 +119,6 @@ def test_a_budget_whose_level_cannot_be_prepared_is_refused_alone(segmentor, ask
     assert len(refusals) == 1
     assert refusals[0].startswith("latency budget refused, back to latency_budget_ms=0.0: ")
     assert ABSENT in refusals[0]
-
-
-@pytest.fixture
-def slow_weights(segmentor, monkeypatch):
-    """Hold LoftUp's weights back until the event is set; count how often they are loaded."""
-    event, load = threading.Event(), segmentor.load_weights
-
-    def load_slowly(settings):
-        event.times += 1
-        assert event.wait(PATIENCE)
-        return load(settings)
-
-    event.times = 0
-    monkeypatch.setattr(segmentor, "load_weights", load_slowly)
-    yield event
-    event.set()
 
 
 EMBEDDED_LOFTUP = {**FIRST, "loftup_source": "embedded"}

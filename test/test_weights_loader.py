@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from lifecycle_driver import Lifecycle
-from node_in_process import PATIENCE, node_in_process
+from node_in_process import node_in_process
 from ros_harness import Probe, domain_for, picture
 from sclip_seg_ros.msg import SegmentationStatus
-
-from sclip_seg_ros.segmentation import SCLIPSegmentor
 
 
 @pytest.fixture
@@ -19,20 +15,6 @@ def probe(request):
     with Probe(domain) as probe, \
             node_in_process(domain, classes=["floor", "wall", "ball"], lazy=False):
         yield probe
-
-
-@pytest.fixture
-def slow_weights(monkeypatch):
-    """Hold LoftUp's weights back until the event is set."""
-    event, load = threading.Event(), SCLIPSegmentor.load_weights
-
-    def load_slowly(self, settings):
-        assert event.wait(PATIENCE)
-        return load(self, settings)
-
-    monkeypatch.setattr(SCLIPSegmentor, "load_weights", load_slowly)
-    yield event
-    event.set()
 
 
 def stages(status: SegmentationStatus) -> list[str]:
