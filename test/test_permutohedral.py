@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.refinement.permutohedral import build_lattice
+from sclip_seg_ros.segmentation.refinement.permutohedral import RUN, build_lattice
 
 
 def random(*size: int, seed: int = 0) -> Tensor:
@@ -57,6 +57,18 @@ def filter_by_hash_table(features: Tensor, values: Tensor) -> Tensor:
     return torch.tensor([sum(weight * table[vertex] for vertex, weight in
                              zip(vertices, weights, strict=True)) / (1 + 2**-d)
                          for vertices, weights in places])
+
+
+def test_a_crowded_vertex_is_summed_in_short_runs():
+    """Of a flat wall a vertex has thousands of members, and on a GPU one thread adds up a run."""
+    lattice, values = build_lattice(random(5, 3000) * 0.05), random(3000, 4, seed=1)
+    members = torch.bincount(lattice.corners.flatten(), minlength=lattice.vertices)
+    assert members.max() > 10 * RUN
+    assert lattice.runs.diff().max() <= RUN
+    expected = torch.zeros(lattice.vertices + 1, 4, dtype=torch.float64)
+    for corner, weight in zip(lattice.corners.T, lattice.weights.T, strict=True):
+        expected.index_add_(0, corner, (weight[:, None] * values).double())
+    torch.testing.assert_close(lattice.splat(values).double(), expected, atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3, 5, 7])

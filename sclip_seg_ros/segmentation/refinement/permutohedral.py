@@ -18,6 +18,7 @@ from torch.nn.functional import embedding_bag, pad
 
 CELL_LIMIT = 2.0**14    # up to here, float32 tells a point's place in its cell to a percent
 KEY_LIMIT = 2.0**62     # packed vertex coordinates are signed 64-bit integers
+RUN = 128               # members that a GPU's thread adds up; a flat wall's vertex has thousands
 TINY = 1e-20            # keeps the normalisation finite where no weight arrives
 
 
@@ -33,7 +34,8 @@ class Lattice:
         weights: (N, d+1) float32, each point's share in these vertices.
         members: ((d+1) N,) points, listed vertex by vertex.
         member_weights: ((d+1) N,) float32, the members' shares.
-        starts: (M+2,) where each vertex' members start; row M has none.
+        runs: (R+1,) where each run of members starts: one vertex' and at most ``RUN``.
+        starts: (M+2,) where each vertex' runs start; row M has none.
         neighbours: (d+1, 2, M+1) the two neighbours of each vertex along each axis.
     """
 
@@ -41,6 +43,7 @@ class Lattice:
     weights: Tensor
     members: Tensor
     member_weights: Tensor
+    runs: Tensor
     starts: Tensor
     neighbours: Tensor
 
@@ -51,8 +54,10 @@ class Lattice:
 
     def splat(self, values: Tensor) -> Tensor:
         """Gather values (N, C) at the vertices (M+1, C), weighted."""
-        return embedding_bag(self.members, values, self.starts, mode="sum",
+        sums = embedding_bag(self.members, values, self.runs, mode="sum",
                              per_sample_weights=self.member_weights, include_last_offset=True)
+        every = torch.arange(len(sums), dtype=torch.int32, device=sums.device)
+        return embedding_bag(every, sums, self.starts, mode="sum", include_last_offset=True)
 
     def blur(self, values: Tensor) -> Tensor:
         """Convolve vertex values (M+1, C) with (1, 2, 1) / 2 along each of the d+1 axes."""
@@ -121,12 +126,17 @@ def build_lattice(features: Tensor) -> Lattice:
                                                       return_counts=True)
     corners = torch.empty_like(vertex, dtype=torch.int32).scatter_(1, members, vertex.int())
     starts = pad(counts.cumsum(0), (1, 0))
+    # Cut where a vertex starts and at every multiple of RUN; where both fall together, the run
+    # between them is empty.
+    steady = torch.arange(0, members.numel(), RUN, device=starts.device)
+    runs = torch.cat([starts, steady]).sort().values
     return Lattice(
         corners=corners.T.contiguous(),
         weights=weights.T.contiguous(),
         members=members.reshape(-1).int(),
         member_weights=weights.gather(1, members).reshape(-1),
-        starts=torch.cat([starts, starts[-1:]]).int(),
+        runs=runs.int(),
+        starts=torch.searchsorted(runs, torch.cat([starts, starts[-1:]])).int(),
         neighbours=_neighbours(unique, strides, layer),
     )
 
