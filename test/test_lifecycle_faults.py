@@ -113,6 +113,52 @@ def test_an_activation_that_runs_out_of_memory_leaves_the_node_inactive(
     label_something(probe)
 
 
+@pytest.mark.parametrize("transition", ["activate", "deactivate"])
+def test_a_broken_device_is_told_and_the_node_may_be_configured_anew(
+        node, probe, lifecycle, transition, monkeypatch, capfd):
+    """After some errors of CUDA every further call fails, that which frees the memory too."""
+    def broken(*arguments, **keywords):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    lifecycle.bring_to("inactive" if transition == "activate" else "active")
+    with monkeypatch.context() as patch:
+        patch.setattr(SCLIPSegmentor, "release", broken)
+        patch.setattr(SCLIPSegmentor, "restore", broken)
+        assert not lifecycle.change(transition)
+    assert "RuntimeError: CUDA error: an illegal memory access" in capfd.readouterr().err
+    assert lifecycle.state == "unconfigured"
+    assert probe.node.count_publishers("/sclip_seg/label") == 0
+    assert {"frames", "vocabulary"}.isdisjoint(thread.name for thread in threading.enumerate())
+    lifecycle.bring_to("active")
+    label_something(probe)
+    assert probe.node.count_publishers("/sclip_seg/label") == 1
+
+
+def test_a_node_being_deactivated_is_not_reported_as_broken(node, probe, lifecycle, monkeypatch):
+    """Its frame thread ends first; what follows may take seconds, on a word being encoded, say."""
+    lifecycle.bring_to("active")
+    label_something(probe)
+    releasing, go_on, release = threading.Event(), threading.Event(), SCLIPSegmentor.release
+
+    def slow(self):
+        releasing.set()
+        go_on.wait(PATIENCE)
+        release(self)
+
+    monkeypatch.setattr(SCLIPSegmentor, "release", slow)
+    with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics:
+        change = threading.Thread(target=node.trigger_deactivate)
+        change.start()
+        assert releasing.wait(PATIENCE)
+        heard = len(diagnostics)
+        probe.wait(lambda: len(diagnostics) > heard + 1, "diagnostics meanwhile")
+        go_on.set()
+        change.join(PATIENCE)
+        assert {message.status[0].level for message in diagnostics[heard:]} \
+            == {DiagnosticStatus.OK}
+        assert diagnostics[-1].status[0].message == "being deactivated"
+
+
 def test_a_stuck_frame_fails_the_deactivation_and_the_node_works_on_after_it(
         node, probe, lifecycle, monkeypatch):
     monkeypatch.setattr(segmentation_node, "DEACTIVATE_SECONDS", 0.2)

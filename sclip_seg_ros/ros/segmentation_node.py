@@ -6,6 +6,7 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
@@ -30,9 +31,27 @@ from sclip_seg_ros.ros.parameters import (
 )
 
 NAME = "sclip_seg"
-UNCONFIGURED, INACTIVE, SHUT_DOWN = "not configured", "inactive", "shut down"  # beside ACTIVE
+# Phases beside ACTIVE.
+UNCONFIGURED, INACTIVE, SHUT_DOWN = "not configured", "inactive", "shut down"
+DEACTIVATING = "being deactivated"
 DEACTIVATE_SECONDS = 10.0  # for the frames in work
 _TELLING = (WeightsError, ValueError, OSError)  # whose text says it all
+
+
+_Transition = Callable[["SegmentNode", LifecycleState], TransitionCallbackReturn]
+
+
+def _telling(transition: _Transition) -> _Transition:
+    """Have a transition say what it raises, which rclpy would swallow."""
+    @wraps(transition)
+    def run(node: SegmentNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception as error:
+            drop_tracebacks(error)
+            node.say(error)
+            return TransitionCallbackReturn.ERROR
+    return run
 
 
 class SegmentNode(LifecycleNode):
@@ -93,32 +112,38 @@ class SegmentNode(LifecycleNode):
             self.get_logger().warning("destroyed, though a thread is still at work")
         super().destroy_node()
 
+    @_telling
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the weights, encode the words and create the outputs."""
         try:
             self._engine = Engine(self, configured_options(self), self._on_refused,
                                   self._next_version)
-        except Exception as error:  # rclpy would swallow any that is let through
+        except Exception as error:
             return self._failed(error)
         self._phase = INACTIVE
         return TransitionCallbackReturn.SUCCESS
 
+    @_telling
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Bring the model to its device, warm up, and subscribe to the cameras."""
         try:
             self._engine.activate()
         except Exception as error:  # e.g. out of the device's memory
             drop_tracebacks(error)
+            failure = self._failed(error)
             self._engine.deactivate(DEACTIVATE_SECONDS)
-            return self._failed(error)
+            return failure
         self._phase = ACTIVE
         self._announce_start()
         return TransitionCallbackReturn.SUCCESS
 
+    @_telling
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Label no more frames and give the device's memory back."""
+        self._phase = DEACTIVATING
         if not self._engine.deactivate(DEACTIVATE_SECONDS):
             self._engine.resume()
+            self._phase = ACTIVE
             return self._failed(TimeoutError(
                 f"a frame is still being worked on after {DEACTIVATE_SECONDS:g} s; the node stays "
                 "active, deactivate it again"))
@@ -126,37 +151,58 @@ class SegmentNode(LifecycleNode):
         self.get_logger().info("inactive; the device's memory is free")
         return TransitionCallbackReturn.SUCCESS
 
+    @_telling
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget the weights and take the outputs down."""
-        if not self._engine.close(DEACTIVATE_SECONDS):
+        if not self._close_engine():
             return self._failed(TimeoutError("a word is still being encoded after "
                                              f"{DEACTIVATE_SECONDS:g} s; try again"))
+        self._phase = UNCONFIGURED
+        return TransitionCallbackReturn.SUCCESS
+
+    @_telling
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop working and give all memory back; the process stays until it is told to end."""
+        self._phase = SHUT_DOWN
+        if self._engine is not None \
+                and not (self._engine.deactivate(DEACTIVATE_SECONDS) and self._close_engine()):
+            self._say_stuck()
+        return TransitionCallbackReturn.SUCCESS
+
+    @_telling
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take everything down after a transition that raised, so that it may be tried anew."""
+        if self._engine is not None and not self._close_engine():
+            self._phase = SHUT_DOWN
+            self._say_stuck()
+            return TransitionCallbackReturn.FAILURE
+        self._phase = UNCONFIGURED
+        return TransitionCallbackReturn.SUCCESS
+
+    def say(self, error: Exception) -> None:
+        """Log an exception in one line."""
+        text = str(error) if isinstance(error, _TELLING) else describe(error)
+        log = self.get_logger().fatal if self._starting else self.get_logger().error
+        log(" ".join(text.split()))
+
+    def _failed(self, error: Exception) -> TransitionCallbackReturn:
+        """Say why a transition failed; with the start, the process fails too."""
+        self.say(error)
+        return TransitionCallbackReturn.FAILURE
+
+    def _say_stuck(self) -> None:
+        self.get_logger().error("a frame or a word is still being worked on after "
+                                f"{DEACTIVATE_SECONDS:g} s; end the process")
+
+    def _close_engine(self) -> bool:
+        """Take the engine down and let its memory go; return whether its threads ended in time."""
+        if not self._engine.close(DEACTIVATE_SECONDS):
+            return False
         # A version names one vocabulary as long as the process lives.
         self._next_version = self._engine.vocabularies.current.version + 1
         self._engine = None
         _give_memory_back()
-        self._phase = UNCONFIGURED
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop working and give all memory back; the process stays until it is told to end."""
-        self._phase = SHUT_DOWN
-        engine = self._engine
-        if engine is not None:
-            if engine.deactivate(DEACTIVATE_SECONDS) and engine.close(DEACTIVATE_SECONDS):
-                self._engine = engine = None
-                _give_memory_back()
-            else:
-                self.get_logger().error("a frame or a word is still being worked on after "
-                                        f"{DEACTIVATE_SECONDS:g} s; end the process")
-        return TransitionCallbackReturn.SUCCESS
-
-    def _failed(self, error: Exception) -> TransitionCallbackReturn:
-        """Say why a transition failed, in one line; with the start, the process fails too."""
-        text = str(error) if isinstance(error, _TELLING) else describe(error)
-        log = self.get_logger().fatal if self._starting else self.get_logger().error
-        log(" ".join(text.split()))
-        return TransitionCallbackReturn.FAILURE
+        return True
 
     def _on_change(self, changes: list[Parameter]) -> SetParametersResult:
         """Check a change; what it becomes is read once it is made, after this callback."""
