@@ -90,6 +90,8 @@ def test_a_configure_that_runs_out_of_memory_says_so_and_may_be_tried_again(
     lines = [line for line in said if "[ERROR]" in line]
     assert len(lines) == 1 and "OutOfMemoryError: CUDA out of memory" in lines[0]
     assert "vocabulary" not in [thread.name for thread in threading.enumerate()]
+    assert not [thing for thing in gc.get_objects() if type(thing) is SCLIPSegmentor], \
+        "its weights would be in the way of the next attempt"
     lifecycle.bring_to("active")
     label_something(probe)
 

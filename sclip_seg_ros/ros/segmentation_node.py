@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -119,9 +120,15 @@ class SegmentNode(LifecycleNode):
             self._engine = Engine(self, configured_options(self), self._on_refused,
                                   self._next_version)
         except Exception as error:
-            return self._failed(error)
-        self._phase = INACTIVE
-        return TransitionCallbackReturn.SUCCESS
+            drop_tracebacks(error)
+            failure = self._failed(error)
+        else:
+            self._phase = INACTIVE
+            return TransitionCallbackReturn.SUCCESS
+        _give_memory_back()  # that of weights which were loaded before something else failed
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        return failure
 
     @_telling
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
