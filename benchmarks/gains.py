@@ -10,16 +10,19 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from statistics import median
 
 import torch
-from torch import Tensor
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock
+from torch import Tensor, nn
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from benchmarks.clocks import clock_of, timed
 from benchmarks.configurations import VGA, load
 from benchmarks.report import markdown
 from sclip_seg_ros.models import EMBEDDED
+from sclip_seg_ros.models.quick_gelu import absorb_quick_gelu
 from sclip_seg_ros.segmentation.attention import vanilla
 from sclip_seg_ros.segmentation.backbone import DenseBackbone, _block
 from sclip_seg_ros.segmentation.decoding import decode
@@ -42,6 +45,10 @@ def pairs(full: DenseBackbone, half: DenseBackbone) -> Iterator[Pair]:
         yield (f"a block without nn.MultiheadAttention, {name}",
                lambda block=block, tokens=tokens: block(tokens),
                lambda block=block, tokens=tokens: _block(block, tokens))
+        quick, single = quick_gelu_blocks(tokens.shape[-1], backbone.dtype)
+        yield (f"a feed-forward network with QuickGELU in one pass, {name}",
+               lambda quick=quick, tokens=tokens: quick.mlp(tokens),
+               lambda single=single, tokens=tokens: single.mlp(tokens))
     if half.dtype != torch.float32:
         yield (f"the tower in {name}", lambda: full.tokens(windows), lambda: half.tokens(windows))
         q, k, v = (torch.randn(len(boxes), 3, 197, 64, dtype=half.dtype) for _ in range(3))
@@ -53,6 +60,14 @@ def pairs(full: DenseBackbone, half: DenseBackbone) -> Iterator[Pair]:
     yield ("stitching and decoding in blocks",
            lambda: torch.softmax(enlarged(stitched(scores, boxes, size)) * SCALE, 0).max(0),
            lambda: decode(stitch(scores, boxes, size), owner, SCALE, VGA))
+
+
+def quick_gelu_blocks(width: int, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
+    """Return a block as OpenAI's CLIP has them, and the same as the pipeline runs it."""
+    plain = ResidualAttentionBlock(width, width // 64, act_layer=QuickGELU)
+    single = deepcopy(plain)
+    absorb_quick_gelu(single)
+    return plain.to(dtype), single.to(dtype)
 
 
 def stitched(scores: Tensor, boxes: list[Box], size: tuple[int, int]) -> Tensor:

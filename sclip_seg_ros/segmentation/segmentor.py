@@ -12,6 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from sclip_seg_ros.models import EMBEDDED, fast_precision, load_clip, resolve_device
+from sclip_seg_ros.models.quick_gelu import absorb_quick_gelu
 from sclip_seg_ros.segmentation import decoding_triton
 from sclip_seg_ros.segmentation.backbone import DenseBackbone, Place
 from sclip_seg_ros.segmentation.checks import (
@@ -89,7 +90,9 @@ class SCLIPSegmentor:
         self._clip = load_clip(model_name, pretrained, self.device, cache_dir)
         self._cache_dir = cache_dir
         self.precision = _resolve_precision(base.precision, self.device)
-        self.backbone = DenseBackbone(self._clip.model.visual.to(_DTYPES[self.precision]))
+        visual = self._clip.model.visual
+        absorb_quick_gelu(visual)
+        self.backbone = DenseBackbone(visual.to(_DTYPES[self.precision]))
         self.text = TextEncoder(self._clip)
         self._upsampler: Upsampler | None = None
         self.settings = base
