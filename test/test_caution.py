@@ -12,9 +12,9 @@ from sclip_seg_ros.latency.caution import MOST, SHARE, Caution
 def test_the_first_frame_over_the_budget_costs_nothing() -> None:
     caution = Caution()
     caution.frame(True)
-    assert caution.factor == 1.0
+    assert caution.factor == 1.0 and not caution.asked
     caution.frame(True)
-    assert caution.factor > 1.5
+    assert caution.factor > 1.5 and caution.asked
 
 
 def test_debt_is_paid_back_frame_by_frame() -> None:

@@ -83,6 +83,13 @@ def test_quality_comes_back_with_the_budget(quality, segmentor, vocabulary):
     assert quality.state.level == 0 and segmentor.settings == quality.base
 
 
+def test_every_change_of_level_is_counted_whatever_it_came_from(quality, segmentor, vocabulary):
+    for changes, budget_ms in enumerate((AMPLE, NOT_ENOUGH, AMPLE)):
+        quality.configure(quality.base, budget_ms)
+        frame(quality, segmentor, vocabulary)
+        assert quality.state.changes == changes
+
+
 def test_only_what_changes_the_cost_is_measured_again(quality, vocabulary):
     quality.configure(quality.base.with_changes(probability_threshold=0.5, logit_scale=30.0), AMPLE)
     assert not quality.needs_warm_up

@@ -24,6 +24,11 @@ class Caution:
         self._debt = 0.0
 
     @property
+    def asked(self) -> bool:
+        """Whether more is owed than what costs nothing."""
+        return self._debt > FREE
+
+    @property
     def factor(self) -> float:
         """By how much more than its prediction a level is taken to cost: 1 to 2."""
         return min(MOST, 1.0 + STEEPNESS * max(0.0, self._debt - FREE))

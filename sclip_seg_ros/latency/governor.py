@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping
 
 from sclip_seg_ros.latency.caution import Caution
 from sclip_seg_ros.latency.predictor import TYPICAL_FRAMES, LatencyPredictor
 from sclip_seg_ros.latency.trials import Trials
 
-SPIKE = 1.5  # a frame so many times as long as those before it says nothing about its level
-TOLERATED, OUT_OF = 5, 500  # frames over the budget before spikes and bouts of load are evaded too
+MARGIN = 0.85  # share of the budget that a level's prediction may fill for a change to it
+PATIENCE = 10  # calm frames before a step up
+SPIKE = 1.5    # a frame so many times as long as those before it says nothing about its level
 
 
 class Governor:
@@ -21,7 +21,8 @@ class Governor:
       one in a row to the cheapest. A longer vocabulary or a smaller budget is met beforehand.
     - Up, with patience: after some calm frames, to the best level whose predicted high percentile
       leaves a margin, unless :class:`Trials` knows that it failed lately at this load.
-    - The more frames were over the budget lately, the wider the margin (:class:`Caution`).
+    - The more frames were over the budget lately, the wider the margin, and the less is forgiven
+      as a passing spike (:class:`Caution`).
     - Rarely, a level predicted not to fit is probed, lest a wrong prediction last for ever.
 
     Everything is counted in frames, so that the share of frames over the budget is bounded at any
@@ -29,40 +30,24 @@ class Governor:
     :meth:`decide`, run the frame at that level, and call :meth:`record`.
     """
 
-    def __init__(self, levels: int, budget_ms: float = 0.0,
-                 predictor: LatencyPredictor | None = None, *, margin: float = 0.85,
-                 patience: int = 10, probe_after: int = 1000) -> None:
+    def __init__(self, levels: int, budget_ms: float = 0.0, *, probe_after: int = 1000) -> None:
         """Start at the best level.
 
         Args:
             levels: number of quality levels.
             budget_ms: milliseconds a frame may take; 0 = no limit, always the best level.
-            predictor: with a window of its own; by default one over 20 frames.
-            margin: share of the budget that a level's prediction may fill for a change to it.
-            patience: calm frames before a step up.
             probe_after: calm frames before a level is tried against its prediction; 0 = never.
 
         Raises:
-            ValueError: an option out of range, or a predictor for another ladder.
+            ValueError: an option out of range.
         """
-        predictor = predictor or LatencyPredictor(levels)
-        if predictor.levels != levels:
-            raise ValueError(f"the predictor knows {predictor.levels} levels, the ladder has "
-                             f"{levels}; make both for the same ladder")
-        if not 0 < margin <= 1:
-            raise ValueError(f"margin={margin} is out of range; give more than 0, at most 1")
-        if patience < 1 or probe_after < 0:
-            raise ValueError(f"patience={patience} must be 1 or more, probe_after={probe_after} "
-                             "0 or more")
-        self.predictor = predictor
-        self.margin = margin
-        self.patience = patience
-        self._trials = Trials(levels, patience, probe_after)
+        if probe_after < 0:
+            raise ValueError(f"probe_after={probe_after} is out of range; give 0 or more")
+        self.predictor = LatencyPredictor(levels)
+        self._trials = Trials(levels, PATIENCE, probe_after)
         self._caution = Caution()
         self._level = 0
         self._queries = 1
-        self._misses = self._changes = 0
-        self._last_over: deque[bool] = deque(maxlen=OUT_OF)
         self._calm = 0            # frames since the last change, or the last one over the budget
         self._over = False        # the last frame was over the budget, and nothing was done yet
         self._over_in_a_row = 0
@@ -97,16 +82,6 @@ class Governor:
         """Whether even the cheapest level typically takes longer than the budget."""
         return self._hopeless
 
-    @property
-    def misses(self) -> int:
-        """Frames over the budget so far."""
-        return self._misses
-
-    @property
-    def changes(self) -> int:
-        """Changes of level so far; the choice before the first frame is none."""
-        return self._changes
-
     def warm_up(self, level: int, total_ms: float, queries: int,
                 stage_ms: Mapping[str, float] | None = None) -> None:
         """Take a warm-up measurement, so that the first real frame already fits.
@@ -118,31 +93,23 @@ class Governor:
         self._queries = queries
 
     def record(self, level: int, total_ms: float, queries: int,
-               stage_ms: Mapping[str, float] | None = None) -> bool:
-        """Take the measurement of a frame; arguments as for :meth:`LatencyPredictor.record`.
-
-        Returns:
-            Whether the frame was over the budget.
-        """
+               stage_ms: Mapping[str, float] | None = None) -> None:
+        """Take the measurement of a frame; arguments as for :meth:`LatencyPredictor.record`."""
         typical = self.predictor.typical(level, queries)
         self.predictor.record(level, total_ms, queries, stage_ms)
         self._queries = queries
-        over = 0 < self._budget_ms < total_ms
-        self._misses += over
-        self._last_over.append(over)
         if level != self._level:
-            return over  # begun before the last change: news for the predictor alone
-        self._over = over
+            return  # begun before the last change: news for the predictor alone
+        over = self._over = 0 < self._budget_ms < total_ms
         self._calm = 0 if over else self._calm + 1
         self._over_in_a_row = self._over_in_a_row + 1 if over else 0
         avoidable = over and self._predict(self._cheapest(queries), queries) <= self._budget_ms
         self._caution.frame(avoidable)
         spike = over and total_ms > SPIKE * typical > 0
-        forgiven = not avoidable or sum(self._last_over) <= TOLERATED
+        forgiven = not avoidable or not self._caution.asked
         slowdown = self._trials.frame(level, over, spike and forgiven)
         if slowdown is not None:
             self.predictor.learn(level, slowdown)
-        return over
 
     def decide(self, queries: int | None = None) -> int:
         """Choose the level of the next frame.
@@ -162,7 +129,7 @@ class Governor:
             self._level = self._best_fit(range(self.predictor.levels), queries)
         elif self._over or self._outgrown(queries):
             self._step_down(queries)
-        elif self._calm >= self.patience:
+        elif self._calm >= PATIENCE:
             self._step_up(queries)
         self._started, self._over, self._new_budget = True, False, False
         self._judge_hope(queries)
@@ -171,7 +138,7 @@ class Governor:
     @property
     def _room_ms(self) -> float:
         """What a level's prediction may be at most for a change to it."""
-        return self.margin * self._budget_ms / self._caution.factor
+        return MARGIN * self._budget_ms / self._caution.factor
 
     def _outgrown(self, queries: int) -> bool:
         """Tell whether the level in use no longer fits what was asked for since the last frame."""
@@ -228,4 +195,3 @@ class Governor:
         if level != self._level:
             self._level = level
             self._calm = 0
-            self._changes += 1

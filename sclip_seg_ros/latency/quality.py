@@ -36,7 +36,7 @@ class QualityState:
     Attributes:
         level: in use, 0 being the best.
         names: of the levels that differ under the present settings and can run, the best first.
-        changes: of level so far.
+        changes: batches so far at another level than the one before.
         hopeless: whether even the cheapest level typically takes longer than the budget.
         budget_ms: milliseconds a frame may take, 0 for no limit.
     """
@@ -78,7 +78,8 @@ class QualityControl:
         self._measurements = LevelMeasurements(segmentor, clock)
         self._tails_ms: deque[float] = deque(maxlen=_TAILS)
         self._governor = Governor(1)
-        self._changes_before = 0
+        self._changes = 0
+        self._last_name = ""  # of the last batch's level
         self._levels: list[PreparedLevel] = []
         self._base = segmentor.settings
         self.configure(self._base, 0.0)
@@ -188,8 +189,10 @@ class QualityControl:
         """
         if area(sizes) > _GROWTH * self._seeded_area or not self._governor.predictor.frames:
             self._restart(sizes)
-        self._governor.decide(len(vocabulary.query_class))
-        self._segmentor.use(self._levels[self._governor.level].prepared)
+        level = self._levels[self._governor.decide(len(vocabulary.query_class))]
+        self._segmentor.use(level.prepared)
+        self._changes += level.name != (self._last_name or level.name)
+        self._last_name = level.name
         self._tell()
 
     def deadline(self, arrived: float) -> Deadline | None:
@@ -232,7 +235,6 @@ class QualityControl:
 
     def _restart(self, sizes: Sequence[Size] = ()) -> None:
         """Begin with a governor that knows the measured levels, scaled to the images' sizes."""
-        self._changes_before += self._governor.changes
         self._governor = Governor(len(self._levels), self._budget_ms)
         self._seeded_area = area(sizes)
         for index, level in enumerate(self._levels):
@@ -246,5 +248,4 @@ class QualityControl:
         """Publish the state, all of it at once: other threads read it at any time."""
         governor = self._governor
         self.state = QualityState(governor.level, tuple(level.name for level in self._levels),
-                                  self._changes_before + governor.changes, governor.hopeless,
-                                  self._budget_ms)
+                                  self._changes, governor.hopeless, self._budget_ms)
