@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -136,6 +138,15 @@ def test_asking_ahead_asks_once_for_the_first_iteration():
     assert progress.may_start()
     assert [progress() for _ in range(3)] == [True, True, False]
     assert (progress.ran, progress.missing, question.left[0]) == (2, 1, -1)
+
+
+def test_a_gpu_is_waited_for_in_its_own_stream_alone(monkeypatch):
+    done = []
+    streams = {"cuda:1": SimpleNamespace(synchronize=lambda: done.append("waited"))}
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[str(device)])
+    progress = Iterations(2, lambda ran: done.append(ran) is None, "cuda:1")
+    assert progress.may_start() and progress() and progress()
+    assert done == ["waited", 0, "waited", 1]
 
 
 @pytest.mark.parametrize(("changes", "planned"), [

@@ -56,5 +56,6 @@ class Iterations:
         if self._keep_going is None:
             return True
         if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+            # Not for the whole device: that would break a graph recorded in another thread.
+            torch.cuda.current_stream(self._device).synchronize()
         return bool(self._keep_going(self.ran))
