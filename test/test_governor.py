@@ -225,7 +225,7 @@ def test_a_new_budget_counts_from_the_next_frame() -> None:
     governor.budget_ms = 45.0
     assert machine.run(governor, 300).misses(45.0) <= 3
     governor.budget_ms = 200.0
-    assert machine.run(governor, 30).levels[-1] == 0
+    assert set(machine.run(governor, 30).levels) == {0}, "a larger one at once, too"
     governor.budget_ms = 45.0
     governor.decide()
     governor.budget_ms = 0.0

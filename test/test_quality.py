@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,6 +90,62 @@ def test_every_change_of_level_is_counted_whatever_it_came_from(quality, segment
         quality.configure(quality.base, budget_ms)
         frame(quality, segmentor, vocabulary)
         assert quality.state.changes == changes
+
+
+@pytest.fixture
+def pace(segmentor, monkeypatch):
+    """Simulated time: the clock, and by how many times frames are slower than at the warm-up."""
+    pace, predict_batch = SimpleNamespace(now=0.0, load=1.0), segmentor.predict_batch
+
+    def predict(images, vocabulary, keep_going=None):
+        settings = segmentor.settings
+        stages = {"encode": 10.0 if settings.inference == "slide" else 4.0,
+                  "pamr": 6.0 * settings.pamr.steps if settings.use_pamr else 0.0}
+        stages = {stage: pace.load * ms for stage, ms in stages.items()}
+        pace.now += 1e-3 * sum(stages.values())
+        return [replace(result, stage_ms=stages) for result in predict_batch(images, vocabulary)]
+
+    monkeypatch.setattr(segmentor, "predict_batch", predict)
+    return pace
+
+
+@pytest.fixture
+def loaded(pace, segmentor, vocabulary):
+    """A node's quality after ten frames of 138 ms, which took 46 ms at the warm-up."""
+    quality = QualityControl(segmentor, LADDER, clock=lambda: pace.now)
+    quality.configure(segmentor.settings, 200.0)
+    quality.warm_up(IMAGE, vocabulary)
+    pace.load = 3.0
+    assert simulated_frames(10, quality, segmentor, vocabulary, pace) == ["full"] * 10
+    return quality
+
+
+def simulated_frames(count, quality, segmentor, vocabulary, pace):
+    """Label frames in simulated time; return the levels they were labelled at."""
+    names = []
+    for _ in range(count):
+        arrived = pace.now
+        quality.begin([IMAGE.shape[:2]], vocabulary)
+        results = segmentor.predict_batch([IMAGE], vocabulary)
+        quality.end((pace.now - arrived) * 1e3, results, None, tail_ms=0.0)
+        names.append(quality.state.name)
+    return names
+
+
+def test_another_budget_is_met_by_what_frames_cost_under_the_present_load(
+        loaded, segmentor, vocabulary, pace):
+    loaded.configure(loaded.base, 100.0)
+    assert simulated_frames(1, loaded, segmentor, vocabulary, pace) == ["pamr-2"]  # 66 ms
+    loaded.configure(loaded.base, 200.0)
+    assert simulated_frames(1, loaded, segmentor, vocabulary, pace) == ["full"]
+
+
+def test_another_threshold_does_not_make_the_load_forgotten(loaded, segmentor, vocabulary, pace):
+    loaded.configure(loaded.base, 100.0)
+    simulated_frames(1, loaded, segmentor, vocabulary, pace)
+    loaded.configure(loaded.base.with_changes(probability_threshold=0.5), 100.0)
+    assert simulated_frames(3, loaded, segmentor, vocabulary, pace) == ["pamr-2"] * 3
+    assert segmentor.settings.probability_threshold == 0.5 and loaded.state.changes == 1
 
 
 def test_only_what_changes_the_cost_is_measured_again(quality, vocabulary):

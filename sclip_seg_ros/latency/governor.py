@@ -18,7 +18,7 @@ class Governor:
     """Choose the best quality level whose frames fit the budget.
 
     - Down, at once: a frame over the budget leads to the best cheaper level that fits, a second
-      one in a row to the cheapest. A longer vocabulary or a smaller budget is met beforehand.
+      one in a row to the cheapest. A longer vocabulary or another budget is met beforehand.
     - Up, with patience: after some calm frames, to the best level whose predicted high percentile
       leaves a margin, unless :class:`Trials` knows that it failed lately at this load.
     - The more frames were over the budget lately, the wider the margin, and the less is forgiven
@@ -72,7 +72,7 @@ class Governor:
             raise ValueError(f"latency budget of {budget_ms} ms is no duration; give 0 or more, "
                              "0 for no limit")
         self._budget_ms = float(budget_ms)
-        self._over, self._new_budget = False, True
+        self._over, self._new_budget, self._hopeless = False, True, False
         self._over_in_a_row = 0
         self._trials.forget()
         self._caution.forget()
@@ -129,7 +129,7 @@ class Governor:
             self._level = self._best_fit(range(self.predictor.levels), queries)
         elif self._over or self._outgrown(queries):
             self._step_down(queries)
-        elif self._calm >= PATIENCE:
+        elif self._calm >= PATIENCE or self._new_budget:
             self._step_up(queries)
         self._started, self._over, self._new_budget = True, False, False
         self._judge_hope(queries)

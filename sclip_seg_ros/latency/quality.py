@@ -81,7 +81,7 @@ class QualityControl:
         self._changes = 0
         self._last_name = ""  # of the last batch's level
         self._levels: list[PreparedLevel] = []
-        self._base = segmentor.settings
+        self._base, self._budget_ms = segmentor.settings, 0.0
         self.configure(self._base, 0.0)
 
     def configure(self, base: SegmentorSettings, budget_ms: float) -> None:
@@ -109,10 +109,15 @@ class QualityControl:
         self._segmentor.use(prepared)
         if self._base.use_loftup and not base.use_loftup:  # missing weights may come until then
             self._segmentor.forget_fallback()
+        former_levels, former_budget_ms = self._levels, self._budget_ms
         self._base, self._budget_ms = base, budget_ms
         self._levels = self._measurements.usable(levels)
-        self._warm = self._measurements.complete(self._levels)
-        self._restart()
+        if former_budget_ms and budget_ms and _cost_the_same(former_levels, self._levels):
+            if budget_ms != former_budget_ms:
+                self._governor.budget_ms = budget_ms  # what it knows of the present load stays
+            self._tell()
+        else:
+            self._begin_anew()
 
     def lacking(self, base: SegmentorSettings, budget_ms: float) -> SegmentorSettings | None:
         """Return the first settings whose weights :meth:`configure` would load; None without any.
@@ -179,6 +184,7 @@ class QualityControl:
         """
         self._measurements.forget()
         self.configure(self._base, self._budget_ms)
+        self._begin_anew()
 
     def begin(self, sizes: Sequence[Size], vocabulary: Vocabulary) -> None:
         """Choose the level of the next batch, and set the segmentor to it.
@@ -233,6 +239,10 @@ class QualityControl:
     def _ladder_for(self, base: SegmentorSettings, budget_ms: float) -> QualityLadder:
         return self._whole_ladder.for_base(base) if budget_ms else _UNLIMITED
 
+    def _begin_anew(self) -> None:
+        self._warm = self._measurements.complete(self._levels)
+        self._restart()
+
     def _restart(self, sizes: Sequence[Size] = ()) -> None:
         """Begin with a governor that knows the measured levels, scaled to the images' sizes."""
         self._governor = Governor(len(self._levels), self._budget_ms)
@@ -249,3 +259,7 @@ class QualityControl:
         governor = self._governor
         self.state = QualityState(governor.level, tuple(level.name for level in self._levels),
                                   self._changes, governor.hopeless, self._budget_ms)
+
+
+def _cost_the_same(some: Sequence[PreparedLevel], others: Sequence[PreparedLevel]) -> bool:
+    return [level.cost_key for level in some] == [level.cost_key for level in others]
