@@ -118,7 +118,9 @@ def test_weights_are_shares(dimensions):
 def test_neighbours_are_mutual_and_the_empty_row_stays_empty():
     lattice = build_lattice(random(3, 400))
     everyone = torch.arange(lattice.vertices + 1)
-    for before, after in lattice.neighbours.long():
+    for line in lattice.lines.long():
+        itself, before, after = line.unbind(1)
+        assert torch.equal(itself, everyone)
         known = before < lattice.vertices
         assert known.any() and not known.all()
         assert torch.equal(after[before[known]], everyone[known])

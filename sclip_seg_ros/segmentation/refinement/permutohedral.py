@@ -36,7 +36,8 @@ class Lattice:
         member_weights: ((d+1) N,) float32, the members' shares.
         runs: (R+1,) where each run of members starts: one vertex' and at most ``RUN``.
         starts: (M+2,) where each vertex' runs start; row M has none.
-        neighbours: (d+1, 2, M+1) the two neighbours of each vertex along each axis.
+        lines: (d+1, M+1, 3) each vertex and its two neighbours, along each axis.
+        line_weights: (M+1, 3) float32, the blur's shares: 1, 1/2, 1/2.
     """
 
     corners: Tensor
@@ -45,12 +46,13 @@ class Lattice:
     member_weights: Tensor
     runs: Tensor
     starts: Tensor
-    neighbours: Tensor
+    lines: Tensor
+    line_weights: Tensor
 
     @property
     def vertices(self) -> int:
         """Return M, how many lattice points the simplices touch."""
-        return self.neighbours.shape[2] - 1
+        return self.lines.shape[1] - 1
 
     def splat(self, values: Tensor) -> Tensor:
         """Gather values (N, C) at the vertices (M+1, C), weighted."""
@@ -61,9 +63,8 @@ class Lattice:
 
     def blur(self, values: Tensor) -> Tensor:
         """Convolve vertex values (M+1, C) with (1, 2, 1) / 2 along each of the d+1 axes."""
-        for before, after in self.neighbours:
-            around = values.index_select(0, before).add_(values.index_select(0, after))
-            values = around.mul_(0.5).add_(values)
+        for line in self.lines:
+            values = interpolate(line, self.line_weights, values)
         return values
 
     def slice(self, values: Tensor) -> Tensor:
@@ -125,6 +126,7 @@ def build_lattice(features: Tensor) -> Lattice:
     unique, vertex, counts = torch.unique_consecutive(ordered, return_inverse=True,
                                                       return_counts=True)
     corners = torch.empty_like(vertex, dtype=torch.int32).scatter_(1, members, vertex.int())
+    lines = _lines(unique, strides, layer)
     starts = pad(counts.cumsum(0), (1, 0))
     # Cut where a vertex starts and at every multiple of RUN; where both fall together, the run
     # between them is empty.
@@ -137,7 +139,8 @@ def build_lattice(features: Tensor) -> Lattice:
         member_weights=weights.gather(1, members).reshape(-1),
         runs=runs.int(),
         starts=torch.searchsorted(runs, torch.cat([starts, starts[-1:]])).int(),
-        neighbours=_neighbours(unique, strides, layer),
+        lines=lines,
+        line_weights=weights.new_tensor([1.0, 0.5, 0.5]).expand(lines.shape[1:]).contiguous(),
     )
 
 
@@ -234,7 +237,7 @@ def _vertex_keys(rounded: Tensor, rank: Tensor) -> tuple[Tensor, Tensor, Tensor]
     return keys, strides, layer
 
 
-def _neighbours(keys: Tensor, strides: Tensor, layer: Tensor) -> Tensor:
+def _lines(keys: Tensor, strides: Tensor, layer: Tensor) -> Tensor:
     """Find both neighbours of each vertex along each axis.
 
     One neighbour has d more in that coordinate and 1 less in all others: remainder r-1 and a
@@ -247,18 +250,19 @@ def _neighbours(keys: Tensor, strides: Tensor, layer: Tensor) -> Tensor:
         layer: place value of the remainder.
 
     Returns:
-        (d+1, 2, M+1) int32; M where there is none.
+        (d+1, M+1, 3) int32: the vertex, the one neighbour and the other; M where there is none.
     """
     missing = len(keys)
     step = torch.where(keys < layer, layer * (len(strides) - 1) - strides.sum(), -layer)
     own = torch.arange(missing, device=keys.device, dtype=torch.int32)
-    links = torch.full((len(strides), 2, missing + 1), missing, dtype=torch.int32,
+    lines = torch.full((len(strides), missing + 1, 3), missing, dtype=torch.int32,
                        device=keys.device)
-    for (before, after), stride in zip(links, strides, strict=True):
+    lines[:, :-1, 0] = own
+    for line, stride in zip(lines, strides, strict=True):
         wanted = keys + step + stride
         found = torch.searchsorted(keys, wanted).clamp_max_(missing - 1)
         found = torch.where(keys[found] == wanted, found, missing)
-        before[:-1] = found
-        after[found] = own
-        after[-1] = missing
-    return links
+        line[:-1, 1] = found
+        line[found, 2] = own
+        line[-1, 2] = missing
+    return lines
