@@ -75,7 +75,7 @@ def test_what_cannot_be_set_is_refused_with_the_remedy(flags, complaint):
 def test_values_are_checked_by_the_settings():
     with pytest.raises(ValueError, match="crf.resolution=7.0 is out of range"):
         settings("--set", "crf.resolution=7")
-    with pytest.raises(ValueError, match="stride=300 is out of range; give 1 to 224"):
+    with pytest.raises(ValueError, match="stride=300 is out of range; give 8 to 224"):
         settings("--set", "stride=300")
 
 

@@ -11,6 +11,9 @@ from sclip_seg_ros.segmentation.settings import (
     CRF_BACKENDS,
     CRF_LEAST_WIDTH,
     INFERENCES,
+    LEAST_STRIDE,
+    MOST_DILATIONS,
+    MOST_ITERATIONS,
     PRECISIONS,
     RESCLIP_VARIANTS,
     SegmentorSettings,
@@ -118,7 +121,7 @@ FEATURES = (
              "window is rounded to whole patches."),
     _setting("antialias", "Low-pass filter when shrinking."),
     _setting("crop", "Side of a window in pixels.", 16, 4096),
-    _setting("stride", "Step between windows in pixels, at most crop.", 1, 4096),
+    _setting("stride", "Step between windows in pixels, at most crop.", LEAST_STRIDE, 4096),
     _setting("window_batch", "Windows in one forward at most; less needs less memory.", 1, 4096),
 )
 
@@ -166,12 +169,13 @@ STAGES = (
     _setting("resclip__documents_blend", "Variant 'documents': share of the finer scale.",
              0.0, 1.0),
     _setting("use_pamr", "Pixel-adaptive mask refinement of the scores."),
-    _setting("pamr__steps", "Iterations.", 0, 1000),
-    _setting("pamr__dilations", "Distances of the neighbours in pixels."),
+    _setting("pamr__steps", "Iterations.", 0, MOST_ITERATIONS),
+    _setting("pamr__dilations", "Distances of the neighbours in pixels; at most "
+             f"{MOST_DILATIONS} of them."),
     _setting("use_densecrf", "Fully connected CRF at the camera's size; slow."),
     _setting("crf__backend", "What computes the CRF; auto: the best at hand.",
              choices=CRF_BACKENDS),
-    _setting("crf__iterations", "Iterations.", 0, 1000),
+    _setting("crf__iterations", "Iterations.", 0, MOST_ITERATIONS),
     _setting("crf__resolution", "Side of the copy it works on, as a share of the image's side; a "
              "smaller one is faster.", 0.05, 1.0),
     _setting("crf__gaussian_sxy", "Smoothness: radius in pixels.", CRF_LEAST_WIDTH, 10000.0),

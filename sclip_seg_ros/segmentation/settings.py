@@ -13,6 +13,10 @@ CONTRACTS = ("auto", "value", "attended")
 RESCLIP_VARIANTS = ("paper", "documents")
 CRF_BACKENDS = ("auto", "lattice", "pydensecrf", "bilateral")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+# More can only be a mistake, and would hold a camera's frames up for minutes.
+MOST_ITERATIONS = 100   # of PAMR and of the CRF; the papers run 10
+MOST_DILATIONS = 16
+LEAST_STRIDE = 8        # pixels; of 1, a picture of 640x480 has some 100 000 windows
 CRF_LEAST_WIDTH = 0.5   # pixels or grey levels; the cells of a lattice much finer than an image's
                         # pixels cannot be numbered. Of 7680x4320 pixels they still can at 0.5.
 
@@ -122,7 +126,7 @@ class SegmentorSettings:
         _one_of("precision", self.precision, PRECISIONS)
         _whole("short_side", self.short_side, 16, 4096)
         _whole("crop", self.crop, 16, 4096)
-        _whole("stride", self.stride, 1, self.crop)
+        _whole("stride", self.stride, LEAST_STRIDE, self.crop)
         _whole("window_batch", self.window_batch, 1, 4096)
         _within("logit_scale", self.logit_scale, 0.0, 1000.0)
         _within("probability_threshold", self.probability_threshold, 0.0, 1.0)
@@ -228,19 +232,22 @@ def _check_resclip(resclip: ResClipSettings) -> None:
 
 
 def _check_pamr(pamr: PamrSettings) -> None:
-    _whole("pamr.steps", pamr.steps, 0, 1000)
+    _whole("pamr.steps", pamr.steps, 0, MOST_ITERATIONS)
     if not isinstance(pamr.dilations, Sequence) or isinstance(pamr.dilations, str):
         raise ValueError(f"pamr.dilations={pamr.dilations!r} is no list; give steps in pixels, "
                          "e.g. (8, 16)")
     if not pamr.dilations:
         raise ValueError("pamr.dilations is empty; name at least one step in pixels")
+    if len(pamr.dilations) > MOST_DILATIONS:
+        raise ValueError(f"pamr.dilations has {len(pamr.dilations)} steps; give at most "
+                         f"{MOST_DILATIONS}")
     for step in pamr.dilations:
         _whole("pamr.dilations", step, 1, 1024)
 
 
 def _check_crf(crf: CrfSettings) -> None:
     _one_of("crf.backend", crf.backend, CRF_BACKENDS)
-    _whole("crf.iterations", crf.iterations, 0, 1000)
+    _whole("crf.iterations", crf.iterations, 0, MOST_ITERATIONS)
     for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
         _within(f"crf.{name}", getattr(crf, name), CRF_LEAST_WIDTH, 1e4)
     for name in ("gaussian_compat", "bilateral_compat"):
