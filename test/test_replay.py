@@ -143,6 +143,43 @@ def test_what_cannot_be_recorded_is_run_as_before_and_reported(monkeypatch, capl
     assert "launched one by one" in caplog.text
 
 
+def test_two_threads_do_not_record_at_once(recorder, monkeypatch):
+    together, met = threading.Barrier(2), []
+
+    def capture(call, argument):
+        try:
+            met.append(together.wait(0.2))
+        except threading.BrokenBarrierError:  # nobody else came
+            return call
+
+    monkeypatch.setattr(replay, "capture", capture)
+    calls = [Replayed(doubled, lambda: PLACE) for _ in range(2)]
+    threads = [threading.Thread(target=call.record, args=(torch.ones(2),)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together.broken and not met
+
+
+def test_memory_is_given_back_once_a_recording_is_over(recorder, monkeypatch):
+    events, begun = [], threading.Event()
+
+    def capture(call, argument):
+        begun.set()
+        giving.join(0.2)
+        events.append("recorded")
+        return call
+
+    monkeypatch.setattr(replay, "capture", capture)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: events.append("given back"))
+    giving = threading.Thread(target=lambda: (begun.wait(), replay.give_back_device_memory()))
+    giving.start()
+    Replayed(doubled, lambda: PLACE).record(torch.ones(2))
+    giving.join()
+    assert events == ["recorded", "given back"]
+
+
 def test_warming_up_a_cpu_changes_no_label():
     segmentor = SCLIPSegmentor(**SMALL)
     words = segmentor.vocabulary(["floor", "wall", "chair"])

@@ -25,6 +25,7 @@ from sclip_seg_ros.ros.upsampler_check import UpsamplerCheck
 from sclip_seg_ros.ros.vocabulary_server import VocabularyServer
 from sclip_seg_ros.ros.weights_loader import WeightsLoader
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult, Vocabulary
+from sclip_seg_ros.segmentation.replay import give_back_device_memory
 from sclip_seg_ros.segmentation.stopwatch import Stopwatch
 
 STALE_SECONDS = 1.0        # of taking over changes, after which a frame at hand is an old one
@@ -108,7 +109,7 @@ class FramePipeline:
             cameras: whose frames it cost; without any, it is trouble beside the frames.
         """
         if isinstance(error, torch.cuda.OutOfMemoryError):
-            torch.cuda.empty_cache()
+            give_back_device_memory()
         text = describe(error)
         if not cameras:
             self._tell_of_trouble(text)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import torch
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -30,6 +29,7 @@ from sclip_seg_ros.ros.parameters import (
     read_values,
     warn_of_unknown,
 )
+from sclip_seg_ros.segmentation.replay import give_back_device_memory
 
 NAME = "sclip_seg"
 # Phases beside ACTIVE.
@@ -126,8 +126,7 @@ class SegmentNode(LifecycleNode):
             self._phase = INACTIVE
             return TransitionCallbackReturn.SUCCESS
         _give_memory_back()  # that of weights which were loaded before something else failed
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        give_back_device_memory()
         return failure
 
     @_telling

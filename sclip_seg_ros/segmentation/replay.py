@@ -9,6 +9,7 @@ anything else than what was recorded.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,8 @@ GAIN = 0.98              # share of the eager time below which a graph is worth 
 Call = Callable[[Tensor], Tensor]
 
 _log = logging.getLogger(__name__)
+# torch bears one recording at a time in a process, and all of a device's share a stream.
+_one_recording = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class Replayed:
         if shape in recordings:
             return
         try:
-            with torch.cuda.device_of(argument):  # graphs and events belong to the current device
+            # Graphs and events belong to the current device.
+            with _one_recording, torch.cuda.device_of(argument):
                 replay = capture(self._call, argument)
                 eager, replayed = (milliseconds(call, argument) for call in (self._call, replay))
         except RuntimeError as error:  # an operation that cannot be recorded, or memory
@@ -142,6 +146,12 @@ def _end_allocation(device: int, pool: tuple[int, int]) -> None:
 def _side_stream(device: int) -> torch.cuda.Stream:
     """Return the stream for recordings, one a device: cuBLAS keeps memory for every stream."""
     return torch.cuda.Stream(device)
+
+
+def give_back_device_memory() -> None:
+    """Let go of the device memory that no tensor needs, which torch refuses amid a recording."""
+    with _one_recording:
+        torch.cuda.empty_cache()
 
 
 def milliseconds(call: Call, argument: Tensor) -> float:

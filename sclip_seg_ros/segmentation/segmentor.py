@@ -26,6 +26,7 @@ from sclip_seg_ros.segmentation.labelling import Labelling
 from sclip_seg_ros.segmentation.palette import Colour
 from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor, tower_size
 from sclip_seg_ros.segmentation.refinement.anytime import KeepGoing
+from sclip_seg_ros.segmentation.replay import give_back_device_memory
 from sclip_seg_ros.segmentation.result import DeviceView, SegmentationResult, summarise
 from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scoring import WindowScorer
@@ -166,7 +167,7 @@ class SCLIPSegmentor:
         self._move(torch.device("cpu"))
         forget_tensors()
         if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+            give_back_device_memory()
 
     def restore(self) -> None:
         """Bring released weights back to the device."""
