@@ -6,6 +6,7 @@ import gc
 import logging
 import threading
 import weakref
+from contextlib import suppress
 
 import pytest
 import torch
@@ -98,6 +99,47 @@ def test_moved_weights_take_the_memory_of_their_recordings_along(recorder, monke
     assert held[0]() is not None
     segmentor.release()
     assert held[0]() is None
+
+
+def test_of_many_recordings_those_used_last_are_kept(recorder, monkeypatch):
+    monkeypatch.setattr(replay, "MOST", 3)
+    replays, _ = recorder
+    call = Replayed(doubled, lambda: PLACE)
+    for length in (1, 2, 3):
+        call.record(torch.ones(length))
+    call(torch.ones(1))
+    call.record(torch.ones(4))
+    replays.clear()
+    for length in (1, 2, 3, 4):
+        assert call(torch.ones(length)).tolist() == [2.0] * length
+    assert replays == [(1,), (3,), (4,)]
+
+
+def test_threads_share_a_recording_one_after_the_other(monkeypatch):
+    together, places = threading.Barrier(2), []
+
+    def capture(call, argument):
+        source = argument.clone()
+
+        def run(argument: Tensor) -> Tensor:
+            source.copy_(argument)
+            with suppress(threading.BrokenBarrierError):
+                together.wait(0.1)  # in which another thread may bring its input
+            return call(source)
+        return run
+
+    monkeypatch.setattr(replay, "capture", capture)
+    monkeypatch.setattr(replay, "milliseconds", lambda call, argument: call.__name__ == "doubled")
+    call = Replayed(doubled, lambda: PLACE)
+    call.record(torch.ones(2))
+    inputs = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    threads = [threading.Thread(target=lambda row=row: places.append((row, call(row))))
+               for row in inputs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(found, 2 * row) for row, found in places) and len(places) == 2
 
 
 def test_settings_that_run_the_tower_alike_share_its_recordings(recorder):

@@ -22,6 +22,7 @@ from sclip_seg_ros.models.messages import first_line
 
 WARM_UP, TRIALS = 3, 10  # calls
 GAIN = 0.98              # share of the eager time below which a graph is worth its memory
+MOST = 32                # recordings of a function, each of which takes memory; the oldest goes
 
 Call = Callable[[Tensor], Tensor]
 
@@ -66,11 +67,16 @@ class Replayed:
         self._place = place
         self._constants = constants
         self._recordings: WeakKeyDictionary[object, dict[object, Recording]] = WeakKeyDictionary()
+        self._lock = threading.Lock()
 
     def __call__(self, argument: Tensor) -> Tensor:
         """Run the function, as a graph where there is one that holds."""
-        recording = self._recordings.get(self._place(), {}).get(_shape(argument))
-        return self._call(argument) if recording is None else recording.replay(argument)
+        shape, recordings = _shape(argument), self._recordings.get(self._place(), {})
+        with self._lock:  # a recording has one place for its input, whichever thread brings it
+            if shape in recordings:
+                recordings[shape] = recordings.pop(shape)  # the newest in use stands last
+                return recordings[shape].replay(argument)
+        return self._call(argument)
 
     def record(self, argument: Tensor) -> None:
         """Record the function for inputs like this one, and keep that if it is faster."""
@@ -91,7 +97,10 @@ class Replayed:
         _log.info("image tower on %s: %.2f ms launched one by one, %.2f ms as a CUDA graph, %s",
                   shape[0], eager, replayed, "which is kept" if kept else "which is dropped")
         if kept:
-            recordings[shape] = Recording(replay, self._constants(argument))
+            with self._lock:
+                recordings[shape] = Recording(replay, self._constants(argument))
+                if len(recordings) > MOST:
+                    del recordings[next(iter(recordings))]
 
 
 def capture(call: Call, argument: Tensor) -> Call:
