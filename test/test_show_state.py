@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from threading import Event, Thread
 
+import pytest
 from ros_harness import NodeProcess, Probe, domain_for, node_fixture, picture
 from sclip_seg_ros.msg import Vocabulary, VocabularyClass
 from sensor_msgs.msg import Image
@@ -63,6 +65,19 @@ def test_another_nodes_name_is_refused_with_the_ones_in_sight(node):
     assert run.returncode == 1
     assert run.stdout == ""
     assert "'/nobody/sclip_seg'" in run.stderr and "in sight: /sclip_seg" in run.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_waiting_for_a_node_ends_on_ctrl_c_without_a_traceback(node, number):
+    command = [sys.executable, "-m", "sclip_seg_ros.ros.show_state", "/nobody/sclip_seg",
+               "--timeout", "100"]
+    with subprocess.Popen(command, env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
+                          stderr=subprocess.PIPE, text=True) as waiting, Probe(DOMAIN) as probe:
+        probe.wait(lambda: ("show_state", "/") in probe.node.get_node_names_and_namespaces(),
+                   "the waiting command")
+        waiting.send_signal(number)
+        assert waiting.wait(60) == 130
+        assert waiting.stderr.read() == ""
 
 
 def test_a_node_at_rest_says_that_it_is_not_configured(tmp_path):

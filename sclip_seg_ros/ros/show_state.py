@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
@@ -21,6 +22,7 @@ from sclip_seg_ros.msg import Vocabulary
 from sclip_seg_ros.ros.diagnostics import ONLY_CAMERA
 from sclip_seg_ros.ros.qos import latched
 from sclip_seg_ros.ros.state_text import CameraState, NodeState, state_text
+from sclip_seg_ros.tools.console import INTERRUPTED
 
 WAIT_SECONDS = 10.0       # for a node's answers; diagnostics come once a second
 VOCABULARY_SECONDS = 2.0  # for its words, which a node that was never active has not announced
@@ -139,9 +141,11 @@ def main(args: Sequence[str] | None = None, write: Callable[[str], object] = pri
     except NoAnswer as error:
         print(f"show_state: {error}", file=sys.stderr)
         return 1
+    except (KeyboardInterrupt, ExternalShutdownException):  # Ctrl-C, SIGTERM
+        return INTERRUPTED
     finally:
         node.destroy_node()
-        rclpy.shutdown()
+        rclpy.try_shutdown()
     return 0
 
 
