@@ -222,6 +222,18 @@ def test_memory_is_given_back_once_a_recording_is_over(recorder, monkeypatch):
     assert events == ["recorded", "given back"]
 
 
+@pytest.mark.parametrize("name", replay._END_ALLOCATION)
+def test_the_memory_of_a_failed_recording_is_given_up_in_any_torch(monkeypatch, name):
+    done = []
+    for other in replay._END_ALLOCATION:
+        monkeypatch.delattr(torch._C, other, raising=False)
+    for own in (name, "_cuda_releasePool"):
+        monkeypatch.setattr(torch._C, own, lambda *where, own=own: done.append((own, *where)),
+                            raising=False)
+    replay._end_allocation(0, (0, 7))
+    assert done == [(name, 0, (0, 7)), ("_cuda_releasePool", 0, (0, 7))]
+
+
 def test_warming_up_a_cpu_changes_no_label():
     segmentor = SCLIPSegmentor(**SMALL)
     words = segmentor.vocabulary(["floor", "wall", "chair"])

@@ -26,6 +26,9 @@ MOST = 32                # recordings of a function, each of which takes memory;
 
 Call = Callable[[Tensor], Tensor]
 
+# The second is its name before torch 2.8.
+_END_ALLOCATION = ("_cuda_endAllocateToPool", "_cuda_endAllocateCurrentStreamToPool")
+
 _log = logging.getLogger(__name__)
 # torch bears one recording at a time in a process, and all of a device's share a stream.
 _one_recording = threading.Lock()
@@ -144,9 +147,10 @@ def _end_allocation(device: int, pool: tuple[int, int]) -> None:
     Where CUDA refuses to end a recording, torch leaves out what it would do next, and from then on
     refuses to give any memory back: ``torch.cuda.empty_cache`` raises.
     """
+    name = next(name for name in _END_ALLOCATION if hasattr(torch._C, name))
     try:
-        torch._C._cuda_endAllocateToPool(device, pool)
-    except (AttributeError, RuntimeError):  # an older torch, or one that has ended it
+        getattr(torch._C, name)(device, pool)
+    except (TypeError, RuntimeError):  # torch 2.1, which takes no pool, or one that has ended it
         return
     torch._C._cuda_releasePool(device, pool)
 
