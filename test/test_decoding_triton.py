@@ -172,6 +172,19 @@ def test_a_kernel_that_cannot_run_is_reported_once(monkeypatch, caplog):
     assert "triton is not installed" in caplog.text
 
 
+def test_a_kernel_that_lacked_memory_is_tried_again(monkeypatch):
+    def full(device):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(decoding_triton, "_failure", None)
+    monkeypatch.setattr(decoding_triton, "_try_out", full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        decoding_triton.usable(torch.device("cuda"))
+    assert decoding_triton.fallback() is None
+    monkeypatch.setattr(decoding_triton, "_try_out", lambda device: None)
+    assert decoding_triton.usable(torch.device("cuda"))
+
+
 def test_a_kernel_with_wrong_labels_is_not_used(monkeypatch, caplog):
     monkeypatch.setattr(decoding_triton, "_failure", None)
     monkeypatch.setattr(decoding_triton, "label", lambda scores, rule, size: (

@@ -32,7 +32,11 @@ _failure: str | None = None
 
 
 def usable(device: torch.device) -> bool:
-    """Tell whether the kernel runs on a device; tried once, and a failure is logged once."""
+    """Tell whether the kernel runs on a device; tried once, and a failure is logged once.
+
+    Raises:
+        torch.cuda.OutOfMemoryError: which says nothing about the kernel.
+    """
     global _failure
     if _failure is None:
         try:
@@ -40,6 +44,8 @@ def usable(device: torch.device) -> bool:
                 raise ImportError("triton is not installed")
             _try_out(device)
             _failure = ""
+        except torch.cuda.OutOfMemoryError:
+            raise
         except Exception as error:  # no compiler, an old driver: as many kinds as there are causes
             _failure = first_line(error)
             _log.warning("the decoding kernel cannot run (%s); torch decodes block by block, "
