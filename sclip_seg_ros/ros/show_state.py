@@ -22,9 +22,9 @@ from sclip_seg_ros.msg import Vocabulary
 from sclip_seg_ros.ros.diagnostics import ONLY_CAMERA
 from sclip_seg_ros.ros.qos import latched
 from sclip_seg_ros.ros.state_text import CameraState, NodeState, state_text
-from sclip_seg_ros.tools.console import INTERRUPTED
 
 WAIT_SECONDS = 10.0       # for a node's answers; diagnostics come once a second
+INTERRUPTED = 130         # exit code, as shells have it
 VOCABULARY_SECONDS = 2.0  # for its words, which a node that was never active has not announced
 
 
