@@ -49,6 +49,20 @@ def test_every_level_is_measured_with_its_own_stages(ladder, capsys):
         assert sum(stages) <= float(row["ms"]) * 1.5 + 2
 
 
+def test_every_level_is_warmed_up_for_the_picture_before_one_is_measured(ladder, monkeypatch):
+    warmed, measured, predict = [], [], SCLIPSegmentor.predict_dense
+
+    def watched(self, image, vocabulary):
+        measured.append((self.settings, image.shape[:2]))
+        return predict(self, image, vocabulary)
+
+    monkeypatch.setattr(SCLIPSegmentor, "predict_dense", watched)
+    monkeypatch.setattr(SCLIPSegmentor, "warm_up", lambda self, sizes, vocabulary: (
+        warmed.append((self.settings, *sizes)), measured and pytest.fail("measured before")))
+    assert main(["--ladder", str(ladder), "--use-pamr", "--size", "64x48", "--rounds", "2"]) == 0
+    assert len(warmed) == 4 and measured == 2 * warmed
+
+
 def test_levels_that_change_nothing_are_left_out(ladder, capsys):
     assert main(["--ladder", str(ladder), "--size", "64x48", "--rounds", "1"]) == 0
     assert [row["level"] for row in rows_of(capsys.readouterr().out)] == ["0 full", "1 whole"]

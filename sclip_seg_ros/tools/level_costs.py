@@ -81,7 +81,7 @@ def measure(segmentor: SCLIPSegmentor, ladder: QualityLadder, image: np.ndarray,
         ladder: a quality ladder.
         image: (H, W, 3) uint8 RGB.
         vocabulary: to compare with.
-        rounds: that count, after one that does not.
+        rounds: after every level has been warmed up.
     """
     base = segmentor.settings
     ladder = ladder.for_base(base)
@@ -89,15 +89,17 @@ def measure(segmentor: SCLIPSegmentor, ladder: QualityLadder, image: np.ndarray,
     totals: list[list[float]] = [[] for _ in levels]
     stages: list[list[dict[str, float]]] = [[] for _ in levels]
     labels: list[np.ndarray] = [np.empty(0)] * len(levels)
-    for turn in range(rounds + 1):
+    for level in levels:  # as the node does; on a GPU that records graphs
+        segmentor.use(level)
+        segmentor.warm_up([image.shape[:2]], vocabulary)
+    for _ in range(rounds):
         for index, level in enumerate(levels):
             segmentor.use(level)
             begin = time.perf_counter()
             result = segmentor.predict_dense(image, vocabulary)
-            if turn:
-                totals[index].append((time.perf_counter() - begin) * 1e3)
-                stages[index].append(dict(result.stage_ms))
-                labels[index] = result.labels
+            totals[index].append((time.perf_counter() - begin) * 1e3)
+            stages[index].append(dict(result.stage_ms))
+            labels[index] = result.labels
     return [LevelCost(name, statistics.median(total),
                       {stage: statistics.median(times[stage] for times in each)
                        for stage in each[0]}, float(np.mean(own == labels[0])))
