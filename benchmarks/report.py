@@ -7,7 +7,8 @@ from typing import Any
 
 LEGEND = {
     "ratio": "median over rounds of the reference's time / the pipeline's, taken in turn",
-    "peak_mb": "MiB beyond what the process (on CUDA: the device) held before the frame",
+    "peak_mb": "MiB beyond what the process (on CUDA: the device) held before the frame, without "
+               "CUDA graphs, which hold theirs all the time",
     "label_agreement": "share of pixels with the reference's label, which is float32",
     "matrix_rate_share": "operations of the tower's matrix products in its stage's time / the "
                          "measured rate of a large product in the same precision",

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import report
+from benchmarks import measuring, report
 from benchmarks.clocks import clock_of
 from benchmarks.configurations import Configuration, Model, image, load
 from benchmarks.matrix_rate import matrix_rate, tower_operations
 from benchmarks.measuring import compare, own, peak
 from benchmarks.reference import Reference
-from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
+from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, replay
 
 CPU = torch.device("cpu")
 SIZE = (240, 320)
@@ -86,6 +86,29 @@ def test_the_peak_is_what_a_call_takes_beyond_what_was_held():
     if found is None:
         pytest.skip("this system does not tell a process's highest memory")
     assert 60 < found < 80
+
+
+def test_a_frame_s_memory_is_measured_without_recordings_and_its_time_with_them(model, monkeypatch):
+    replays, during = [], []
+
+    def capture(call, argument):
+        def run(argument):
+            replays.append(argument.shape)
+            return call(argument)
+        return run
+
+    def peak_during(work, device):
+        before = len(replays)
+        work()
+        during.append(len(replays) - before)
+
+    monkeypatch.setattr(replay, "capture", capture)
+    monkeypatch.setattr(replay, "milliseconds", lambda call, argument: call.__name__ != "run")
+    monkeypatch.setattr(SCLIPSegmentor, "records", True)
+    monkeypatch.setattr(measuring, "peak_during", peak_during)
+    own(model.fast, [image(*SIZE)], model.words(4), 2)
+    assert len(replays) == 3, "in the warm-up, and in two rounds"
+    assert during == [0, 0]
 
 
 def test_one_thread_is_timed_without_other_programs():
