@@ -27,6 +27,7 @@ from benchmarks.curves import curves
 from benchmarks.matrix_rate import matrix_rate
 from benchmarks.measuring import compare
 from sclip_seg_ros.models import EMBEDDED, resolve_device
+from sclip_seg_ros.segmentation.refinement import crf_pydensecrf
 from sclip_seg_ros.segmentation.settings import PRECISIONS, CrfSettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,6 +109,10 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Measure, print and write."""
     arguments = parse()
+    try:
+        crf_pydensecrf.load()  # which the reference needs in the end
+    except ImportError as error:
+        sys.exit(str(error))
     logging.getLogger("sclip_seg_ros").setLevel(logging.ERROR)  # random weights are on purpose
     torch.set_num_threads(arguments.threads)
     summary = measure(arguments, resolve_device(arguments.device))
