@@ -98,9 +98,9 @@ def test_reliable_and_best_effort_subscribers_get_the_same_labels(probe):
 def test_status_tells_model_times_and_counts(probe):
     with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
         probe.feed_until(lambda: len(statuses) >= 3, "three statuses", picture)
-    last = statuses[-1]
-    assert last.model and last.device == "cpu"
-    assert last.precision == fast_precision(torch.device("cpu"))
+    last, device = statuses[-1], "cuda:0" if torch.cuda.is_available() else "cpu"
+    assert last.model and last.device == device
+    assert last.precision == fast_precision(torch.device(device))
     assert stages_of(last)[:2] == ["wait", "convert"] and "publish" in stages_of(last)
     assert 0 < sum(entry.ms for entry in last.stages) <= last.total_ms <= last.age_ms
     assert last.frames_labelled + last.frames_dropped + last.frames_rejected \

@@ -9,6 +9,7 @@ import sys
 from threading import Event, Thread
 
 import pytest
+import torch
 from ros_harness import NodeProcess, Probe, domain_for, node_fixture, picture
 from sclip_seg_ros.msg import Vocabulary, VocabularyClass
 from sensor_msgs.msg import Image
@@ -43,7 +44,7 @@ def test_a_working_node_is_shown_whole(node):
     assert table["node"] == ["/sclip_seg"]
     assert table["lifecycle"] == ["active"]
     assert table["model"] == ["embedded"]
-    assert table["device"][0] == "cpu,"
+    assert table["device"][0] == ("cuda:0," if torch.cuda.is_available() else "cpu,")
     assert table["budget"] == ["none"]
     assert table["verdict"] == ["OK:", "labelling"]
     counts = dict(zip(["camera", *table["camera"]],
