@@ -38,4 +38,4 @@ def names_in_force(messages: list[Vocabulary]) -> list[str]:
 
 @cache
 def _segmentor() -> SCLIPSegmentor:
-    return SCLIPSegmentor(MODEL, short_side=SHORT_SIDE)
+    return SCLIPSegmentor(MODEL, device="auto", short_side=SHORT_SIDE)

@@ -75,7 +75,7 @@ def test_a_recording_is_kept_byte_for_byte_and_gains_results(storage, compressio
 def test_results_follow_their_image_with_its_stamp_and_header(tiny_model, tmp_path):
     path = record(tmp_path / "drive", "mcap")
     assert segment(tiny_model, tmp_path / "out", "--bag", path) == 0
-    segmentor = SCLIPSegmentor(tiny_model)
+    segmentor = SCLIPSegmentor(tiny_model, device="auto")
     vocabulary = segmentor.vocabulary(WORDS)
     found = rows(tmp_path / "out/drive")
     places = [index for index, row in enumerate(found) if row[0] == FRONT]
@@ -166,7 +166,7 @@ def test_several_cameras_have_topics_of_their_own_and_depth_is_left_out(tiny_mod
     found = rows(tmp_path / "out/drive")
     for camera, first in (("front", 0), ("rear", 100)):
         labels = of(f"/robot/seg/{camera}/label", found)
-        expected = SCLIPSegmentor(tiny_model).segment(picture(first), WORDS)
+        expected = SCLIPSegmentor(tiny_model, device="auto").segment(picture(first), WORDS)
         np.testing.assert_array_equal(pixels(read(labels[0])), expected)
         assert len(labels) == len(of(f"/robot/seg/{camera}/class_confidence", found)) == 6
     assert read(of("/robot/seg/rear/label", found)[0]).header.frame_id == "rear_camera"

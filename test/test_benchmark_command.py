@@ -82,7 +82,7 @@ def test_results_can_be_traced(data: Path, tiny_model: str, tmp_path: Path, caps
 def test_figure_is_that_of_the_segmentor(data: Path, tiny_model: str, tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     assert bench(data, tiny_model, output) == 0
-    segmentor, meter = SCLIPSegmentor(tiny_model), IouMeter()
+    segmentor, meter = SCLIPSegmentor(tiny_model, device="auto"), IouMeter()
     for index in range(IMAGES):
         image, truth = (np.asarray(Image.open(data / folder / f"{index}.png"))
                         for folder in ("images", "labels"))
@@ -256,7 +256,7 @@ def test_pictures_of_a_room_with_the_embedded_model(tmp_path: Path) -> None:
 def test_demo_scenes_give_the_figure_of_the_evaluation(tmp_path: Path) -> None:
     output = tmp_path / "results.json"
     assert main(["--dataset", "demo-scenes", "--num-samples", "2", "--output", str(output)]) == 0
-    expected = evaluate(SCLIPSegmentor(), 2).mean()
+    expected = evaluate(SCLIPSegmentor(device="auto"), 2).mean()
     assert json.loads(output.read_text())["scores"]["miou"] == pytest.approx(expected)
 
 

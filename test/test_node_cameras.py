@@ -111,7 +111,7 @@ def test_every_camera_has_its_own_labels_with_its_own_header_and_size(probe, cam
     for name, messages in received.items():
         probe.node.create_subscription(Image, f"/sclip_seg/{name}/label", messages.append, 50)
     feed(probe, cameras.values(), lambda: all(len(m) >= 2 for m in received.values()), "labels")
-    alone = SCLIPSegmentor(short_side=64)
+    alone = SCLIPSegmentor(device="auto", short_side=64)
     for name, messages in received.items():
         assert {(m.width, m.height) for m in messages} == {SIZES[name]}
         assert {m.header.frame_id for m in messages} == {cameras[name].frame_id}

@@ -74,7 +74,7 @@ def test_a_folder_gives_four_files_an_image_and_what_they_were_made_with(
 def test_results_are_those_of_the_segmentor(photos: Path, tiny_model: str, tmp_path: Path) -> None:
     assert segment(tiny_model, tmp_path, "--image", photos / "a.png") == 0
     image = np.asarray(Image.open(photos / "a.png"))
-    segmentor = SCLIPSegmentor(tiny_model)
+    segmentor = SCLIPSegmentor(tiny_model, device="auto")
     vocabulary = segmentor.vocabulary(WORDS)
     result = segmentor.predict_dense(image, vocabulary)
     labels = Image.open(tmp_path / "a.label.png")
@@ -158,7 +158,7 @@ def test_a_video_becomes_films_of_the_same_rate_and_exact_labels(
     write_film(tmp_path / "walk.mkv", sizes, 5)
     source = read_film(tmp_path / "walk.mkv")
     assert segment(tiny_model, tmp_path / "out", "--video", tmp_path / "walk.mkv") == 0
-    segmentor = SCLIPSegmentor(tiny_model)
+    segmentor = SCLIPSegmentor(tiny_model, device="auto")
     results = [segmentor.predict_dense(frame, WORDS) for frame in source]
     height, width = source[0].shape[:2]
     for kind in ("label", "confidence"):

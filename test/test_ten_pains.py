@@ -162,7 +162,7 @@ def test_pain_9_the_mask_lies_on_the_image(probe):
     turned = picture(161, 119, seed=3)
     pixels = np.ascontiguousarray(pixels_of(image)[::-1])
     turned.data = array.array("B", pixels.tobytes())
-    alone = SCLIPSegmentor(short_side=SHORT_SIDE)
+    alone = SCLIPSegmentor(device="auto", short_side=SHORT_SIDE)
     with probe.listening(Image, "/sclip_seg/label") as labels:
         for message in (image, turned):
             begin = probe.node.get_clock().now().nanoseconds
