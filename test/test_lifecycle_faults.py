@@ -62,6 +62,11 @@ def out_of_memory(*arguments, **keywords):
     raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
 
+def segmentors() -> set[int]:
+    """Return the identities of all segmentors in this process, whether in use or forgotten."""
+    return {id(thing) for thing in gc.get_objects() if type(thing) is SCLIPSegmentor}
+
+
 def label_something(probe: Probe) -> None:
     with probe.listening(Image, "/sclip_seg/label") as labels:
         probe.feed_until(lambda: labels, "a label", picture)
@@ -81,6 +86,7 @@ def test_a_configure_that_runs_out_of_memory_says_so_and_may_be_tried_again(
         node, probe, lifecycle, stage, monkeypatch, capfd):
     where = {"loading": (engine_module, "_load"), "words": (SCLIPSegmentor, "vocabulary"),
              "outputs": (engine_module, "Camera")}
+    others = segmentors()
     with monkeypatch.context() as patch:
         patch.setattr(*where[stage], out_of_memory)
         assert not lifecycle.change("configure")
@@ -90,8 +96,7 @@ def test_a_configure_that_runs_out_of_memory_says_so_and_may_be_tried_again(
     lines = [line for line in said if "[ERROR]" in line]
     assert len(lines) == 1 and "OutOfMemoryError: CUDA out of memory" in lines[0]
     assert "vocabulary" not in [thread.name for thread in threading.enumerate()]
-    assert not [thing for thing in gc.get_objects() if type(thing) is SCLIPSegmentor], \
-        "its weights would be in the way of the next attempt"
+    assert segmentors() <= others, "its weights would be in the way of the next attempt"
     lifecycle.bring_to("active")
     label_something(probe)
 
@@ -134,6 +139,28 @@ def test_a_broken_device_is_told_and_the_node_may_be_configured_anew(
     lifecycle.bring_to("active")
     label_something(probe)
     assert probe.node.count_publishers("/sclip_seg/label") == 1
+
+
+def test_a_frame_that_waits_when_the_node_is_deactivated_counts_as_dropped(
+        node, probe, lifecycle, monkeypatch):
+    lifecycle.bring_to("active")
+    label_something(probe)
+    stuck, go_on, predict = threading.Event(), threading.Event(), SCLIPSegmentor.predict_batch
+
+    def slow(self, *arguments):
+        stuck.set()
+        go_on.wait(PATIENCE)
+        return predict(self, *arguments)
+
+    monkeypatch.setattr(SCLIPSegmentor, "predict_batch", slow)
+    probe.feed_until(stuck.is_set, "a frame in work", picture)
+    log = node._engine.cameras[0].log
+    received = log.counts.received
+    probe.feed_until(lambda: log.counts.received > received, "a frame behind it", picture)
+    threading.Timer(1.0, go_on.set).start()
+    assert lifecycle.change("deactivate")
+    counts = log.counts
+    assert counts.received == counts.answered + counts.dropped
 
 
 def test_a_node_being_deactivated_is_not_reported_as_broken(node, probe, lifecycle, monkeypatch):

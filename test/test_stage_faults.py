@@ -68,6 +68,11 @@ def raising(error: Exception):
     return fail
 
 
+def accounted_for(node) -> bool:
+    counts = node._engine.cameras[0].log.counts
+    return counts.received == counts.dropped + counts.answered
+
+
 @pytest.mark.parametrize("kind", ERRORS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_that_fails_costs_its_frame_alone(node, probe, monkeypatch, stage, kind):
@@ -95,6 +100,7 @@ def test_a_stage_that_fails_costs_its_frame_alone(node, probe, monkeypatch, stag
         good = probe.feed_until(lambda: statuses[-1].frames_labelled > counts.labelled + 1,
                                 "good frames", picture)
         assert good
+        probe.wait(lambda: accounted_for(node), "one fate, and only one, for each frame")
     if switch:
         assert probe.set_parameters(**{switch: False}).successful
     expect_right_labels(probe, CLASSES)

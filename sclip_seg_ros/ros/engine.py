@@ -128,8 +128,11 @@ class Engine:
         """
         for camera in self.cameras:
             camera.unsubscribe()
-        if self._worker is not None and not self._worker.stop(seconds):
-            return False
+        if self._worker is not None:
+            for frame in self._worker.mailbox.take(timeout=0.0):
+                frame.camera.log.dropped()
+            if not self._worker.stop(seconds):
+                return False
         self._worker = None
         self._free_device()
         return True

@@ -230,9 +230,9 @@ class FramePipeline:
         camera, watch = job.camera, Stopwatch()
         job.milliseconds.update(result.stage_ms)
         try:
-            camera.log.labelled()
             camera.outputs.publish(result, job.header, options,
                                    self._reporter.quality_of(job, options), watch)
+            camera.log.labelled()
             job.milliseconds.update(watch.milliseconds())
         except Exception as error:  # the next frame may fare better
             self.fail(error, [camera])

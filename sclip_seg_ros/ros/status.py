@@ -20,9 +20,9 @@ class Counts:
 
     Attributes:
         received: arrived in the node.
-        dropped: not worked on, because a newer frame replaced them, or because they had waited
-            while changes were taken over and were no longer new.
-        labelled: came out as labels.
+        dropped: not worked on, because a newer frame replaced them, because they had waited while
+            changes were taken over and were no longer new, or because the node was deactivated.
+        labelled: all their outputs came out.
         rejected: could not be read.
         failed: the pipeline raised an exception.
         skipped: not worked on, because nobody listened.
@@ -79,7 +79,7 @@ class FrameLog:
             self._add(received=1)
 
     def dropped(self) -> None:
-        """Count a frame that was not worked on, for a newer one or for its age."""
+        """Count a frame that was not worked on."""
         with self._lock:
             self._add(dropped=1)
 
