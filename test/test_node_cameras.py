@@ -199,7 +199,8 @@ def grey(width: int, height: int) -> Image:
     (lambda: grey(8, 8), "8x8 pixels is smaller than one patch of 16"),
     (lambda: grey(4000, 16), "worked on as 2048x8; publish a larger or less elongated image"),
 ], ids=["unreadable", "smaller than a patch", "too elongated"])
-def test_the_bad_image_of_one_camera_costs_the_others_nothing(probe, cameras, bad, complaint):
+def test_the_bad_image_of_one_camera_costs_the_others_nothing(node, probe, cameras, bad,
+                                                              complaint):
     front, top = cameras["front"], cameras["top"]
     with status_of(probe, "front") as fronts, status_of(probe, "top") as tops, \
             labels_of(probe, "front") as labels:
@@ -221,6 +222,7 @@ def test_the_bad_image_of_one_camera_costs_the_others_nothing(probe, cameras, ba
         good = top.send()
         probe.wait(lambda: good in by_stamp(tops), "the next good image")
         assert by_stamp(tops)[good].frames_labelled > broken.frames_labelled
+    node.wait_for(f"{TOPICS['top']}: frame rejected: ")
 
 
 def test_diagnostics_and_laziness_are_each_cameras_own(probe, cameras):

@@ -116,7 +116,9 @@ class FramePipeline:
             return
         for camera in cameras:
             camera.log.failed(text)
-        self._logger.error(f"frame failed: {text}", throttle_duration_sec=THROTTLE_SECONDS)
+        topics = ", ".join(camera.topic for camera in cameras)
+        self._logger.error(f"{topics}: frame failed: {text}",
+                           throttle_duration_sec=THROTTLE_SECONDS)
 
     def _tell_of_trouble(self, text: str) -> None:
         for camera in self._cameras:
@@ -163,7 +165,7 @@ class FramePipeline:
             job = Job(frame, np.empty((0, 0, 3), np.uint8), waited)
             if isinstance(error, ImageError):
                 frame.camera.log.rejected(str(error))
-                self._logger.warning(f"frame rejected: {error}",
+                self._logger.warning(f"{frame.camera.topic}: frame rejected: {error}",
                                      throttle_duration_sec=THROTTLE_SECONDS)
             else:
                 self.fail(error, [frame.camera])

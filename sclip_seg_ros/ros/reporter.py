@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 from rclpy.clock import Clock
 from rclpy.time import Time
@@ -39,7 +40,8 @@ class Reporter:
         self._quality = quality
         self._clock = clock
         self._logger = logger
-        self._level = quality.state.level
+        self._told_level = quality.state.name
+        self._told_at = -math.inf  # seconds of the monotonic clock
         self._fallbacks: tuple[str, ...] = ()
         self.tell_of_fallbacks()
 
@@ -77,12 +79,14 @@ class Reporter:
                             job.camera.log.counts.missed, quality.changes, job.milliseconds)
 
     def tell_of_level(self) -> None:
-        """Log another quality level than the last time, and a budget that none can keep."""
-        quality = self._quality.state
-        if quality.level != self._level:
-            self._level = quality.level
-            self._logger.info(f"quality level {quality.level} '{quality.name}'",
-                              throttle_duration_sec=THROTTLE_SECONDS)
+        """Log another quality level than the one told last, and a budget that none can keep.
+
+        A level that comes soon after another one is told later, if it is still in use then.
+        """
+        quality, now = self._quality.state, time.monotonic()
+        if quality.name != self._told_level and now - self._told_at >= THROTTLE_SECONDS:
+            self._told_level, self._told_at = quality.name, now
+            self._logger.info(f"quality level {quality.level} '{quality.name}'")
         if quality.hopeless:
             self._logger.error(
                 f"no quality level keeps the latency budget of {quality.budget_ms:g} ms; raise "
