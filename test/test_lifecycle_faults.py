@@ -81,11 +81,12 @@ def test_cleanup_lets_go_of_the_model_and_its_threads(node, probe, lifecycle):
     assert {"frames", "vocabulary"}.isdisjoint(thread.name for thread in threading.enumerate())
 
 
-@pytest.mark.parametrize("stage", ["loading", "words", "outputs"])
+@pytest.mark.parametrize("stage", ["loading", "words", "outputs", "freeing the device"])
 def test_a_configure_that_runs_out_of_memory_says_so_and_may_be_tried_again(
         node, probe, lifecycle, stage, monkeypatch, capfd):
     where = {"loading": (engine_module, "_load"), "words": (SCLIPSegmentor, "vocabulary"),
-             "outputs": (engine_module, "Camera")}
+             "outputs": (engine_module, "Camera"),
+             "freeing the device": (SCLIPSegmentor, "release")}
     others = segmentors()
     with monkeypatch.context() as patch:
         patch.setattr(*where[stage], out_of_memory)
@@ -96,6 +97,7 @@ def test_a_configure_that_runs_out_of_memory_says_so_and_may_be_tried_again(
     lines = [line for line in said if "[ERROR]" in line]
     assert len(lines) == 1 and "OutOfMemoryError: CUDA out of memory" in lines[0]
     assert "vocabulary" not in [thread.name for thread in threading.enumerate()]
+    assert probe.node.count_publishers("/sclip_seg/label") == 0
     assert segmentors() <= others, "its weights would be in the way of the next attempt"
     lifecycle.bring_to("active")
     label_something(probe)

@@ -69,13 +69,13 @@ class Engine:
         try:
             for source in options.cameras:
                 self.cameras.append(Camera(node, source))
+            self._pipeline = FramePipeline(
+                self.segmentor, self.quality, self.vocabularies, self.cameras, self._ledger,
+                node.get_clock(), node.get_logger())
+            self._free_device()
         except Exception:
             self.close(_ENCODING_SECONDS)
             raise
-        self._pipeline = FramePipeline(
-            self.segmentor, self.quality, self.vocabularies, self.cameras, self._ledger,
-            node.get_clock(), node.get_logger())
-        self._free_device()
 
     @property
     def options(self) -> NodeOptions:
