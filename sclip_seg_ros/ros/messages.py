@@ -24,7 +24,7 @@ class FrameQuality:
         level, level_name: rung of the quality ladder, 0 = best.
         budget_ms: milliseconds, 0 = no budget.
         misses: earlier frames over the budget.
-        changes: of the level, since the node started.
+        changes: of the level, since the node was configured.
         stage_ms: milliseconds of this frame's stages so far.
     """
 

@@ -16,7 +16,7 @@ WINDOW_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Counts:
-    """Frames since the node started, and the newest error.
+    """Frames since the node was configured, and the newest error.
 
     Attributes:
         received: arrived in the node.
