@@ -214,6 +214,17 @@ def test_bad_images_are_counted_and_the_others_segmented(tiny_model, tmp_path, c
     assert "'rgb9' is unknown" in said.err
 
 
+def test_a_size_that_stays_is_warmed_up_for_where_that_helps(tiny_model, tmp_path, monkeypatch):
+    """As on a GPU: its kernels are recorded as a graph once, and not for a passing size."""
+    warmed = []
+    monkeypatch.setattr(SCLIPSegmentor, "records", True)
+    monkeypatch.setattr(SCLIPSegmentor, "warm_up", lambda self, sizes, words: warmed.extend(sizes))
+    path = record(tmp_path / "drive", "mcap", frames=5, cameras=(FRONT, REAR),
+                  images={4: raw(picture(4, 90, 70), 4)})
+    assert segment(tiny_model, tmp_path / "out", "--bag", path) == 0
+    assert warmed == [(60, 80)] * 2  # one a camera
+
+
 def test_an_image_that_runs_out_of_memory_does_not_stop_the_others(tiny_model, tmp_path,
                                                                    monkeypatch, capsys):
     predict, calls = SCLIPSegmentor.predict_dense, iter(range(10))

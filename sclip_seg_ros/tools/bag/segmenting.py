@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import islice
 
 from tqdm import tqdm
 
+from sclip_seg_ros.latency.steady_sizes import SteadySizes
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.bag.channel import Message
 from sclip_seg_ros.tools.bag.finished import FinishedFrames, Frame
@@ -29,19 +31,23 @@ def segment_images(recording: Recording, plan: Plan, finished: FinishedFrames, c
     """
     counts = [recording.counts.get(channel) for channel in plan.outputs]
     total = sum(counts) if all(counts) else None
+    steady: dict[str, SteadySizes] = defaultdict(SteadySizes)  # by topic
     with tqdm(total=total, initial=finished.count, desc=recording.path.name, unit=" frame",
               bar_format=BAR, position=position, disable=None) as bar:
         messages = recording.messages(plan.outputs)
         for message in islice(messages, finished.count, None):
-            finished.append(_segment(message, codec, segmentor, vocabulary))
+            finished.append(_segment(message, codec, segmentor, vocabulary,
+                                     steady[message.channel.topic]))
             bar.update()
 
 
 def _segment(message: Message, codec: Codec, segmentor: SCLIPSegmentor,
-             vocabulary: Vocabulary) -> Frame:
+             vocabulary: Vocabulary, steady: SteadySizes) -> Frame:
     topic = message.channel.topic
     try:
         pixels, _ = codec.read_image(message)
+        if segmentor.records and steady.news([pixels.shape[:2]]):
+            segmentor.warm_up([pixels.shape[:2]], vocabulary)
         result = segmentor.predict_dense(pixels, vocabulary)
     except IMAGE_ERRORS as error:
         return Frame(topic, message.stamp, cause_of(error))
