@@ -26,6 +26,11 @@ def test_names(topics, names):
     assert [camera.name for camera in camera_topics(topics, "raw")] == names
 
 
+@pytest.mark.parametrize("topic", ["~/image", "{node}/image", "{ns}/image", "image"])
+def test_names_relative_to_the_node_are_names(topic):
+    assert [camera.topic for camera in camera_topics([topic], "raw")] == [topic]
+
+
 def test_a_topic_may_say_that_it_carries_compressed_images():
     cameras = camera_topics(["/front/image/compressed", "/rear/image"], "raw")
     assert [(camera.topic, camera.compressed) for camera in cameras] \
@@ -44,6 +49,8 @@ def test_a_topic_may_say_that_it_carries_compressed_images():
     (["/front-left/image", "/rear/image"], "'/front-left/image' is no topic's name"),
     (["front camera"], "'front camera' is no topic's name"),
     (["/1/image"], "must not start with a number"),
+    (["/front//image"], "'/front//image' is no topic's name .*repeated '/'.*; use letters"),
+    (["{camera}/image"], "'{camera}/image' is no topic's name"),
     (["/a/b/image", "/a_b/image"],
      "'/a/b/image' and '/a_b/image' would both be camera 'a_b_image'"),
     (["front/image", "/front/image"], "would both be camera 'front_image'"),

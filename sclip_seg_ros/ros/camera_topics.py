@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rclpy.exceptions import InvalidTopicNameException
+from rclpy.expand_topic_name import expand_topic_name
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_topic_name import validate_topic_name
 
 from sclip_seg_ros.io.camera_names import camera_names
@@ -62,6 +64,8 @@ def camera_topics(topics: Sequence[str], transport: str) -> tuple[CameraTopic, .
 def _check_name(topic: str) -> None:
     try:
         validate_topic_name(topic)
-    except InvalidTopicNameException as error:
+        # Some faults show only in the full name; in whose namespace makes no difference.
+        validate_full_topic_name(expand_topic_name(topic, "node", "/namespace"))
+    except (InvalidTopicNameException, ValueError) as error:
         raise ValueError(f"image topic '{topic}' is no topic's name ({first_line(error)}); use "
                          "letters, digits, '_' and '/'") from error
