@@ -176,8 +176,10 @@ class SCLIPSegmentor:
     def _move(self, device: torch.device) -> None:
         self._clip.model.to(device)
         self.backbone.place = Place()  # the graphs recorded of the old one go
-        if self._upsampler is not None and self._upsampler.network is not None:
-            self._upsampler.network.to(device)
+        # Of weights that were kept but refused since, the others are still in use.
+        for upsampler in (self._upsampler, self._scorer.upsampler):
+            if upsampler is not None and upsampler.network is not None:
+                upsampler.network.to(device)
 
     @property
     def records(self) -> bool:
