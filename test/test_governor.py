@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from latency_simulator import LEVELS, QUERIES, TRACES, Machine, Run, replay, simulate, step
 
@@ -86,6 +86,9 @@ def test_a_step_down_jumps_as_far_as_needed_and_no_further() -> None:
 
 
 @given(factor=st.floats(1.3, 8.0), length=st.integers(1, 300), seed=st.integers(0, 999))
+@example(factor=1.656, length=9, seed=9).via("the load ends just before a step up")
+@example(factor=2.034, length=13, seed=239).via("the load ends just after a step up")
+@example(factor=1.656, length=11, seed=9).via("the load ends at a step up")
 @settings(max_examples=25, deadline=None)
 def test_the_best_level_returns_after_the_load_ended(factor, length, seed) -> None:
     end = 30 + length

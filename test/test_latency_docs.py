@@ -59,6 +59,8 @@ def test_the_ladders_it_lists_are_those_that_ship() -> None:
 @pytest.mark.parametrize(("sentence", "value"), [
     (r"whose reference is at most (\d+) % of", round(100 * governor.MARGIN)),
     (r"After (\d+) calm frames, to the best", governor.PATIENCE),
+    (r"level has run for (\d+) frames after a step up", governor.PATIENCE),
+    (r"before or after the step differ by more than ([\d.]+) times", predictor.SAME_LOAD),
     (r"After (\d+) calm frames the next", inspect.signature(governor.Governor)
      .parameters["probe_after"].default),
     (r"pays back by (\d\.\d+)\.", caution.SHARE),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from latency_simulator import LEVELS, QUERIES, Machine
 
-from sclip_seg_ros.latency.predictor import LatencyPredictor
+from sclip_seg_ros.latency.predictor import SAME_LOAD, LatencyPredictor
 
 OVERHEAD = 2.0
 
@@ -206,6 +206,30 @@ def test_what_was_learned_counts_for_the_frames_already_seen() -> None:
     predictor.record(0, 150.0, 8, {"encode": 150.0})
     predictor.learn(0, before)
     assert predictor.predict(0, 8, percentile=1.0) == pytest.approx(300.0)
+
+
+@pytest.mark.parametrize(("level_ms", "learned"), [(90.0, False), (110.0, True)])
+def test_frames_that_contradict_the_reference_too_much_teach_nothing(level_ms, learned) -> None:
+    """As where the load ends while the level changes; earlier frames at the level do not count."""
+    predictor = LatencyPredictor(2)
+    predictor.seed(0, 150.0, 8)
+    predictor.seed(1, 60.0, 8)
+    predictor.record(0, 300.0, 8)
+    predictor.record(1, 60.0, 8)
+    predictor.record(0, level_ms, 8)
+    predictor.learn(0, {"whole": 1.0}, most=SAME_LOAD)
+    assert (predictor.predict(1, 8, frames=1) != pytest.approx(60.0 * level_ms / 150.0)) == learned
+
+
+@pytest.mark.parametrize(("totals", "steady"), [
+    ([100, 110, 95, 300, 105], True), ([100, 110, 300, 300, 105], False), ([165, 165, 100], False),
+    ([70], True), ([], True)], ids=["spike", "load", "its end", "one", "none"])
+def test_the_load_is_steady_but_for_a_spike(totals, steady) -> None:
+    predictor = LatencyPredictor(2)
+    predictor.seed(0, 100.0, 8)
+    for total in [1000, *totals] if totals else []:
+        predictor.record(0, total, 8)
+    assert predictor.steady(len(totals)) == steady
 
 
 @pytest.mark.parametrize(("call", "message"), [

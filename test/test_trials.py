@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sclip_seg_ros.latency.trials import LONGEST_WAIT, PROVEN, Trials
+from sclip_seg_ros.latency.trials import LONGEST_WAIT, PROVEN, Trial, Trials
 
 PATIENCE = 10
 LOAD = {"whole": 1.5}
@@ -17,7 +17,7 @@ def make() -> Trials:
 
 def attempt(trials: Trials, level: int, calm: int = 0, spike: bool = False) -> None:
     """Step up, run some calm frames, and fail."""
-    trials.begin(level, 80.0, LOAD)
+    trials.begin(Trial(level, 80.0, LOAD, probe=False))
     for _ in range(calm):
         trials.frame(level, over=False)
     trials.frame(level, over=True, spike=spike)
@@ -73,16 +73,16 @@ def test_a_spike_is_a_failure_only_of_a_level_that_has_hardly_run(calm, wait) ->
     assert barred_for(trials, 0) == wait
 
 
-def test_the_load_before_the_step_is_returned_once_for_learning() -> None:
-    trials = make()
-    trials.begin(0, 80.0, LOAD)
+def test_a_step_up_is_returned_once_for_learning() -> None:
+    trials, step = make(), Trial(0, 80.0, LOAD, probe=False)
+    trials.begin(step)
     returned = [trials.frame(0, over=False) for _ in range(PROVEN)]
-    assert returned[PATIENCE - 1] == LOAD and returned.count(None) == PROVEN - 1
+    assert returned[PATIENCE - 1] is step and returned.count(None) == PROVEN - 1
 
 
 def test_a_trial_left_early_teaches_nothing() -> None:
     trials = make()
-    trials.begin(0, 80.0, LOAD)
+    trials.begin(Trial(0, 80.0, LOAD, probe=False))
     assert [trials.frame(1, over=False) for _ in range(PROVEN)] == [None] * PROVEN
 
 
@@ -90,10 +90,10 @@ def test_failed_probes_become_rarer_until_one_succeeds() -> None:
     trials = make()
     assert not trials.probe_due(99) and trials.probe_due(100)
     for _ in range(2):
-        trials.begin(0, 80.0, LOAD, probe=True)
+        trials.begin(Trial(0, 80.0, LOAD, probe=True))
         trials.frame(0, over=True)
     assert not trials.probe_due(399) and trials.probe_due(400)
-    trials.begin(0, 80.0, LOAD, probe=True)
+    trials.begin(Trial(0, 80.0, LOAD, probe=True))
     for _ in range(PATIENCE):
         trials.frame(0, over=False)
     assert trials.probe_due(100)

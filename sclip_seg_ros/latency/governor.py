@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 
 from sclip_seg_ros.latency.caution import Caution
-from sclip_seg_ros.latency.predictor import TYPICAL_FRAMES, LatencyPredictor
-from sclip_seg_ros.latency.trials import Trials
+from sclip_seg_ros.latency.predictor import SAME_LOAD, TYPICAL_FRAMES, LatencyPredictor
+from sclip_seg_ros.latency.trials import Trial, Trials
 
 MARGIN = 0.85  # share of the budget that a level's prediction may fill for a change to it
 PATIENCE = 10  # calm frames before a step up
@@ -107,9 +107,9 @@ class Governor:
         self._caution.frame(avoidable)
         spike = over and total_ms > SPIKE * typical > 0
         forgiven = not avoidable or not self._caution.asked
-        slowdown = self._trials.frame(level, over, spike and forgiven)
-        if slowdown is not None:
-            self.predictor.learn(level, slowdown)
+        trial = self._trials.frame(level, over, spike and forgiven)
+        if trial is not None:
+            self._learn_from(trial)
 
     def decide(self, queries: int | None = None) -> int:
         """Choose the level of the next frame.
@@ -157,14 +157,27 @@ class Governor:
         for level in range(self._level):
             predicted = self.predictor.predict(level, queries)
             if predicted <= self._room_ms and self._trials.allowed(level, predicted):
-                self._trials.begin(level, predicted, self.predictor.slowdown())
-                self._move(level)
+                self._try_out(level, predicted)
                 return
         if self._level and self._trials.probe_due(self._calm):
             above = self._level - 1
-            predicted = self.predictor.predict(above, queries)
-            self._trials.begin(above, predicted, self.predictor.slowdown(), probe=True)
-            self._move(above)
+            self._try_out(above, self.predictor.predict(above, queries), probe=True)
+
+    def _try_out(self, level: int, predicted_ms: float, probe: bool = False) -> None:
+        steady = self.predictor.steady(TYPICAL_FRAMES)
+        self._trials.begin(Trial(level, predicted_ms,
+                                 self.predictor.slowdown() if steady else None, probe))
+        self._move(level)
+
+    def _learn_from(self, trial: Trial) -> None:
+        """Correct the level's cost by its first frames, unless the load changed meanwhile.
+
+        A load that changed at the very step up looks like a wrong reference. That much is believed
+        of a probe alone, which is there to find it out.
+        """
+        if trial.slowdown is not None and self.predictor.steady(PATIENCE):
+            self.predictor.learn(trial.level, trial.slowdown,
+                                 most=math.inf if trial.probe else SAME_LOAD)
 
     def _best_fit(self, levels: range, queries: int) -> int:
         """Return the first level that fits with a margin; without any, the cheapest of all."""

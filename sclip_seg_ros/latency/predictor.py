@@ -6,12 +6,14 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from statistics import median
 
 # Stages of the segmentor whose work grows with the number of words to compare with.
 QUERY_STAGES = frozenset({"similarity", "stitch", "pamr", "densecrf", "decode"})
 UNMEASURED_STEP = 0.75  # cost assumed of a level never measured, relative to the one above it
 TYPICAL_FRAMES = 5      # frames whose median is called typical
+SAME_LOAD = 1.5         # times that one frame may be slower than another at the same load
 
 _REST = "rest"          # of the total, what no stage accounts for: conversions, waiting, publishing
 _WHOLE = "whole"        # the total where no stages were measured
@@ -134,19 +136,35 @@ class LatencyPredictor:
         recent = list(self._frames)[-TYPICAL_FRAMES:]
         return _medians([self._factors(frame) for frame in recent]) if recent else {_WHOLE: 1.0}
 
-    def learn(self, level: int, slowdown: Costs) -> None:
+    def steady(self, frames: int) -> bool:
+        """Tell whether the last frames met the same load, but for one spike at most."""
+        factors = sorted(self._factors(frame)[_WHOLE] for frame in list(self._frames)[-frames:])
+        return len(factors) < 2 or factors[-2] <= SAME_LOAD * factors[0]
+
+    def learn(self, level: int, slowdown: Costs, most: float = math.inf) -> None:
         """Correct a level's reference after a change to it while the load stood still.
 
-        The new reference is the mean of the old one and of what the level's frames say when they
-        are divided by the slow-down seen just before the change.
+        The new reference is the mean of the old one and of what the level's latest frames say when
+        they are divided by the slow-down seen just before the change.
+
+        Args:
+            level: quality level, at which the last frames ran.
+            slowdown: of the frames before them, see :meth:`slowdown`.
+            most: factor up to which the frames may contradict the reference. Beyond it nothing is
+                learned: more likely the load changed together with the level.
         """
-        own = [frame.costs for frame in self._frames if frame.level == level]
-        if own:
-            fresh = _divided(_medians(own), slowdown)
-            old = self._reference[level]
-            self._reference[level] = {stage: (cost + old.get(stage, cost)) / 2
-                                      for stage, cost in fresh.items()}
-            self._forget_translations()
+        own = [frame.costs for frame in takewhile(lambda frame: frame.level == level,
+                                                  reversed(self._frames))]
+        if not own:
+            return
+        fresh, old = _divided(_medians(own), slowdown), self._reference[level]
+        queries = self._frames[-1].queries
+        now, before = _total(fresh, queries), _total(old, queries)
+        if max(now, before) > most * min(now, before):
+            return
+        self._reference[level] = {stage: (cost + old.get(stage, cost)) / 2
+                                  for stage, cost in fresh.items()}
+        self._forget_translations()
 
     def _forget_translations(self) -> None:
         for frame in self._frames:

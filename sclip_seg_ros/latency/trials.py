@@ -13,10 +13,20 @@ RELIEF = 0.85         # a failure counts no more once the prediction fell to thi
 
 
 @dataclass
-class _Trial:
+class Trial:
+    """A step up.
+
+    Attributes:
+        level: that was stepped up to.
+        predicted_ms: why it was dared.
+        slowdown: the load just before, where it stood still.
+        probe: it was dared against its prediction.
+        frames: that it has lasted.
+    """
+
     level: int
     predicted_ms: float
-    slowdown: Costs
+    slowdown: Costs | None
     probe: bool
     frames: int = 0
 
@@ -39,7 +49,7 @@ class Trials:
         self._wait = [patience] * levels
         self._barred_until = [0] * levels
         self._failed_ms = [0.0] * levels
-        self._trial: _Trial | None = None
+        self._trial: Trial | None = None
 
     def forget(self) -> None:
         """Lift every bar; the budget changed."""
@@ -59,11 +69,11 @@ class Trials:
         """Tell whether it is time to try a level against its prediction."""
         return 0 < self._probe_after << self._failed_probes <= calm
 
-    def begin(self, level: int, predicted_ms: float, slowdown: Costs, probe: bool = False) -> None:
-        """Note a step up: to which level, why it was dared, and the load just before."""
-        self._trial = _Trial(level, predicted_ms, slowdown, probe)
+    def begin(self, trial: Trial) -> None:
+        """Note a step up."""
+        self._trial = trial
 
-    def frame(self, level: int, over: bool, spike: bool = False) -> Costs | None:
+    def frame(self, level: int, over: bool, spike: bool = False) -> Trial | None:
         """Count a frame at the level in use.
 
         Args:
@@ -73,7 +83,7 @@ class Trials:
                 calmly for a while.
 
         Returns:
-            The slow-down before the step up, once the level has run long enough to learn from.
+            The step up, once its level has run long enough to learn from.
         """
         self._now += 1
         trial = self._trial if self._trial and self._trial.level == level else None
@@ -89,10 +99,10 @@ class Trials:
             if trial.frames == self._patience:
                 if trial.probe:
                     self._failed_probes = 0
-                return trial.slowdown
+                return trial
         return None
 
-    def _bar(self, level: int, trial: _Trial | None, spike: bool) -> None:
+    def _bar(self, level: int, trial: Trial | None, spike: bool) -> None:
         wait = self._patience
         self._failed_ms[level] = 0.0
         if trial is None:
