@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from checkpoints import save_loftup
 from known_upsamplers import Guided, segmentor_with
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sclip_seg_ros.tools.check_upsampler import main
 from sclip_seg_ros.tools.scenes.held_out import held_out_scene
@@ -29,7 +29,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image = Image.fromarray(held_out_scene(1)[0].image)
     (folder / "below").mkdir()
     image.save(folder / "room.png")
-    image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "below/mirrored.png")
+    ImageOps.mirror(image).save(folder / "below/mirrored.png")
     return folder
 
 

@@ -81,7 +81,7 @@ def test_a_level_that_fails_is_remembered_by_what_it_costs(measurements, segment
                                                            vocabulary, monkeypatch):
     def predict(images, *arguments):
         if segmentor.settings.short_side == 96:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return predict_batch(images, *arguments)
 
     predict_batch = segmentor.predict_batch

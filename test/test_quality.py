@@ -171,7 +171,7 @@ def test_a_warm_up_that_takes_too_long_is_not_begun_again(segmentor, vocabulary)
 def test_a_level_that_cannot_run_is_left_out(segmentor, vocabulary, monkeypatch):
     def predict(images, vocabulary, keep_going=None):
         if segmentor.settings.use_pamr:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return predict_batch(images, vocabulary, keep_going)
 
     predict_batch = segmentor.predict_batch
@@ -192,13 +192,13 @@ def test_a_level_that_cannot_run_is_left_out(segmentor, vocabulary, monkeypatch)
 
 def test_a_warm_up_without_any_level_that_runs_fails_once(segmentor, vocabulary, monkeypatch):
     def fail(*arguments):
-        raise torch.OutOfMemoryError(f"CUDA out of memory at {segmentor.settings.short_side}")
+        raise torch.cuda.OutOfMemoryError(f"CUDA out of memory at {segmentor.settings.short_side}")
 
     quality = QualityControl(segmentor, LADDER)
     quality.configure(segmentor.settings, AMPLE)
     with monkeypatch.context() as patch:
         patch.setattr(segmentor, "predict_batch", fail)
-        with pytest.raises(torch.OutOfMemoryError, match="at 96"):  # the best level, tried last
+        with pytest.raises(torch.cuda.OutOfMemoryError, match="at 96"):  # the best level, tried last
             quality.warm_up(IMAGE, vocabulary)
     assert not quality.needs_warm_up, "or every frame would wait for it again"
     assert quality.state.names == ("full",)

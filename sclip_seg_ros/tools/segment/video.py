@@ -21,7 +21,8 @@ from sclip_seg_ros.tools.segment.outputs import beside, statistics, write_json
 
 # A video that cannot be opened is reported in our own words, on one line.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+_ERRORS_ALONE = 2  # LOG_LEVEL_ERROR, a name that OpenCV 4 does not give to Python
+(cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2).setLogLevel(_ERRORS_ALONE)
 
 VIDEO_RESULTS = _OVERLAY, _LABEL, _CONFIDENCE = ".overlay.mp4", ".label.mkv", ".confidence.mkv"
 DEFAULT_RATE = 25.0  # frames per second, for a file that tells none
