@@ -25,6 +25,7 @@ FINE = Situation(Counts(received=9, labelled=9), silent_seconds=0.1, error_secon
                  miss_seconds=float("inf"), busy_seconds=0.0, worker_alive=True, wanted=True,
                  hopeless=False, topic="/camera/image")
 
+LATE = Counts(received=900, labelled=900, missed=8, missed_lately=3)
 FAILING = Counts(received=9, failed=1, last_error="out of memory", failing=True)
 
 
@@ -47,8 +48,11 @@ FAILING = Counts(received=9, failed=1, last_error="out of memory", failing=True)
      "out of memory"),
     (replace(FINE, counts=FAILING, error_seconds=60.0, wanted=False), DiagnosticStatus.OK,
      "nobody listens"),
-    (replace(FINE, miss_seconds=1.0), DiagnosticStatus.WARN, "miss the latency budget"),
-    (replace(FINE, miss_seconds=60.0), DiagnosticStatus.OK, "labelling"),
+    (replace(FINE, counts=LATE, miss_seconds=1.0), DiagnosticStatus.WARN,
+     "3 of the last 200 frames missed the latency budget"),
+    (replace(FINE, counts=LATE, miss_seconds=60.0), DiagnosticStatus.OK, "labelling"),
+    (replace(FINE, counts=replace(LATE, missed_lately=2), miss_seconds=1.0), DiagnosticStatus.OK,
+     "labelling"),
     (replace(FINE, hopeless=True, miss_seconds=1.0), DiagnosticStatus.WARN,
      "no quality level keeps the latency budget"),
     (replace(FINE, worker_alive=False), DiagnosticStatus.ERROR, "thread has ended"),

@@ -198,7 +198,8 @@ def test_a_warm_up_without_any_level_that_runs_fails_once(segmentor, vocabulary,
     quality.configure(segmentor.settings, AMPLE)
     with monkeypatch.context() as patch:
         patch.setattr(segmentor, "predict_batch", fail)
-        with pytest.raises(torch.cuda.OutOfMemoryError, match="at 96"):  # the best level, tried last
+        # The best level, which is tried last.
+        with pytest.raises(torch.cuda.OutOfMemoryError, match="at 96"):
             quality.warm_up(IMAGE, vocabulary)
     assert not quality.needs_warm_up, "or every frame would wait for it again"
     assert quality.state.names == ("full",)

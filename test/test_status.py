@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from sclip_seg_ros.ros.status import WINDOW_FRAMES, FrameLog
+from sclip_seg_ros.ros.status import BUDGET_FRAMES, WINDOW_FRAMES, FrameLog
 
 
 def test_each_fate_is_counted_apart():
@@ -67,3 +67,14 @@ def test_nothing_happened_yet():
     log.received()
     assert log.seconds_since_arrival() < 60
     assert log.rates() == (0.0, 0.0), "one arrival makes no rate"
+
+
+def test_misses_of_the_budget_are_told_of_the_last_frames_too():
+    log = FrameLog()
+    for _ in range(5):
+        log.timed({"total": 300.0}, missed=True)
+    for frame in range(BUDGET_FRAMES):
+        assert log.counts.missed_lately == min(5, BUDGET_FRAMES - frame)
+        log.timed({"total": 50.0}, missed=False)
+    assert (log.counts.missed, log.counts.missed_lately) == (5, 0)
+    assert not math.isinf(log.counts.last_miss_at)

@@ -12,6 +12,7 @@ import numpy as np
 
 WINDOW_FRAMES = 100
 WINDOW_SECONDS = 10.0
+BUDGET_FRAMES = 200  # labelled frames whose misses of the budget are told apart from earlier ones
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Counts:
         last_error: newest error, empty when none.
         last_error_at: its time on the monotonic clock, seconds.
         failing: whether the newest frame worked on failed, since the node became active.
+        missed_lately: of the last ``BUDGET_FRAMES`` labelled frames, those over the budget.
         last_miss_at: time of the newest frame over the budget on the monotonic clock, seconds.
     """
 
@@ -43,6 +45,7 @@ class Counts:
     last_error: str = ""
     last_error_at: float = float("-inf")
     failing: bool = False
+    missed_lately: int = 0
     last_miss_at: float = float("-inf")
 
     @property
@@ -60,6 +63,7 @@ class FrameLog:
         self._counts = Counts()
         self._arrivals: deque[float] = deque(maxlen=WINDOW_FRAMES)
         self._latencies: deque[tuple[float, dict[str, float]]] = deque(maxlen=WINDOW_FRAMES)
+        self._misses: deque[bool] = deque(maxlen=BUDGET_FRAMES)
 
     @property
     def counts(self) -> Counts:
@@ -92,10 +96,12 @@ class FrameLog:
     def timed(self, milliseconds: Mapping[str, float], missed: bool) -> None:
         """Note the times of a labelled frame, and whether it missed its budget."""
         with self._lock:
-            self._latencies.append((time.monotonic(), dict(milliseconds)))
-            if missed:
-                self._add(missed=1)
-                self._counts = replace(self._counts, last_miss_at=time.monotonic())
+            now = time.monotonic()
+            self._latencies.append((now, dict(milliseconds)))
+            self._misses.append(missed)
+            self._add(missed=missed)
+            self._counts = replace(self._counts, missed_lately=sum(self._misses),
+                                   last_miss_at=now if missed else self._counts.last_miss_at)
 
     def skipped(self) -> None:
         """Count a frame that nobody wanted."""
