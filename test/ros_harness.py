@@ -18,11 +18,6 @@ from typing import IO, Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("rclpy", reason="ROS 2 is not installed; run the tests with `make test`")
-pytest.importorskip("sclip_seg_ros.msg",
-                    reason="the messages are not built; run the tests with `make test`")
-
 import rclpy
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically

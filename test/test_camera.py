@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
-pytest.importorskip("rclpy", reason="ROS 2 is not installed; run the tests with `make test`")
-pytest.importorskip("sclip_seg_ros.msg",
-                    reason="the messages are not built; run the tests with `make test`")
-
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node

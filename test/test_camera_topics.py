@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("rclpy", reason="ROS 2 is not installed; run the tests with `make test`")
-
 from sclip_seg_ros.ros.camera_topics import camera_topics
 
 

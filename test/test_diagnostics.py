@@ -7,9 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-
-pytest.importorskip("diagnostic_msgs.msg", reason="ROS 2 is not installed; use `make test`")
-
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.context import Context

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
-pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
-
 from options import options
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node

@@ -8,9 +8,6 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
-
 from rcl_interfaces.msg import ParameterType, SetParametersResult
 from rclpy.parameter import Parameter
 from ros_harness import bare_nodes, domain_for

@@ -6,9 +6,6 @@ import time
 from collections.abc import Callable
 
 import pytest
-
-pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
-
 import rclpy.logging
 from options import options
 from rclpy.clock import Clock

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-
-pytest.importorskip("rclpy", reason="ROS 2 is not installed; run the tests with `make test`")
-
 from checkpoints import save_loftup
 
 from sclip_seg_ros.ros.upsampler_check import UpsamplerCheck

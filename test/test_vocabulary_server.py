@@ -9,9 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-
-pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
-
 from options import options
 
 from sclip_seg_ros.ros.ledger import Ledger
