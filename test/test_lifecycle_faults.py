@@ -209,7 +209,7 @@ def test_a_stuck_frame_fails_the_deactivation_and_the_node_works_on_after_it(
         probe.feed_until(stuck.is_set, "a stuck frame", picture)
         assert not lifecycle.change("deactivate")
         assert lifecycle.state == "active"
-        probe.wait(lambda: diagnostics and "one frame has taken"
+        probe.wait(lambda: diagnostics and "at one frame or one change"
                    in diagnostics[-1].status[0].message, "diagnostics of a stuck device")
         assert diagnostics[-1].status[0].level == DiagnosticStatus.WARN
     go_on.set()

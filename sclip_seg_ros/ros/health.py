@@ -56,7 +56,8 @@ def judge(situation: Situation) -> tuple[bytes, str]:
     if situation.counts.failing and recent_error and situation.wanted:
         return DiagnosticStatus.ERROR, f"frames fail: {error}"
     if situation.busy_seconds > STUCK_SECONDS:
-        return DiagnosticStatus.WARN, f"one frame has taken {situation.busy_seconds:.0f} s so far"
+        return DiagnosticStatus.WARN, ("at one frame or one change of settings for "
+                                       f"{situation.busy_seconds:.0f} s")
     if recent_error:
         return DiagnosticStatus.WARN, error
     if not situation.wanted:
