@@ -26,7 +26,7 @@ CONSOLE_SCRIPTS: list[str] = [
 
 EXTRAS = {
     "crf": ["pydensecrf2>=1.1"],
-    "test": ["catkin_pkg", "hypothesis", "pytest>=8", "pytest-timeout"],
+    "test": ["catkin_pkg", "hypothesis", "packaging", "pytest>=8", "pytest-timeout"],
 }
 
 

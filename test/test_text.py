@@ -95,6 +95,8 @@ def test_the_tower_reads_no_further_than_the_longest_prompt(clip):
                                     {"proj_bias": True}, {"eos_id": 49407, "pool_type": "eos"}],
                          ids=lambda change: "-".join(change))
 def test_towers_of_another_build_are_encoded_in_full(tmp_path, change):
+    if not change.keys() <= open_clip.CLIPTextCfg.__annotations__.keys():
+        pytest.skip("this open_clip is too old to build such a tower")
     architecture = {**ARCHITECTURE, "text_cfg": {**ARCHITECTURE["text_cfg"], **change}}
     write_config(tmp_path, architecture)
     torch.save(initial_weights(tmp_path), tmp_path / "open_clip_pytorch_model.bin")

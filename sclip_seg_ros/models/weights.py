@@ -79,6 +79,8 @@ def _read_torch(path: Path) -> dict:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if "unexpected EOF" in str(error):  # which torch before 2.6 does not tell apart
+            raise _broken(path, error) from error
         raise WeightsError(f"'{path}' holds more than tensors and was not loaded, because that "
                            "could run code; save its state_dict() as safetensors") from error
     except Exception as error:  # the unpickler answers a broken file with any of a dozen types
