@@ -150,7 +150,7 @@ def _end_allocation(device: int, pool: tuple[int, int]) -> None:
     name = next(name for name in _END_ALLOCATION if hasattr(torch._C, name))
     try:
         getattr(torch._C, name)(device, pool)
-    except (TypeError, RuntimeError):  # torch 2.1, which takes no pool, or one that has ended it
+    except RuntimeError:  # torch has ended it
         return
     torch._C._cuda_releasePool(device, pool)
 
