@@ -15,6 +15,7 @@ from sclip_seg_ros.segmentation.preprocessing import (
     normalise,
     resize,
     to_tensor,
+    tower_crop,
     tower_size,
     working_size,
 )
@@ -108,6 +109,13 @@ def test_images_grow_when_asked_to(camera, short_side, working):
 ])
 def test_a_side_without_a_full_window_has_whole_patches(camera, patch, changes, working):
     assert tower_size(*camera, SegmentorSettings(**changes), patch) == working
+
+
+@pytest.mark.parametrize(("patch", "changes", "crop"), [
+    (16, {}, 224), (14, {"crop": 160, "stride": 160}, 154), (32, {"crop": 336}, 320),
+    (32, {"crop": 336, "enlarge": True}, 336)])                                # as published
+def test_windows_have_whole_patches(patch, changes, crop):
+    assert tower_crop(SegmentorSettings(**changes), patch) == crop
 
 
 @pytest.mark.parametrize("antialias", [True, False])

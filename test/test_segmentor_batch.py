@@ -50,6 +50,14 @@ def test_in_one_forward_every_pixel_of_the_image_counts(words):
     assert (plain - other)[:, :, -8:].abs().max() > 0.01
 
 
+def test_a_window_without_whole_patches_is_the_next_smaller_one(words, pictures):
+    """Otherwise a window's cells would be stretched over pixels that the tower never saw."""
+    scores = [SCLIPSegmentor(precision="fp32", short_side=64, crop=crop, stride=stride)
+              .predict_dense(pictures[0], words).scores for crop, stride in ((48, 48), (60, 60))]
+    assert torch.equal(*scores)
+
+
+
 def test_all_windows_of_all_cameras_go_through_the_tower_at_once(segmentor, words, pictures,
                                                                  monkeypatch):
     batches = []

@@ -120,7 +120,8 @@ FEATURES = (
              "proportions, as the papers' own code does; otherwise a side that holds no full "
              "window is rounded to whole patches."),
     _setting("antialias", "Low-pass filter when shrinking."),
-    _setting("crop", "Side of a window in pixels.", 16, 4096),
+    _setting("crop", "Side of a window in pixels; rounded down to whole patches, but for "
+             "'enlarge'.", 16, 4096),
     _setting("stride", "Step between windows in pixels, at most crop.", LEAST_STRIDE, 4096),
     _setting("window_batch", "Windows in one forward at most; less needs less memory.", 1, 4096),
 )

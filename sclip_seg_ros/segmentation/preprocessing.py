@@ -83,6 +83,11 @@ def tower_size(height: int, width: int, settings: SegmentorSettings,
                  if side >= patch and (whole or side < settings.crop) else side for side in size)
 
 
+def tower_crop(settings: SegmentorSettings, patch: int) -> int:
+    """Return the side of a window in pixels, rounded down to whole patches as in tower_size."""
+    return settings.crop if settings.enlarge else settings.crop // patch * patch
+
+
 def resize(image: Tensor, size: tuple[int, int], antialias: bool = True) -> Tensor:
     """Resize (3, H, W) uint8 to (3, h, w) float32 in 0..1, bilinear.
 

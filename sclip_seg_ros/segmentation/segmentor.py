@@ -240,7 +240,7 @@ class SCLIPSegmentor:
         self.predict_batch(images, vocabulary)
         if self.records:
             working = [self._shrink(to_tensor(image, self.device)) for image in images]
-            for _, chunks in WindowBatches(working, self._settings):
+            for _, chunks in WindowBatches(working, self._settings, self.backbone.patch_size):
                 for chunk in chunks:
                     self._scorer.record(chunk)
             self.predict_batch(images, vocabulary)
@@ -332,7 +332,8 @@ class SCLIPSegmentor:
     def _score(self, working: Sequence[Tensor], vocabulary: Vocabulary,
                watch: Stopwatch) -> list[ScoreMap]:
         """Return the cosine scores of each image."""
-        batches, scores = WindowBatches(working, self._settings), {}
+        scores: dict[int, ScoreMap] = {}
+        batches = WindowBatches(working, self._settings, self.backbone.patch_size)
         for indices, chunks in batches:
             parts = [self._scorer(chunk, vocabulary, watch) for chunk in chunks]
             with watch.stage("stitch"):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from sclip_seg_ros.segmentation.preprocessing import tower_crop
 from sclip_seg_ros.segmentation.score_map import ScoreMap
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.windows import Box, cut, stitch, window_boxes
@@ -15,16 +16,17 @@ from sclip_seg_ros.segmentation.windows import Box, cut, stitch, window_boxes
 class WindowBatches:
     """Cut images into windows, and put the windows' scores together again."""
 
-    def __init__(self, images: Sequence[Tensor], settings: SegmentorSettings) -> None:
+    def __init__(self, images: Sequence[Tensor], settings: SegmentorSettings, patch: int) -> None:
         """Lay the windows.
 
         Args:
             images: (C, H, W) each, of any sizes.
             settings: where the windows lie, and how many go together at most.
+            patch: side of the tower's patches.
         """
         self._images = images
         self._most = settings.window_batch
-        self._layout = [_boxes(*image.shape[1:], settings) for image in images]
+        self._layout = [_boxes(*image.shape[1:], settings, patch) for image in images]
 
     def __iter__(self) -> Iterator[tuple[list[int], tuple[Tensor, ...]]]:
         """Yield the indices of images with windows of one size, and those windows (N, C, h, w)."""
@@ -49,7 +51,8 @@ class WindowBatches:
                 for index, piece in zip(indices, pieces, strict=True)}
 
 
-def _boxes(height: int, width: int, settings: SegmentorSettings) -> list[Box]:
+def _boxes(height: int, width: int, settings: SegmentorSettings, patch: int) -> list[Box]:
     if settings.inference == "whole":
         return [Box(0, 0, height, width)]
-    return window_boxes(height, width, settings.crop, settings.stride)
+    crop = tower_crop(settings, patch)
+    return window_boxes(height, width, crop, min(settings.stride, crop))
