@@ -31,6 +31,7 @@ torch.set_num_threads(1)
 
 
 WITHOUT_ROS = find_spec("rclpy") is None or find_spec("sclip_seg_ros.msg") is None
+NO_ROS = "no ROS 2, or the messages are not built; run the tests with `make test`"
 OF_ROS = re.compile(r"No module named '"
                     r"(rclpy|ament_index_python|\w+_interfaces|\w+_msgs|sclip_seg_ros\.msg)\b")
 
@@ -40,9 +41,16 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator:
     """Skip files that need ROS where there is none, instead of calling them broken."""
     report = yield
     if WITHOUT_ROS and report.failed and OF_ROS.search(str(report.longrepr)):
-        reason = "Skipped: no ROS 2, or the messages are not built; run the tests with `make test`"
-        report.outcome, report.longrepr = "skipped", (str(collector.path), None, reason)
+        place = str(collector.path), None, f"Skipped: {NO_ROS}"
+        report.outcome, report.longrepr = "skipped", place
     return report
+
+
+@pytest.fixture(scope="session")
+def ros() -> None:
+    """Skip a test that starts programs which need ROS where there is none."""
+    if WITHOUT_ROS:
+        pytest.skip(NO_ROS)
 
 
 def data_folder(variable: str, default: str) -> Path:

@@ -130,9 +130,8 @@ def test_a_process_that_leaks_is_caught():
 
 
 @pytest.fixture
-def driver():
-    rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed; run `make test`")
-    pytest.importorskip("sclip_seg_ros.msg", reason="the messages are not built; run `make test`")
+def driver(ros):
+    import rclpy
     from ros_harness import domain_for
 
     from sclip_seg_ros.ros.soak_driver import SoakDriver
@@ -174,7 +173,7 @@ def test_a_driver_that_has_ended_publishes_and_changes_nothing(driver):
     assert (driver.sent, driver.size_changes) == before
 
 
-def test_the_node_neither_grows_nor_loses_anything(tmp_path):
+def test_the_node_neither_grows_nor_loses_anything(ros, tmp_path):
     from ros_harness import domain_for
 
     run = subprocess.run(

@@ -67,7 +67,7 @@ def test_the_cable_delays_and_loses_what_it_is_told_to(three_hosts):
     assert hosts._tag not in spaces, "nothing is left behind"
 
 
-def test_images_and_labels_pass_over_the_network_and_nothing_else(three_hosts, tmp_path):
+def test_images_and_labels_pass_over_the_network_and_nothing_else(ros, three_hosts, tmp_path):
     """Labels of real images reach the third host, later by the delay of both ways."""
     run = subprocess.run(
         [sys.executable, str(FOLDER), "--seconds", "10", "--rate", "3", "--loss", "0", "--delay",
@@ -83,7 +83,7 @@ def test_images_and_labels_pass_over_the_network_and_nothing_else(three_hosts, t
     assert "| small datagrams | raw, reliable | 0 % | 30 ms |" in run.stdout
 
 
-def test_the_node_finds_its_camera_again_after_an_outage(three_hosts, tmp_path):
+def test_the_node_finds_its_camera_again_after_an_outage(ros, three_hosts, tmp_path):
     """The link is down for longer than DDS takes to give its partners up, and comes back."""
     from sclip_seg_ros.tools.child_processes import ChildProcesses
 
