@@ -48,7 +48,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator:
 
 @pytest.fixture(scope="session")
 def ros() -> None:
-    """Skip a test that starts programs which need ROS where there is none."""
+    """Skip a test that needs ROS, itself or in the programs it starts, where there is none."""
     if WITHOUT_ROS:
         pytest.skip(NO_ROS)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -45,3 +46,17 @@ def node_in_process(domain: int, **parameters: Any) -> Iterator[SegmentNode]:
         executor.shutdown()
         node.destroy_node()
         rclpy.shutdown(context=context)
+
+
+def hold(monkeypatch: pytest.MonkeyPatch, owner: object,
+         name: str) -> tuple[threading.Event, threading.Event]:
+    """Hold back all calls of a function; return what tells of the first, and what frees them."""
+    called, go_on, function = threading.Event(), threading.Event(), getattr(owner, name)
+
+    def held(*arguments: Any) -> Any:
+        called.set()
+        go_on.wait(PATIENCE)
+        return function(*arguments)
+
+    monkeypatch.setattr(owner, name, held)
+    return called, go_on

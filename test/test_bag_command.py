@@ -119,26 +119,26 @@ def test_the_words_come_once_first_and_latched(tiny_model, tmp_path):
     assert {offers[topic][0].depth for topic in OURS} == {5}
 
 
-def test_frames_results_are_offered_as_by_the_node():
-    publishers = pytest.importorskip("sclip_seg_ros.ros.publishers",
-                                     reason="ROS 2 is not installed, or the messages not built")
+def test_frames_results_are_offered_as_by_the_node(ros):
+    from sclip_seg_ros.ros.publishers import DEPTH
+
     [offer] = CODEC.channel("/sclip_seg/label", IMAGE).qos
-    assert offer.depth == publishers.DEPTH
+    assert offer.depth == DEPTH
 
 
-def test_ros_reads_the_results(tiny_model, tmp_path):
-    serialization = pytest.importorskip("rclpy.serialization", reason="ROS 2 is not installed")
-    messages = pytest.importorskip("sclip_seg_ros.msg", reason="the messages are not built")
-    ament_index = pytest.importorskip("ament_index_python.packages")
+def test_ros_reads_the_results(ros, tiny_model, tmp_path):
+    from ament_index_python.packages import get_package_share_directory
+    from rclpy.serialization import deserialize_message
+    from sclip_seg_ros.msg import ClassConfidenceArray, Vocabulary
     from sensor_msgs.msg import Image
 
     path = record(tmp_path / "drive", "mcap", frames=2)
     assert segment(tiny_model, tmp_path / "out", "--bag", path) == 0
     found = rows(tmp_path / "out/drive")
-    kinds = dict(zip(OURS, (Image, Image, messages.ClassConfidenceArray), strict=True))
-    for topic, kind in {**kinds, "/sclip_seg/vocabulary": messages.Vocabulary}.items():
+    kinds = dict(zip(OURS, (Image, Image, ClassConfidenceArray), strict=True))
+    for topic, kind in {**kinds, "/sclip_seg/vocabulary": Vocabulary}.items():
         for row in of(topic, found):
-            said = serialization.deserialize_message(row[3], kind)
+            said = deserialize_message(row[3], kind)
             if kind is Image:
                 np.testing.assert_array_equal(pixels(read(row)).ravel(), said.data)
                 assert (said.height, said.width, said.is_bigendian) == (60, 80, 0)
@@ -152,7 +152,7 @@ def test_ros_reads_the_results(tiny_model, tmp_path):
                 assert said.header.frame_id == "camera" and said.header.stamp.sec >= 100
     with Reader(tmp_path / "out/drive") as reader:
         digests = {item.msgtype: item.digest for item in reader.connections}
-    share = Path(ament_index.get_package_share_directory("sclip_seg_ros"))
+    share = Path(get_package_share_directory("sclip_seg_ros"))
     for name in ("ClassConfidenceArray", "Vocabulary"):
         built = json.loads((share / f"msg/{name}.json").read_text())["type_hashes"]
         kind = f"sclip_seg_ros/msg/{name}"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_driver import Lifecycle
-from node_in_process import PATIENCE, node_in_process
+from node_in_process import PATIENCE, hold, node_in_process
 from ros_harness import LATCHED, Probe, domain_for, picture
 from sclip_seg_ros.msg import Vocabulary
 from sensor_msgs.msg import Image
@@ -147,14 +147,7 @@ def test_a_frame_that_waits_when_the_node_is_deactivated_counts_as_dropped(
         node, probe, lifecycle, monkeypatch):
     lifecycle.bring_to("active")
     label_something(probe)
-    stuck, go_on, predict = threading.Event(), threading.Event(), SCLIPSegmentor.predict_batch
-
-    def slow(self, *arguments):
-        stuck.set()
-        go_on.wait(PATIENCE)
-        return predict(self, *arguments)
-
-    monkeypatch.setattr(SCLIPSegmentor, "predict_batch", slow)
+    stuck, go_on = hold(monkeypatch, SCLIPSegmentor, "predict_batch")
     probe.feed_until(stuck.is_set, "a frame in work", picture)
     log = node._engine.cameras[0].log
     received = log.counts.received
@@ -169,14 +162,7 @@ def test_a_node_being_deactivated_is_not_reported_as_broken(node, probe, lifecyc
     """Its frame thread ends first; what follows may take seconds, on a word being encoded, say."""
     lifecycle.bring_to("active")
     label_something(probe)
-    releasing, go_on, release = threading.Event(), threading.Event(), SCLIPSegmentor.release
-
-    def slow(self):
-        releasing.set()
-        go_on.wait(PATIENCE)
-        release(self)
-
-    monkeypatch.setattr(SCLIPSegmentor, "release", slow)
+    releasing, go_on = hold(monkeypatch, SCLIPSegmentor, "release")
     with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics:
         change = threading.Thread(target=node.trigger_deactivate)
         change.start()
@@ -196,15 +182,7 @@ def test_a_stuck_frame_fails_the_deactivation_and_the_node_works_on_after_it(
     monkeypatch.setattr("sclip_seg_ros.ros.health.STUCK_SECONDS", 0.5)
     lifecycle.bring_to("active")
     label_something(probe)
-    stuck, go_on = threading.Event(), threading.Event()
-    predict = SCLIPSegmentor.predict_batch
-
-    def hang(self, *arguments):
-        stuck.set()
-        go_on.wait(PATIENCE)
-        return predict(self, *arguments)
-
-    monkeypatch.setattr(SCLIPSegmentor, "predict_batch", hang)
+    stuck, go_on = hold(monkeypatch, SCLIPSegmentor, "predict_batch")
     with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics:
         probe.feed_until(stuck.is_set, "a stuck frame", picture)
         assert not lifecycle.change("deactivate")
@@ -224,14 +202,7 @@ def test_a_stuck_frame_fails_the_deactivation_and_the_node_works_on_after_it(
 def test_a_cleanup_that_a_stuck_word_fails_loses_neither_that_word_nor_later_ones(
         node, probe, lifecycle, monkeypatch):
     lifecycle.bring_to("inactive")
-    stuck, go_on, encode = threading.Event(), threading.Event(), node._engine.segmentor.text._encode
-
-    def hang(*arguments):
-        stuck.set()
-        go_on.wait(PATIENCE)
-        return encode(*arguments)
-
-    monkeypatch.setattr(node._engine.segmentor.text, "_encode", hang)
+    stuck, go_on = hold(monkeypatch, node._engine.segmentor.text, "_encode")
     with probe.listening(Vocabulary, "/sclip_seg/vocabulary", LATCHED) as vocabularies:
         def wait_for(*words: str) -> None:
             probe.wait(lambda: vocabularies and tuple(
@@ -303,14 +274,7 @@ def test_a_shutdown_that_a_stuck_frame_prevents_is_told_as_such(node, probe, lif
                                                                monkeypatch, capfd):
     monkeypatch.setattr(segmentation_node, "DEACTIVATE_SECONDS", 0.2)
     lifecycle.bring_to("active")
-    stuck, go_on, predict = threading.Event(), threading.Event(), SCLIPSegmentor.predict_batch
-
-    def hang(self, *arguments):
-        stuck.set()
-        go_on.wait(PATIENCE)
-        return predict(self, *arguments)
-
-    monkeypatch.setattr(SCLIPSegmentor, "predict_batch", hang)
+    stuck, go_on = hold(monkeypatch, SCLIPSegmentor, "predict_batch")
     probe.feed_until(stuck.is_set, "a stuck frame", picture)
     lifecycle.change("shutdown")
     assert "is still being worked on after 0.2 s; end the process" in capfd.readouterr().err

@@ -12,14 +12,13 @@ import array
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_driver import Lifecycle
-from node_in_process import PATIENCE, node_in_process
+from node_in_process import hold, node_in_process
 from rcl_interfaces.srv import DescribeParameters
 from right_labels import SHORT_SIDE, expect_right_labels
 from ros_harness import (
@@ -122,18 +121,10 @@ def test_pain_6_neither_cv_bridge_nor_an_old_numpy_is_needed():
 def test_pain_7_services_are_answered_while_a_frame_is_in_work(monkeypatch):
     """Pain 7: labelling has its own thread; the executor stays free, and is single-threaded."""
     domain = domain_for("pain 7")
-    predict = SCLIPSegmentor.predict_batch
-    stuck, go_on = threading.Event(), threading.Event()
-
-    def hang(self, *arguments):
-        stuck.set()
-        go_on.wait(PATIENCE)
-        return predict(self, *arguments)
-
     with Probe(domain) as probe, node_in_process(domain, classes=CLASSES, lazy=False):
         lifecycle = Lifecycle(probe)
         lifecycle.bring_to("active")
-        monkeypatch.setattr(SCLIPSegmentor, "predict_batch", hang)
+        stuck, go_on = hold(monkeypatch, SCLIPSegmentor, "predict_batch")
         try:
             probe.feed_until(stuck.is_set, "a frame in work", picture)
             assert probe.set_parameters(overlay_alpha=0.25).successful
