@@ -30,7 +30,7 @@ def run(tmp_path_factory):
 def test_the_losses_fall(run):
     log, _ = run("--steps", "41", "--small-steps", "1")
     for loss in ("phrase", "colour"):
-        assert float(log[-1][loss]) < 0.95 * float(log[0][loss])
+        assert float(log[-1][loss]) < 0.9 * float(log[0][loss])
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(run):
