@@ -30,7 +30,7 @@ def resolve_device(name: str | torch.device) -> torch.device:
                          "CUDA devices); use 'auto' or 'cpu'")
     try:
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device='{name}' cannot be computed on ({first_line(error)}); use "
                          "'cpu', or install a torch that supports it") from error
     return device

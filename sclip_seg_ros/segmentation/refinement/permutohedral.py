@@ -130,8 +130,8 @@ def build_lattice(features: Tensor) -> Lattice:
     starts = pad(counts.cumsum(0), (1, 0))
     # Cut where a vertex starts and at every multiple of RUN; where both fall together, the run
     # between them is empty.
-    steady = torch.arange(0, members.numel(), RUN, device=starts.device)
-    runs = torch.cat([starts, steady]).sort().values
+    regular = torch.arange(0, members.numel(), RUN, device=starts.device)
+    runs = torch.cat([starts, regular]).sort().values
     return Lattice(
         corners=corners.T.contiguous(),
         weights=weights.T.contiguous(),
