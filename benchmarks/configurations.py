@@ -7,13 +7,13 @@ from itertools import product
 
 import numpy as np
 import torch
+from sclip_research.scenes import COLOURS, NOUNS, render, sample_scene
 from torch.nn.functional import normalize
 
 from sclip_seg_ros.models import EMBEDDED
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, Vocabulary
-from sclip_seg_ros.segmentation.palette import palette_of
-from sclip_seg_ros.segmentation.vocabulary import validate_classes
-from sclip_seg_ros.tools.scenes import COLOURS, NOUNS, render, sample_scene
+from sclip_seg_ros.segmentation.text.palette import palette_of
+from sclip_seg_ros.segmentation.text.vocabulary import validate_classes
 
 BASE = "ViT-B/16"
 VGA, HD = (480, 640), (1080, 1920)

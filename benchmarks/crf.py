@@ -6,6 +6,13 @@ device they are wall time. Of several repeats, taken in turn, the fastest counts
 
 from __future__ import annotations
 
+import sys
+
+from sclip_seg_ros.common.entry import run_program
+
+if __name__ == "__main__":  # before libraries that take seconds to import
+    sys.exit(run_program("benchmarks.crf", "crf"))
+
 import argparse
 import json
 import time
@@ -13,13 +20,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from sclip_research.scenes import render, sample_scene
 from torch import Tensor
 from torch.nn.functional import interpolate, one_hot
 
 from sclip_seg_ros.segmentation.refinement.crf_lattice import smoothness_lattice
 from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf
-from sclip_seg_ros.segmentation.settings import CrfSettings
-from sclip_seg_ros.tools.scenes import render, sample_scene
+from sclip_seg_ros.segmentation.settings.settings import CrfSettings
 
 PATCH = 16
 
@@ -40,11 +47,16 @@ def timed(call: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, flo
     if device.type == "cpu":
         start = time.thread_time()
         return call(), time.thread_time() - start
-    torch.cuda.synchronize(device)
+    _wait_for(device)
     start = time.perf_counter()
     result = call()
-    torch.cuda.synchronize(device)
+    _wait_for(device)
     return result, time.perf_counter() - start
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":  # others compute at once
+        torch.cuda.synchronize(device)
 
 
 def compare(image: Tensor, probabilities: Tensor, settings: CrfSettings, device: torch.device,
@@ -103,7 +115,3 @@ def main() -> None:
                       "scenes": arguments.scenes, "iterations": arguments.iterations,
                       "device": str(arguments.device), "torch": torch.__version__,
                       "results": results}, indent=2))
-
-
-if __name__ == "__main__":
-    main()

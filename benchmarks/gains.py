@@ -7,6 +7,13 @@ One thread's processor time on a CPU; the median ratio of the rounds counts.
 
 from __future__ import annotations
 
+import sys
+
+from sclip_seg_ros.common.entry import run_program
+
+if __name__ == "__main__":  # before libraries that take seconds to import
+    sys.exit(run_program("benchmarks.gains", "gains"))
+
 import argparse
 import logging
 from collections.abc import Callable, Iterator
@@ -20,14 +27,14 @@ from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from benchmarks.clocks import clock_of, timed
 from benchmarks.configurations import VGA, load
-from benchmarks.report import markdown
+from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.models import EMBEDDED
-from sclip_seg_ros.models.quick_gelu import absorb_quick_gelu
-from sclip_seg_ros.segmentation.attention import vanilla
-from sclip_seg_ros.segmentation.backbone import DenseBackbone, _block
-from sclip_seg_ros.segmentation.decoding import decode
+from sclip_seg_ros.segmentation.backbones.attention import vanilla
+from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
+from sclip_seg_ros.segmentation.backbones.quick_gelu import absorb_quick_gelu
 from sclip_seg_ros.segmentation.preprocessing import working_size
-from sclip_seg_ros.segmentation.windows import Box, stitch, window_boxes
+from sclip_seg_ros.segmentation.scores.decoding import decode
+from sclip_seg_ros.segmentation.scores.windows import Box, stitch, window_boxes
 
 CLASSES, SCALE, CROP = 20, 40.0, 224
 Pair = tuple[str, Callable[[], object], Callable[[], object]]
@@ -38,13 +45,14 @@ def pairs(full: DenseBackbone, half: DenseBackbone) -> Iterator[Pair]:
     size = working_size(*VGA, 336)
     boxes = window_boxes(*size, CROP, CROP // 2)
     windows = torch.randn(len(boxes), 3, CROP, CROP)
+    grid = full.grid(CROP, CROP)
     for backbone in (full, half):
         name = str(backbone.dtype).removeprefix("torch.")
         block = backbone.visual.transformer.resblocks[0]
         tokens = backbone.penultimate(windows).tokens
         yield (f"a block without nn.MultiheadAttention, {name}",
                lambda block=block, tokens=tokens: block(tokens),
-               lambda block=block, tokens=tokens: _block(block, tokens))
+               lambda backbone=backbone, tokens=tokens: backbone.block(0, tokens, grid))
         quick, single = quick_gelu_blocks(tokens.shape[-1], backbone.dtype)
         yield (f"a feed-forward network with QuickGELU in one pass, {name}",
                lambda quick=quick, tokens=tokens: quick.mlp(tokens),
@@ -107,8 +115,5 @@ def main() -> None:
         rows.append((name, f"{median(slow for slow, _ in times):.2f}",
                      f"{median(quick for _, quick in times):.2f}",
                      f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"))
-    print("\n".join(markdown(("change", "plain ms", "ms", "ratio (lowest to highest)"), rows)))
-
-
-if __name__ == "__main__":
-    main()
+    print("\n".join(markdown_table(("change", "plain ms", "ms", "ratio (lowest to highest)"),
+                                   rows, aligned=True)))

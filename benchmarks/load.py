@@ -9,6 +9,13 @@ the share of frames over the budget.
 
 from __future__ import annotations
 
+import sys
+
+from sclip_seg_ros.common.entry import run_program
+
+if __name__ == "__main__":  # before libraries that take seconds to import
+    sys.exit(run_program("benchmarks.load", "load"))
+
 import argparse
 import json
 import multiprocessing
@@ -76,12 +83,12 @@ def run(options: argparse.Namespace) -> list[dict]:
             due = max(due + 1.0 / options.rate, arrived)
             quality.begin([image.shape[:2]], vocabulary)
             deadline = quality.deadline(arrived)
-            results = segmentor.predict_batch([image], vocabulary, deadline)
+            results = quality.pipeline.predict([image], vocabulary, deadline)
             milliseconds = (time.monotonic() - arrived) * 1e3
             frames.append({"phase": phase, "at": arrived - begin, "ms": milliseconds,
                            "level": quality.state.level, "name": quality.state.name,
                            "over": milliseconds > options.budget})
-            quality.end(milliseconds, results, deadline, results[0].stage_ms["decode"])
+            quality.end(milliseconds, results, results[0].stage_ms["decode"])
         for burner in burners:
             burner.terminate()
             burner.join()
@@ -124,7 +131,3 @@ def summarise(frames: list[dict], options: argparse.Namespace) -> dict:
             "kept": 1 - sum(frame["over"] for frame in judged) / len(judged),
             "down": sum(move > 0 for move in moves), "up": sum(move < 0 for move in moves),
             "phases": phases}
-
-
-if __name__ == "__main__":
-    main()

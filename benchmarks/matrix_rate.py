@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.clocks import clock_of, timed
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.windows import window_boxes
+from sclip_seg_ros.segmentation.scores.windows import window_boxes
 
 SIDE = {"cpu": 1024, "cuda": 8192}
 TRIALS = 8

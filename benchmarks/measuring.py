@@ -14,7 +14,7 @@ from benchmarks.configurations import Configuration, Model, image
 from benchmarks.matrix_rate import tower_operations
 from benchmarks.reference import Reference
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
-from sclip_seg_ros.segmentation.backbone import Place
+from sclip_seg_ros.segmentation.backbones.backbone import Place
 from sclip_seg_ros.tools.benchmark.memory import peak_during
 
 
@@ -34,7 +34,7 @@ def compare(configuration: Configuration, model: Model, rounds: int,
     picture, words = image(*configuration.size), model.words(configuration.classes)
     fast.settings = configuration.settings(fast.precision)
     fast.clock = clock
-    plain = Reference(model.plain._clip, device, configuration.settings("fp32"),
+    plain = Reference(model.plain._model.clip, device, configuration.settings("fp32"),
                       model.plain.logit_scale, clock)
     fast.warm_up([configuration.size], words)
     frames, references = [], []

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, linear, normalize
 
+from sclip_seg_ros.common.stopwatch import Stopwatch
 from sclip_seg_ros.models import ClipModel
-from sclip_seg_ros.segmentation.position import interpolate_position_embedding
+from sclip_seg_ros.segmentation.backbones.position_embedding import interpolate_position_embedding
 from sclip_seg_ros.segmentation.preprocessing import normalise, resize, to_tensor, tower_size
 from sclip_seg_ros.segmentation.refinement.crf_pydensecrf import mean_field
 from sclip_seg_ros.segmentation.refinement.dense_crf import PROBABILITY_FLOOR
-from sclip_seg_ros.segmentation.settings import SegmentorSettings
-from sclip_seg_ros.segmentation.stopwatch import Stopwatch
-from sclip_seg_ros.segmentation.vocabulary import Vocabulary
-from sclip_seg_ros.segmentation.windows import Box, window_boxes
+from sclip_seg_ros.segmentation.scores.windows import Box, window_boxes
+from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 
 
 class Reference:
@@ -41,7 +41,7 @@ class Reference:
         watch = Stopwatch(self.device, self.clock)
         with watch.stage("preprocess"):
             original = to_tensor(image, self.device)
-            size = tower_size(*image.shape[:2], self.settings, self.clip.patch_size)
+            size = tower_size(*image.shape[:2], self.settings, self.clip.model.visual.patch_size[0])
             working = resize(original, size, self.settings.antialias)
         total = torch.zeros(len(vocabulary.embeddings), *size, device=self.device)
         count = torch.zeros(size, device=self.device)
@@ -54,8 +54,9 @@ class Reference:
             with watch.stage("stitch"):
                 place = (..., slice(box.top, box.bottom), slice(box.left, box.right))
                 extent = (box.bottom - box.top, box.right - box.left)
-                total[place] += interpolate(scores[None], extent, mode="bilinear")[0]
-                count[place] += 1
+                weight = self._weight(*extent)
+                total[place] += weight * interpolate(scores[None], extent, mode="bilinear")[0]
+                count[place] += weight
         with watch.stage("decode"):
             scores = interpolate((total / count)[None], image.shape[:2], mode="bilinear")[0]
             probabilities = self._best_synonyms(torch.softmax(scores * self.logit_scale, dim=0),
@@ -73,6 +74,14 @@ class Reference:
         if self.settings.inference == "whole":
             return [Box(0, 0, height, width)]
         return window_boxes(height, width, self.settings.crop, self.settings.stride)
+
+    def _weight(self, height: int, width: int) -> Tensor:
+        """Return how much each pixel of a window counts where windows overlap."""
+        if not self.settings.window_taper:
+            return torch.ones(height, width, device=self.device)
+        rows, columns = (torch.arange(1.0, side + 1, device=self.device).minimum(
+            torch.arange(side, 0.0, -1.0, device=self.device)) for side in (height, width))
+        return rows[:, None] * columns
 
     def _features(self, window: Tensor) -> Tensor:
         """Run the tower on one window: (3, h, w) to (D, rows, columns)."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from sclip_seg_ros.common.text import markdown_table
+
 LEGEND = {
     "ratio": "median over rounds of the reference's time / the pipeline's, taken in turn",
     "peak_mb": "MiB beyond what the process (on CUDA: the device) held before the frame, without "
@@ -18,7 +20,7 @@ LEGEND = {
 
 def table(rows: Iterable[dict[str, Any]]) -> list[str]:
     """Return the results as lines of a Markdown table."""
-    return markdown(
+    return _aligned(
         ("model", "size", "classes", "inference", "ms", "frames/s", "encode", "decode", "CRF",
          "MiB", "reference ms", "reference MiB", "ratio (lowest to highest)", "labels agree",
          "matrix rate"),
@@ -34,7 +36,7 @@ def table(rows: Iterable[dict[str, Any]]) -> list[str]:
 
 def crf_table(crf: dict[str, Any]) -> list[str]:
     """Return the CRF's comparison as lines of a Markdown table."""
-    return markdown(("size", "classes", "iterations", "pydensecrf ms", "ms", "ratio", "argmax"), [(
+    return _aligned(("size", "classes", "iterations", "pydensecrf ms", "ms", "ratio", "argmax"), [(
         "x".join(map(str, crf["size"])), crf["classes"], crf["iterations"],
         f"{crf['pydensecrf_ms']:.0f}", f"{crf['total_ms']:.0f}",
         f"{crf['ratio_vs_pydensecrf']:.2f}", f"{crf['argmax_agreement']:.2%}")])
@@ -47,7 +49,7 @@ def curve_table(name: str, points: Sequence[dict[str, Any]]) -> list[str]:
     def place(point: dict[str, Any]) -> str:
         return "x".join(map(str, point["size"])) if name == "area" else str(point[name])
 
-    return markdown((name, "ms", "x first", "MiB"), [
+    return _aligned((name, "ms", "x first", "MiB"), [
         (place(point), f"{point['total_ms']:.1f}", f"{point['total_ms'] / first['total_ms']:.2f}",
          _mebibytes(point["peak_mb"])) for point in points])
 
@@ -69,13 +71,9 @@ def page(summary: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Return a Markdown table, its columns aligned so that it also reads in a terminal."""
-    cells = [[str(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-             + " |" for row in cells]
-    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+def _aligned(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return a table that also reads in a terminal."""
+    return markdown_table(head, rows, aligned=True)
 
 
 def _mebibytes(value: float | None) -> str:

@@ -12,7 +12,7 @@ from sclip_seg_ros.msg import ClassConfidenceArray
 from sensor_msgs.msg import Image
 
 COSTS = {"floor": 0, "rug": 10, "wall": 254}  # by class name: ids change with the vocabulary
-OTHERS, UNLABELLED = 100, 255
+OTHERS, UNKNOWN = 100, 255
 WAITING = 10  # stamps to keep at most, whose other message may never come
 
 
@@ -38,11 +38,11 @@ class Consumer(Node):
             self.on_frame(pair[Image], pair[ClassConfidenceArray])
 
     def on_frame(self, label, classes):
-        names = [entry.class_name for entry in classes.classes]  # ids count from 0
+        names = {entry.class_id: entry.class_name for entry in classes.classes}
         if names != self.names:  # new words from this frame on, also those of another node's start
             self.names, self.table = names, np.full(256, OTHERS, np.uint8)
-            self.table[:len(names)] = [COSTS.get(name, OTHERS) for name in names]
-            self.table[UNLABELLED] = UNLABELLED
+            self.table[list(names)] = [COSTS.get(name, OTHERS) for name in names.values()]
+            self.table[classes.unlabelled_id] = UNKNOWN
         label.data = array("B", self.table[np.frombuffer(label.data, np.uint8)].tobytes())
         self.costs.publish(label)  # with the camera's stamp and frame
 

@@ -1,29 +1,31 @@
 """Start the segmentation node, and RViz if wanted: `ros2 launch sclip_seg_ros segment.launch.py`.
 
 Arguments left empty do not touch what the parameter file, or a launch file around this one, says.
+What `ros2 launch` is given beside them is a parameter of the node: use_pamr:=true.
 """
 
+import sys
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
-from sclip_seg_ros.ros.camera_topics import camera_topics
+from sclip_seg_ros.ros.parameters.camera_topics import camera_topics
 
-CONFIG = PathJoinSubstitution([FindPackageShare("sclip_seg_ros"), "config"])
+CONFIG = Path(__file__).absolute().parents[1] / "config"
 
 # Name, default, description.
 ARGUMENTS = (
-    ("image", "image_raw", "Camera topic; for compressed images the name without '/compressed'."),
-    ("image_topics", "", "Several cameras, e.g. \"['/front/image_raw', '/rear/image_raw']\", or "
-     "one, e.g. /front/image_raw; empty: the one of 'image'."),
+    ("image", "image_raw", "Camera topic; one that ends in '/compressed' carries compressed "
+     "images."),
+    ("image_topics", "", "Several cameras, e.g. /front/image_raw,/rear/image_raw/compressed, or "
+     "one; then 'image' is not used. Empty: the one of 'image'."),
     ("namespace", "", "Namespace of the node and its topics, e.g. 'front'."),
-    ("params_file", PathJoinSubstitution([CONFIG, "segment.yaml"]),
+    ("params_file", str(CONFIG / "segment.yaml"),
      "YAML file with parameters; substitutions such as $(env HOME) are allowed in it."),
     ("model", "", "'embedded' or a ViT of open_clip, e.g. 'ViT-B/16'."),
     ("pretrained", "", "Weights of the model: a tag of open_clip, or the path of a file."),
@@ -31,20 +33,26 @@ ARGUMENTS = (
     ("classes", "", "What to look for, e.g. 'floor,wall,person|pedestrian'."),
     ("vocabulary_file", "", "File with one class a line, or a name in config/vocabularies."),
     ("image_transport", "", "'raw' or 'compressed'."),
+    ("depth_topics", "", "Depth registered to the camera, e.g. "
+     "/camera/aligned_depth_to_color/image_raw, for the semantic cloud; of several cameras one for "
+     "each, with commas."),
+    ("label_size", "", "'camera', '640x480' or 'as:/depth/camera_info'."),
     ("latency_budget_ms", "", "Milliseconds a frame may take; 0: no budget."),
     ("quality_ladder", "", "File with quality levels, or a name in config/ladders."),
-    ("autostart", "", "'false': wait for `ros2 lifecycle set /sclip_seg configure`."),
+    ("autostart", "", "'false': wait for `ros2 lifecycle set /sclip_seg configure`, then "
+     "`... activate`."),
     ("rviz", "false", "Whether to start RViz with the outputs; of several 'image_topics', with "
      "those of the first."),
     ("log_level", "", "'debug', 'info', 'warn' or 'error'."),
     ("use_sim_time", "", "Whether to take time from /clock, as when a bag is played."),
 )
 
-# Arguments that are parameters of the node, with their types; None: a list, or one text.
+# Arguments that are parameters of the node, with their types; None: what it is as YAML, so that the
+# node itself says what is wrong with a value.
 PARAMETERS = {"model": str, "pretrained": str, "device": str, "classes": None,
               "vocabulary_file": str, "image_transport": str, "image_topics": None,
-              "latency_budget_ms": float, "quality_ladder": str, "autostart": bool,
-              "use_sim_time": bool}
+              "depth_topics": None, "label_size": str, "latency_budget_ms": None,
+              "quality_ladder": str, "autostart": None, "use_sim_time": bool}
 
 SHOWN = ("overlay", "label", "confidence")  # by the displays of segment.rviz
 
@@ -65,11 +73,14 @@ def start_node(context: LaunchContext) -> list:
     file = LaunchConfiguration("params_file").perform(context)
     if not Path(file).is_file():
         raise FileNotFoundError(f"params_file '{file}' does not exist; check its path")
+    # Where nothing is to be replaced the node is given the file itself, and can name it.
+    substitutions = "$(" in Path(file).read_text(encoding="utf-8", errors="replace")
     level = LaunchConfiguration("log_level").perform(context)
     return [Node(
         package="sclip_seg_ros", executable="segment_node", name="sclip_seg",
         namespace=LaunchConfiguration("namespace"), output="screen", emulate_tty=True,
-        parameters=[ParameterFile(file, allow_substs=True), *given(context, *PARAMETERS)],
+        parameters=[ParameterFile(file, allow_substs=substitutions),
+                    *given(context, *PARAMETERS), *others()],
         remappings=[("image_raw", LaunchConfiguration("image"))],
         arguments=["--ros-args", "--log-level", level] if level else [])]
 
@@ -79,14 +90,15 @@ def start_rviz(context: LaunchContext) -> list:
     remappings = [("image_raw", LaunchConfiguration("image"))]
     if LaunchConfiguration("image_topics").perform(context):
         topics = typed("image_topics").evaluate(context)
-        first = camera_topics([topics] if isinstance(topics, str) else topics, "raw")[0]
+        first = camera_topics([topic.strip() for topic in topics.split(",")]
+                              if isinstance(topics, str) else topics, "raw")[0]
         remappings = [("image_raw", first.topic)]
         if first.name:
             remappings += [(f"sclip_seg/{output}", f"sclip_seg/{first.name}/{output}")
                            for output in SHOWN]
     return [Node(
         package="rviz2", executable="rviz2", namespace=LaunchConfiguration("namespace"),
-        arguments=["-d", PathJoinSubstitution([CONFIG, "segment.rviz"])],
+        arguments=["-d", str(CONFIG / "segment.rviz")],
         parameters=given(context, "use_sim_time"), remappings=remappings)]
 
 
@@ -99,3 +111,18 @@ def given(context: LaunchContext, *names: str) -> list[dict[str, ParameterValue]
 def typed(name: str) -> ParameterValue:
     """Return an argument as the parameter that it is."""
     return ParameterValue(LaunchConfiguration(name), value_type=PARAMETERS[name])
+
+
+def others() -> list[dict[str, ParameterValue]]:
+    """Return what the command line gives this file and it does not declare, as parameters.
+
+    Launch would pass over them in silence; the node takes them, or says that it has no such one.
+    Those that another launch file around this one is given are not for the node.
+    """
+    if not any(Path(word).name == Path(__file__).name for word in sys.argv):
+        return []
+    words = dict(word.split(":=", 1) for word in sys.argv if ":=" in word)
+    values = {name: ParameterValue(TextSubstitution(text=value), value_type=None)
+              for name, value in words.items()
+              if name not in {argument for argument, _, _ in ARGUMENTS}}
+    return [values] if values else []

@@ -1,15 +1,29 @@
-"""Print exact versions of every package in this interpreter's environment, for constraints.txt.
+"""Write exact versions of every package in this interpreter's environment to the constraints files.
+
+    python scripts/write_constraints.py kilted
+
+constraints.txt gets what has nothing to do with ROS, constraints-ros-kilted.txt the ROS wheels. Of
+any other distribution than the first only the latter is written: what is pinned is one set of
+versions that all of them work with.
 
 The ROS wheels carry the metadata of the packages inside them (rclpy, std_msgs, ...) as egg-info
-folders. Those are no packages of an index and are left out.
+folders. Those are not packages of an index and are left out.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import distributions
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
+FIRST = "kilted"  # whose environment the other pins are from
 HEADER = """\
-# Exact versions known to work together; `make constraints` writes this file from .venv."""
+# Exact versions known to work together, on Python 3.11 and 3.12; `make constraints` writes this
+# file from .venv. Those of ROS stand beside it, one file a distribution."""
+HEADER_OF_ROS = """\
+# Exact versions of the ROS wheels; `make constraints ROS={}` writes this file."""
+OF_ROS = "ros-"
 NOT_OURS = {"pip"}
 
 
@@ -23,5 +37,18 @@ def pins() -> list[str]:
     return [f"{name}=={wheels[name]}" for name in sorted(wheels, key=str.lower)]
 
 
+def main(distribution: str) -> None:
+    """Write the files of a distribution whose environment this is."""
+    found = pins()
+    of_ros = [pin for pin in found if pin.startswith(OF_ROS)]
+    _write(f"constraints-ros-{distribution}.txt", HEADER_OF_ROS.format(distribution), of_ros)
+    if distribution == FIRST:
+        _write("constraints.txt", HEADER, [pin for pin in found if pin not in of_ros])
+
+
+def _write(name: str, header: str, lines: list[str]) -> None:
+    (ROOT / name).write_text("\n".join([header, *lines]) + "\n")
+
+
 if __name__ == "__main__":
-    print(HEADER, *pins(), sep="\n")
+    main(sys.argv[1])

@@ -10,8 +10,9 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 
-from sclip_seg_ros.segmentation.contracts import FeatureContract
-from sclip_seg_ros.segmentation.loftup import LoftUp, LoftUpSizes
+from sclip_seg_ros.segmentation.upsamplers.anyup.network import AnyUp
+from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUp, LoftUpSizes
 
 
 def save_clip(folder: Path, layers: int, seed: int = 0) -> str:
@@ -46,6 +47,21 @@ def save_loftup(path: Path, dimension: int, contract: FeatureContract | None = N
     metadata = {f"feature_{name}": value for name, value in asdict(contract).items()} \
         if contract else None
     save_file(random_state(sizes, seed), path, metadata=metadata)
+    return str(path)
+
+
+def random_anyup(width: int = 16, seed: int = 0) -> AnyUp:
+    """Return a small AnyUp with drawn weights."""
+    torch.manual_seed(seed)
+    network = AnyUp(width, heads=2)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return network.eval().requires_grad_(False)
+
+
+def save_anyup(path: Path) -> str:
+    """Save a small AnyUp with drawn weights; return its path."""
+    torch.save(random_anyup().state_dict(), path)
     return str(path)
 
 

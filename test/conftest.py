@@ -12,9 +12,12 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
+from model_hub import TINY, ModelHub, register_tiny
 from tiny_clip import write_tiny_clip
 
-from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.models import transfer
+from sclip_seg_ros.models.names import tags_of_repositories
+from sclip_seg_ros.segmentation.upsamplers.store import UpsamplerStore
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,6 +37,27 @@ WITHOUT_ROS = find_spec("rclpy") is None or find_spec("sclip_seg_ros.msg") is No
 NO_ROS = "no ROS 2, or the messages are not built; run the tests with `make test`"
 OF_ROS = re.compile(r"No module named '"
                     r"(rclpy|ament_index_python|\w+_interfaces|\w+_msgs|sclip_seg_ros\.msg)\b")
+
+
+# Files that take more than half a minute of a core.
+SLOW = frozenset({
+    "test_bag_command", "test_bag_resuming", "test_benchmark_ablation", "test_demo", "test_gpu_day",
+    "test_node_more_faults", "test_pipeline_combinations", "test_ray", "test_soak",
+    "test_train_embedded_model", "test_train_loftup"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by where they stand, and by what their names say; see pyproject.toml."""
+    for item in items:
+        if item.path.parent.name == "ros":
+            item.add_marker(pytest.mark.ros)
+        if item.path.stem == "test_accelerator" or any(
+                "CUDA" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skipif")):
+            item.add_marker(pytest.mark.gpu)
+        if "golden" in item.name:
+            item.add_marker(pytest.mark.golden)
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -71,6 +95,35 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session")
+def tiny_architecture(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name an architecture of a few thousand weights that open_clip knows, with tags."""
+    register_tiny(tmp_path_factory.mktemp("architecture"))
+    tags_of_repositories.cache_clear()
+    return TINY
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        tiny_architecture: str) -> Iterator[ModelHub]:
+    """Run a hub that this process asks, with an empty cache; pauses and patience are short."""
+    (tmp_path / "repositories").mkdir()
+    served = ModelHub(tmp_path / "repositories")
+    cache = str(tmp_path / "cache")
+    for name, value in (("ENDPOINT", served.url), ("HF_HUB_CACHE", cache),
+                        ("HF_HUB_OFFLINE", False)):
+        monkeypatch.setattr(huggingface_hub.constants, name, value)
+    for name, value in (("HF_ENDPOINT", served.url), ("HF_HUB_CACHE", cache)):
+        monkeypatch.setenv(name, value)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setattr(transfer, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(transfer, "PAUSES_SECONDS", (0.01, 0.02))
+    yield served
+    served.stop()
+
+
 @pytest.fixture(scope="module")
 def one_commit() -> Iterator[None]:
     """Hold the commit still: a run is rightly not continued on another, and developers commit."""
@@ -102,7 +155,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def slow_weights(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Hold LoftUp's weights back until the event is set; its ``times`` counts the loads."""
-    event, load = threading.Event(), SCLIPSegmentor.load_weights
+    event, load = threading.Event(), UpsamplerStore.load
 
     def load_slowly(self, settings):
         event.times += 1
@@ -110,6 +163,6 @@ def slow_weights(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         return load(self, settings)
 
     event.times = 0
-    monkeypatch.setattr(SCLIPSegmentor, "load_weights", load_slowly)
+    monkeypatch.setattr(UpsamplerStore, "load", load_slowly)
     yield event
     event.set()

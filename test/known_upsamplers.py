@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
-from sclip_seg_ros.segmentation import segmentor as segmentor_module
-from sclip_seg_ros.segmentation.contracts import FeatureContract
-from sclip_seg_ros.segmentation.upsampling import Upsampler
+from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS
+from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.upsampler import Upsampler
 
 # What the embedded model is trained to be read by, fed as the pipeline runs it.
 CONTRACT = FeatureContract("embedded", "attended", "clip")
@@ -61,9 +63,9 @@ class Guided(nn.Module):
 
 def segmentor_with(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> SCLIPSegmentor:
     """Load the embedded model with a network in LoftUp's place."""
-    monkeypatch.setattr(segmentor_module, "make_upsampler",
-                        lambda settings, *_, **__: Upsampler(settings, network,
-                                                             contract=CONTRACT))
+    known = replace(UPSAMPLERS["loftup"], load=lambda settings, *_: Upsampler(
+        settings, network, contract=CONTRACT))
+    monkeypatch.setitem(UPSAMPLERS, "loftup", known)
     return SCLIPSegmentor(settings=SegmentorSettings(use_loftup=True))
 
 

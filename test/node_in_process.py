@@ -53,10 +53,10 @@ def hold(monkeypatch: pytest.MonkeyPatch, owner: object,
     """Hold back all calls of a function; return what tells of the first, and what frees them."""
     called, go_on, function = threading.Event(), threading.Event(), getattr(owner, name)
 
-    def held(*arguments: Any) -> Any:
+    def held(*arguments: Any, **keywords: Any) -> Any:
         called.set()
         go_on.wait(PATIENCE)
-        return function(*arguments)
+        return function(*arguments, **keywords)
 
     monkeypatch.setattr(owner, name, held)
     return called, go_on

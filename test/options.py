@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sclip_seg_ros.ros.parameter_table import DECLARATIONS
-from sclip_seg_ros.ros.parameters import NodeOptions
+from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS
+from sclip_seg_ros.ros.parameters.options import NodeOptions
 
 
 def options(**values: Any) -> NodeOptions:

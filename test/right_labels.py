@@ -20,7 +20,10 @@ def expect_right_labels(probe: Probe, classes: Sequence[str], node: str = "/scli
     """Publish good frames; their labels must come, and be those that the core gives them alone.
 
     The first may still meet parameters that have just been changed back; the second must not.
+    Meanwhile each frame of the node is labelled alone.
     """
+    before = probe.get_parameter("temporal.enabled", node)
+    assert probe.set_parameters(node=node, **{"temporal.enabled": False}).successful
     image = picture(160, 120, seed)
     with probe.listening(Image, f"{node}/label") as labels:
         for _ in range(2):
@@ -29,6 +32,7 @@ def expect_right_labels(probe: Probe, classes: Sequence[str], node: str = "/scli
                              "the labels of a good frame", lambda: image)
         expected = _segmentor().segment(pixels_of(image), list(classes))
         np.testing.assert_array_equal(pixels_of(labels[-1]), expected)
+    assert probe.set_parameters(node=node, **{"temporal.enabled": before}).successful
 
 
 def names_in_force(messages: list[Vocabulary]) -> list[str]:

@@ -19,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from rclpy.context import Context
@@ -30,7 +31,7 @@ from sensor_msgs.msg import Image
 
 # Another model to run these tests with; none of them asks for right labels.
 MODEL = os.environ.get("SCLIP_TEST_MODEL", "embedded")
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 200.0
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE,
@@ -280,6 +281,34 @@ def probe_fixture(domain: int, camera: str = "/image_raw",
         with Probe(domain, camera, qos=qos) as probe:
             yield probe
     return probe
+
+
+@contextmanager
+def counting(probe: Probe, node: str = "sclip_seg") -> Iterator[Callable[[], dict[str, str]]]:
+    """Yield a function that returns what the newest diagnostics of a node's camera say by key.
+
+    Their level and text stand there as "level" and "message"; the first call waits for them.
+    """
+    newest: dict[str, str] = {}
+
+    def take(message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.partition(":")[0] == node:
+                newest.clear()
+                newest.update({entry.key: entry.value for entry in status.values},
+                              level=str(int.from_bytes(status.level, "little")),
+                              message=status.message)
+
+    subscription = probe.node.create_subscription(DiagnosticArray, "/diagnostics", take, 10)
+
+    def values() -> dict[str, str]:
+        probe.wait(lambda: newest, "diagnostics")
+        return dict(newest)
+
+    try:
+        yield values
+    finally:
+        probe.node.destroy_subscription(subscription)
 
 
 def picture(width: int = 160, height: int = 120, seed: int = 0) -> Image:

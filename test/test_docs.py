@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sclip_seg_ros.tools.configurations import CONFIGURATIONS
+from sclip_seg_ros.tools.sclip import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
-ONE_LINK = re.compile(r"\s*([-*] )?!?\[[^\]]*\]\([^)\s]*\)\S*")  # or image: has no place to wrap
 
 
 def anchors_of(page: Path) -> set[str]:
@@ -36,36 +35,19 @@ def test_links_lead_to_files_and_headings(page):
             assert anchor in anchors_of(file), f"{page.name} links to the missing heading {target}"
 
 
-def prose_of(page: Path) -> Iterator[tuple[int, str]]:
-    """Yield number and text of a page's lines outside code blocks and tables."""
-    fenced = False
-    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
-        if line.lstrip().startswith("```"):
-            fenced = not fenced
-        elif not fenced and not line.lstrip().startswith("|"):
-            yield number, line
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_prose_is_at_most_100_columns_wide(page):
-    wide = [f"{page.name}:{number}" for number, line in prose_of(page)
-            if len(line) > 100 and not ONE_LINK.fullmatch(line)]
-    assert wide == [], "wrap these lines, they make diffs unreadable"
-
-
 @pytest.mark.parametrize("page", ["troubleshooting", "security", "endurance", "two_machines",
                                   "writing_a_consumer"])
 def test_tests_that_a_page_names_exist(page):
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    named = re.findall(r"`(?:test/)?(test_\w+\.py)?(?:::(test_\w+))?`", text)
+    named = re.findall(r"`(?:test/(?:\w+/)?)?(test_\w+\.py)?(?:::(test_\w+))?`", text)
     file = ""
     found = 0
     for name, function in named:
         if not name and not function:
             continue
         file = name or file  # `::test_x` stands for another test of the file named last
-        path = ROOT / "test" / file
-        assert path.is_file(), f"{page}.md names {file}, which does not exist"
+        path = next((ROOT / "test").rglob(file), None)
+        assert path is not None, f"{page}.md names {file}, which does not exist"
         if function:
             functions = {node.name for node in ast.parse(path.read_text()).body
                          if isinstance(node, ast.FunctionDef)}
@@ -79,7 +61,8 @@ def test_modules_that_a_page_names_exist(page):
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     named = set(re.findall(r"[\w./]+\.py\b|(?<=`)[\w/]+/(?=`)", text))
     below = [f"/{path.relative_to(ROOT)}{'/' if path.is_dir() else ''}"
-             for room in ("sclip_seg_ros", "config", "launch", "examples", "benchmarks", "test")
+             for room in ("sclip_seg_ros", "config", "launch", "examples", "benchmarks", "research",
+                          "test")
              for path in [ROOT / room, *(ROOT / room).rglob("*")]]
     missing = {name for name in named if not any(path.endswith(f"/{name}") for path in below)}
     assert named and missing == set()
@@ -89,12 +72,14 @@ def test_modules_that_a_page_names_exist(page):
 def test_commands_that_a_page_names_exist(page):
     text = page.read_text(encoding="utf-8")
     programs = set(re.findall(r"(?<![\w/.-])sclip-[a-z]+(?:-[a-z]+)*(?![\w.-])", text))
-    missing = {name for name in programs if f'"{name} = ' not in (ROOT / "setup.py").read_text()}
+    missing = programs - {f"sclip-{verb}" for verb in VERBS}
     targets = set(re.findall(r"(?:`|^)make ([a-z-]+)", text, flags=re.MULTILINE))
     makefile = (ROOT / "Makefile").read_text()
     missing |= {name for name in targets if not re.search(rf"^{name}:", makefile, re.MULTILINE)}
-    for module in set(re.findall(r"python -m ((?:sclip_seg_ros|benchmarks)[\w.]*)", text)):
-        path = ROOT / module.replace(".", "/")
+    ours = r"python -m ((?:sclip_seg_ros|sclip_research|examples|benchmarks)[\w.]*)"
+    for module in set(re.findall(ours, text)):
+        path = ROOT / ("research" if module.startswith("sclip_research") else "") / \
+            module.replace(".", "/")
         if not (path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()):
             missing.add(module)
     assert missing == set(), f"{page.name} names commands that do not exist"
@@ -116,8 +101,30 @@ def test_every_pain_has_a_cause_a_remedy_and_a_test():
     sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
     pains = [section for section in sections if "*Symptom:*" in section]
     assert len(pains) == 10
-    for pain in pains:
-        assert "emed" in pain and re.search(r"\*Tests?:\*", pain), pain.splitlines()[0]
+    for number, pain in enumerate(pains, 1):
+        assert "emed" in pain, pain.splitlines()[0]
+        marked = marked_as_pain(number)
+        assert marked, f"no test is marked as pain {number}"
+        for name in marked:
+            assert name in pain, f"{name} is not named below '{pain.splitlines()[0]}'"
+
+
+def marked_as_pain(number: int) -> list[str]:
+    """Return the tests that show that one of the ten pains is none here."""
+    found = []
+    for path in sorted((ROOT / "test").rglob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            marks = map(ast.unparse, getattr(node, "decorator_list", []))
+            if f"pytest.mark.pain({number})" in marks:
+                found.append(node.name)
+    return found
+
+
+def test_every_page_has_its_place_on_the_site():
+    """`make site` warns of it too, but is not run with the tests."""
+    places = re.findall(r"^ +- (?:\w+: )?([\w/]+\.md)$",
+                        (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(places) == sorted(["index.md", *(page.name for page in DOCS)])
 
 
 def test_every_page_is_in_the_readme_list():

@@ -10,9 +10,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sclip_seg_ros"
-GROUND = ("segmentation", "models")
-BELOW = {"ros": ("io", "latency", *GROUND), "tools": ("io", "latency", *GROUND),
-         "io": ("latency", *GROUND), "latency": GROUND, "segmentation": ("models",), "models": ()}
+GROUND = ("segmentation", "models", "common")
+BELOW = {"ros": ("studio", "io", "geometry", "latency", "temporal", *GROUND),
+         "studio": ("tools", "cluster", "io", "geometry", "latency", "temporal", *GROUND),
+         "tools": ("cluster", "io", "geometry", "latency", "temporal", *GROUND),
+         "geometry": ("common",), "cluster": ("common",),
+         "io": ("latency", "temporal", *GROUND), "latency": ("temporal", *GROUND),
+         "temporal": GROUND, "segmentation": ("models", "common"),
+         "models": ("common",), "common": ()}
 ROS = ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "rcl_interfaces", "vision_msgs",
        "sclip_seg_ros.msg")
 

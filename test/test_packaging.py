@@ -21,17 +21,34 @@ import pytest
 from ament_index_python import get_package_prefix, get_package_share_directory, get_resource
 from catkin_pkg.package import parse_package
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from rclpy.serialization import deserialize_message, serialize_message
 
 import sclip_seg_ros
+from sclip_seg_ros.tools.sclip import VERBS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # which pytest needs there
 
 ROOT = Path(__file__).resolve().parents[1]
 MESSAGES = sorted(path.stem for path in (ROOT / "msg").glob("*.msg"))
 CONFIG = "segment.yaml"  # of config/
+# Of ROS 2: those that PyPI has wheels of, and those that apt brings.
+DISTRIBUTIONS = ("kilted", "jazzy")
+METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+FROM_APT = ("humble", "jazzy", "kilted", "lyrical")
 # This package, the CRF library of the extra "crf", and what comes with ROS.
-FROM_ELSEWHERE = {"sclip_seg_ros", "pydensecrf", "ament_index_python",
+FROM_ELSEWHERE = {"sclip_seg_ros", "sclip_research", "pydensecrf", "ament_index_python",
                   "triton"}  # comes with torch for CUDA
+
+
+def statements(path: Path) -> list[str]:
+    """Return the lines of a file of requirements or constraints that are not comments."""
+    return [line.partition(" #")[0].strip() for line in path.read_text().splitlines()
+            if line.strip() and not line.startswith("#")]
 
 
 def files_below(folder: Path) -> set[Path]:
@@ -63,40 +80,101 @@ def test_one_version_everywhere() -> None:
     assert package.version == sclip_seg_ros.__version__ == setup.stdout.split()[-1]
 
 
-def test_pins_cover_and_satisfy_every_requirement() -> None:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
-    pins = {canonicalize_name(name): version for name, version in pins.items()}
-    for path in [ROOT / "requirements.txt", *(ROOT / "scripts/requirements").glob("*.txt")]:
-        for line in path.read_text().splitlines():
-            if line.startswith("#"):
-                continue
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_pins_cover_and_satisfy_every_requirement(distribution: str) -> None:
+    lines = [line for name in ("constraints.txt", f"constraints-ros-{distribution}.txt")
+             for line in statements(ROOT / name)]
+    pins = {canonicalize_name(name): version
+            for name, version in (line.split("==") for line in lines)}
+    assert len(pins) == len(lines), "a package is pinned twice"
+    for path in [ROOT / "requirements.txt", ROOT / "scripts/requirements/dev.txt",
+                 ROOT / f"scripts/requirements/ros-{distribution}.txt"]:
+        for line in statements(path):
             requirement = Requirement(line)
             version = pins.get(canonicalize_name(requirement.name))
             assert version is not None, f"{requirement.name} of {path.name} is not pinned"
             assert requirement.specifier.contains(version), f"{line} refuses its pin {version}"
 
 
+@pytest.mark.parametrize("distribution", FROM_APT)
+def test_limits_for_a_ros_from_apt_leave_room_for_every_requirement(distribution: str) -> None:
+    """And keep NumPy to what the messages of that distribution are compiled against."""
+    limits = {canonicalize_name(Requirement(line).name): Requirement(line).specifier
+              for line in statements(ROOT / f"scripts/constraints-apt/{distribution}.txt")}
+    numpy = limits.get("numpy", SpecifierSet())
+    assert numpy.contains("1.26.4")
+    assert numpy.contains("2.3.4") == (distribution == "lyrical")
+    for line in statements(ROOT / "requirements.txt"):
+        requirement = Requirement(line)
+        least = next(bound.version for bound in requirement.specifier if bound.operator == ">=")
+        limit = limits.get(canonicalize_name(requirement.name))
+        assert limit is None or limit.contains(least), line
+
+
 def test_every_library_that_is_imported_is_required() -> None:
-    sources = [path for path in (ROOT / "sclip_seg_ros").rglob("*.py")
-               if path.relative_to(ROOT / "sclip_seg_ros").parts[0] != "ros"]
+    package = ROOT / "sclip_seg_ros"
+    sources = [path for path in package.rglob("*.py")
+               if path.relative_to(package).parts[0] not in ("cluster", "ros", "studio", "tools")]
     assert not_from_pip(sources) == set()
+
+
+def test_programs_need_nothing_that_their_extra_does_not_bring() -> None:
+    """And the node, which is installed without extras, none of their libraries."""
+    tools = list((ROOT / "sclip_seg_ros/tools").rglob("*.py"))
+    assert not_from_pip(tools) == {"rosbags", "jinja2"}
+    assert not_from_pip(tools, "tools") == set()
+    studio = list((ROOT / "sclip_seg_ros/studio").rglob("*.py"))
+    assert not_from_pip(studio) == {"starlette", "uvicorn"}
+    assert not_from_pip(studio, "studio") == set()
+    cluster = list((ROOT / "sclip_seg_ros/cluster").rglob("*.py"))
+    assert not_from_pip(cluster) == {"ray"}
+    assert not_from_pip(cluster, "cluster") == set()
+    assert not_from_pip(list((ROOT / "research").rglob("*.py")), "research") == set()
+    for verb in VERBS.values():
+        folder = ROOT / verb.module.replace(".", "/").removesuffix("/command")
+        if not verb.extra and folder.is_dir():
+            assert not_from_pip(list(folder.rglob("*.py"))) == set(), verb
+    assert {verb.extra for verb in VERBS.values()} <= {"", *METADATA["optional-dependencies"]}
+
+
+def test_every_program_is_installed_by_its_name() -> None:
+    expected = {"sclip", *(f"sclip-{verb}" for verb in VERBS)}
+    assert set(METADATA["scripts"]) == expected
+    assert set(METADATA["scripts"].values()) == {"sclip_seg_ros.tools.sclip:main"}
+    folder = Path(get_package_prefix("sclip_seg_ros"), "lib", "sclip_seg_ros")
+    assert {path.name for path in folder.glob("sclip*")} == expected
 
 
 def test_every_ros_package_that_is_imported_is_declared() -> None:
     """What is not declared is not installed by rosdep, and the import fails on a robot."""
     package = parse_package(str(ROOT / "package.xml"))
     declared = {dependency.name for dependency in package.exec_depends}
-    sources = [*(ROOT / "sclip_seg_ros/ros").glob("*.py"), *(ROOT / "launch").glob("*.py"),
+    sources = [*(ROOT / "sclip_seg_ros/ros").rglob("*.py"), *(ROOT / "launch").glob("*.py"),
                *(ROOT / "examples").glob("*.py")]
     assert not_from_pip(sources) - declared == set()
 
 
-def not_from_pip(sources: list[Path]) -> set[str]:
-    """Return what files import that is neither Python's own, nor ours, nor in requirements.txt."""
-    requirements = {canonicalize_name(Requirement(line).name)
-                    for line in (ROOT / "requirements.txt").read_text().splitlines()
-                    if not line.startswith("#")}
+@pytest.mark.pain(6)
+def test_neither_cv_bridge_nor_an_old_numpy_is_needed() -> None:
+    """The node imports where cv_bridge cannot, on whatever NumPy is installed."""
+    script = ("import sys; sys.modules['cv_bridge'] = None\n"
+              "import sclip_seg_ros.ros.segmentation_node, sclip_seg_ros.ros.images\n"
+              "print('imported')")
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                            check=False, timeout=300)
+    assert result.stdout.strip() == "imported", result.stderr
+
+
+def not_from_pip(sources: list[Path], extra: str = "") -> set[str]:
+    """Return what files import that is neither Python's own, nor ours, nor required.
+
+    Args:
+        sources: files.
+        extra: of the package, whose requirements count too.
+    """
+    lines = [*statements(ROOT / "requirements.txt"),
+             *(METADATA["optional-dependencies"][extra] if extra else [])]
+    requirements = {canonicalize_name(Requirement(line).name) for line in lines}
     providers = packages_distributions()
     return {module
             for module in set().union(*map(imported_modules, sources)) - sys.stdlib_module_names
@@ -184,6 +262,7 @@ def test_overlay_holds_every_module_and_data_file() -> None:
         assert (installed / relative).read_bytes() == (source / relative).read_bytes()
 
 
+@pytest.mark.pain(5)
 @pytest.mark.parametrize("name", ["segment_node", "show_state", "sclip-segment", "sclip-bag"])
 def test_executables_run_under_the_first_python_of_the_path(name: str) -> None:
     executable = Path(get_package_prefix("sclip_seg_ros"), "lib", "sclip_seg_ros", name)
@@ -203,7 +282,7 @@ def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ROOT,
         folder / "sources",
         ignore=shutil.ignore_patterns(
-            ".*", "build", "install", "log", "out", "dist", "__pycache__", "*.egg-info", "test"
+            ".*", "build*", "install*", "log", "out", "dist", "__pycache__", "*.egg-info", "test"
         ),
     )
     build = subprocess.run(

@@ -15,8 +15,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from examples.demo.footage import render_footage
 from sclip_seg_ros.ros.images import to_message
-from sclip_seg_ros.tools.demo.footage import render_footage
 
 JPEG_QUALITY = 80
 TOPICS = {"raw": ("/raw/image", Image), "jpeg": ("/jpeg/image/compressed", CompressedImage)}

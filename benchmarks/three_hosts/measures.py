@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from sclip_seg_ros.common.text import markdown_table
+
 
 @dataclass(frozen=True)
 class Situation:
@@ -73,16 +75,13 @@ def _row(situation: Situation, camera: dict, heard: dict) -> dict[str, Any]:
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as a table."""
-    lines = ["| middleware | camera | loss | delay | sent | worked on | labels arrived "
-             "| latency p50 / p95 | of it network p50 / p95 | carried |", "|---" * 10 + "|"]
-    for row in rows:
-        kind = f"{row['transport']}, {row['reliability'].replace('_', ' ')}"
-        lines.append(
-            f"| {row['middleware']} | {kind} | {row['loss_percent']:g} % "
-            f"| {row['delay_ms']:g} ms | {row['sent']} | {row['worked_on']} "
-            f"| {row['labels_arrived']} | {_text(row['latency_ms'])} | {_text(row['network_ms'])} "
-            f"| {row['megabytes_carried']:g} MB |")
-    return "\n".join(lines)
+    head = ("middleware", "camera", "loss", "delay", "sent", "worked on", "labels arrived",
+            "latency p50 / p95", "of it network p50 / p95", "carried")
+    return "\n".join(markdown_table(head, (
+        (row["middleware"], f"{row['transport']}, {row['reliability'].replace('_', ' ')}",
+         f"{row['loss_percent']:g} %", f"{row['delay_ms']:g} ms", row["sent"], row["worked_on"],
+         row["labels_arrived"], _text(row["latency_ms"]), _text(row["network_ms"]),
+         f"{row['megabytes_carried']:g} MB") for row in rows)))
 
 
 def _text(percentiles: dict[str, float] | None) -> str:

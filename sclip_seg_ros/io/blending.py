@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
-from sclip_seg_ros.segmentation.palette import lookup_table
-from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
+from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
+from sclip_seg_ros.segmentation.text.palette import lookup_table
 
 _OUTLINE_SHARE = 1 / 480  # thickness of the outlines in image heights; none in tiny images
 _OUTLINE_WHITE = 0.7      # share of white in them

@@ -1,4 +1,4 @@
-"""Short names for cameras, from the topics their images come on."""
+"""Short names for cameras and their topics, from the topics their images come on."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def camera_names(topics: Sequence[str]) -> list[str]:
             raise ValueError(f"image topics '{alike[0]}' and '{alike[1]}' would both be camera "
                              f"'{name}'; remap one to another name, or take one of them alone")
     return names
+
+
+def info_topic(image_topic: str) -> str:
+    """Return the topic of an image topic's camera_info, beside it, as image_transport has it."""
+    return f"{image_topic.rpartition('/')[0]}/camera_info"
 
 
 def _shared(paths: Sequence[Sequence[str]]) -> int:

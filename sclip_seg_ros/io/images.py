@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from sclip_seg_ros.io.encodings import ImageError, decompress
+from sclip_seg_ros.io.compression import decompress
+from sclip_seg_ros.io.file_kinds import PHOTOS, found_instead
+from sclip_seg_ros.io.files import files_below, is_mac_note
+from sclip_seg_ros.io.layouts import ImageError
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = PHOTOS
 
 
 class ImageFileError(ValueError):
@@ -27,13 +30,17 @@ def find_images(names: Sequence[str | Path]) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Return all images in a folder and in those below it, sorted."""
-    return sorted(filter(is_image, folder.rglob("*")))
+    """Return all images in a folder and in those below it, sorted.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    return list(filter(is_image, files_below(folder)))
 
 
 def is_image(path: Path) -> bool:
-    """Tell an image file by its ending, in small letters or capitals."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    """Tell an image file, or a link that should lead to one, by its ending in any letters."""
+    return path.suffix.lower() in SUFFIXES and not path.is_dir() and not is_mac_note(path)
 
 
 def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
@@ -56,19 +63,24 @@ def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
         raise ImageFileError(f"image '{path}' cannot be read ({error.strerror}); check its "
                              "path") from error
     except ImageError as error:
-        raise ImageFileError(f"image '{path}' cannot be read ({error}); copy it again, or convert "
-                             "it to JPEG or PNG") from error
+        instead = found_instead(Path(path), "photo")
+        raise ImageFileError(
+            f"image '{path}' cannot be read ({instead})" if instead else
+            f"image '{path}' cannot be read ({error}); copy it again, or convert it to JPEG or "
+            "PNG") from error
 
 
 def _expand(name: str) -> Iterator[Path]:
     """Yield the images that one name stands for."""
     path = Path(name)
+    candidates: Iterable[Path]
     if path.is_dir():
-        candidates, problem = path.rglob("*"), "is a folder without images"
+        candidates, problem = files_below(path), "is a folder without images"
     elif not path.exists() and glob.has_magic(name):
         candidates, problem = map(Path, glob.glob(name, recursive=True)), "matches no image"
     else:
-        candidates, problem = [path], "is no image" if path.exists() else "does not exist"
+        candidates = [path] if path.exists() else []
+        problem = "is not an image" if candidates else "does not exist"
     found = sorted(filter(is_image, candidates))
     if not found:
         raise ImageFileError(f"'{name}' {problem}; name images ({' '.join(SUFFIXES)}), folders or "

@@ -23,7 +23,7 @@ def read_ladder(name: str, device: torch.device) -> QualityLadder:
         device: that the model runs on.
 
     Raises:
-        ValueError: a file that is no ladder; a sentence that names the level and the remedy.
+        ValueError: a file that is not a ladder; a sentence that names the level and the remedy.
         OSError: a file that cannot be read.
     """
     if name == AUTO:
@@ -32,7 +32,7 @@ def read_ladder(name: str, device: torch.device) -> QualityLadder:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"ladder file '{path}' is no YAML: {' '.join(str(error).split())}; mend "
+        raise ValueError(f"ladder file '{path}' is not YAML: {' '.join(str(error).split())}; mend "
                          "it, or use one of config/ladders") from error
     return parse_ladder(data)
 

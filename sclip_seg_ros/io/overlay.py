@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from sclip_seg_ros.io.blending import blend
-from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 
 MAX_ROWS = 12          # of the legend; more would hide the picture
 _ROW_SHARE = 1 / 22    # height of a row in heights of an image of 4:3 that fits in the image

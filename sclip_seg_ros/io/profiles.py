@@ -10,10 +10,12 @@ from typing import Any
 import yaml
 
 from sclip_seg_ros.models.resources import config_folders, config_path
-from sclip_seg_ros.segmentation.setting_values import typed_changes
-from sclip_seg_ros.segmentation.settings import SegmentorSettings
-from sclip_seg_ros.segmentation.vocabulary import validate_classes
+from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings.yaml_values import typed_changes
+from sclip_seg_ros.segmentation.text.vocabulary import validate_classes
+from sclip_seg_ros.temporal import TemporalSettings
 
+TEMPORAL = "temporal."  # beginning of the names that flags know besides the segmentor's
 _KEYS = ("vocabulary", "background", "settings", "methods")
 
 
@@ -74,7 +76,7 @@ def read_profile(path: str | Path, method: str = "sclip") -> Profile:
     for key, kind, called in (("vocabulary", str, "text"), ("background", str, "text"),
                               ("methods", Mapping, "group")):
         if not isinstance(content.get(key), kind):
-            raise ValueError(f"{path}: '{key}' is missing or no {called}; correct it")
+            raise ValueError(f"{path}: '{key}' is missing or not {called}; correct it")
     methods = content["methods"]
     if method not in methods:
         raise ValueError(f"{path}: method '{method}' is not in the profile; choose one of "
@@ -83,7 +85,7 @@ def read_profile(path: str | Path, method: str = "sclip") -> Profile:
     classes = read_vocabulary(path.parent / content["vocabulary"])
     try:
         changes = {**_changes(content.get("settings")), **_changes(methods[method])}
-        settings = SegmentorSettings().with_changes(**changes)
+        settings = SegmentorSettings().with_changes(changes)
         validate_classes(classes, background)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -100,7 +102,7 @@ def read_vocabulary(path: str | Path) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no UTF-8 text, or holds no usable list of classes.
+        ValueError: the file is not UTF-8 text, or holds no usable list of classes.
     """
     path = Path(path)
     classes = []
@@ -121,7 +123,7 @@ def read_vocabulary(path: str | Path) -> list[str]:
 
 
 def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
-    """Turn texts such as ``"crf.iterations=5"`` into arguments of ``with_changes``.
+    """Turn texts such as ``"crf.iterations=5"`` into changes for ``with_changes``.
 
     Names are those of profile and ladder files, values are YAML. The last one of a name counts.
 
@@ -136,13 +138,17 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
         try:
             value = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ValueError(f"the value of '{text}' is no YAML; quote it") from error
-        changes.update(typed_changes({name: value}))
+            raise ValueError(f"the value of '{text}' is not YAML; quote it") from error
+        if name.startswith(TEMPORAL):
+            within = typed_changes({name.removeprefix(TEMPORAL): value}, TemporalSettings)
+            changes.update((TEMPORAL + inner, item) for inner, item in within.items())
+        else:
+            changes.update(typed_changes({name: value}))
     return changes
 
 
 def _changes(section: Any) -> dict[str, Any]:
-    """Turn a section of a profile into arguments of ``SegmentorSettings.with_changes``."""
+    """Turn a section of a profile into changes for ``SegmentorSettings.with_changes``."""
     if section is None:
         return {}
     if not isinstance(section, Mapping):
@@ -154,7 +160,7 @@ def _yaml_mapping(path: Path) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(_text(path))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no valid YAML ({error}); correct it") from error
+        raise ValueError(f"{path} is not valid YAML ({error}); correct it") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds no 'name: value' lines; see config/profiles for examples")
     return content
@@ -166,4 +172,4 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text ({error}); save it as UTF-8") from error
+        raise ValueError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from sclip_seg_ros.models.messages import shortened
-from sclip_seg_ros.segmentation.setting_values import flattened, typed
-from sclip_seg_ros.segmentation.settings import SegmentorSettings, dotted
+from sclip_seg_ros.common.text import shortened
+from sclip_seg_ros.segmentation.settings.declaration import by_name
+from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings.yaml_values import flattened, typed
 
 MAX_LEVELS = 256  # the level travels as uint8
-_DEFAULTS = SegmentorSettings()
-_NEEDS_RELOAD = frozenset({"precision", "loftup__source", "loftup__allow_fallback", "model",
-                           "model_name", "pretrained", "device"})
+_OF_THE_MODEL = ("model", "model_name", "pretrained", "device")
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,8 @@ class QualityLevel:
 
     Attributes:
         name: shown in every status message.
-        changes: keywords of :meth:`SegmentorSettings.with_changes`, e.g. ``pamr__steps``. Empty
-            for the settings as they are.
+        changes: for :meth:`SegmentorSettings.with_changes`, e.g. of ``pamr.steps``. Empty for the
+            settings as they are.
     """
 
     name: str
@@ -38,9 +37,10 @@ class QualityLevel:
                 of another type.
         """
         if not isinstance(self.name, str) or not self.name.strip():
-            raise ValueError(f"quality level name {self.name!r} is no text; give a short name "
+            raise ValueError(f"quality level name {self.name!r} is not text; give a short name "
                              "such as 'whole-224'")
-        checked = {key: self._checked(key, value) for key, value in self.changes.items()}
+        checked = {key: self._checked(key, value)
+                   for key, value in by_name(self.changes.items()).items()}
         object.__setattr__(self, "changes", MappingProxyType(checked))
 
     def apply(self, base: SegmentorSettings) -> SegmentorSettings:
@@ -50,15 +50,16 @@ class QualityLevel:
             ValueError: a value that the base settings do not allow, e.g. a stride beyond the crop.
         """
         try:
-            return base.with_changes(**self.changes)
+            return base.with_changes(self.changes)
         except ValueError as error:
             raise ValueError(f"quality level '{self.name}' does not fit the settings it changes: "
                              f"{error}") from error
 
     def _checked(self, key: str, value: Any) -> Any:
-        if key in _NEEDS_RELOAD:
-            raise ValueError(f"quality level '{self.name}' changes '{dotted(key)}', but all levels "
-                             "share one set of weights; set it once for the whole program")
+        setting = SegmentorSettings.declared().get(key)
+        if key in _OF_THE_MODEL or setting and (setting.fixed or setting.shared):
+            raise ValueError(f"quality level '{self.name}' changes '{key}', but all levels share "
+                             "one set of weights; set it once for the whole program")
         try:
             return typed(key, value)
         except ValueError as error:
@@ -111,14 +112,14 @@ class QualityLadder:
     def for_base(self, base: SegmentorSettings) -> QualityLadder:
         """Return the ladder without levels that would repeat an earlier one.
 
-        Fewer PAMR steps are no level of their own where PAMR is off.
+        Fewer PAMR steps are not a level of their own where PAMR is off.
 
         Raises:
             ValueError: a level that does not fit the base settings.
         """
         kept: dict[SegmentorSettings, QualityLevel] = {}
         for level in self.levels:
-            kept.setdefault(effective_settings(level.apply(base)), level)
+            kept.setdefault(level.apply(base).effective(), level)
         return QualityLadder(tuple(kept.values()))
 
 
@@ -152,23 +153,6 @@ def _parse_level(entry: Any, index: int) -> QualityLevel:
     except ValueError as error:
         raise ValueError(f"quality level '{entry['name']}': {error}") from error
     return QualityLevel(entry["name"], changes)
-
-
-def effective_settings(settings: SegmentorSettings) -> SegmentorSettings:
-    """Return the settings with those at their default that the others leave without effect."""
-    unused: dict[str, Any] = {
-        group: getattr(_DEFAULTS, group)
-        for group, switch in (("loftup", settings.use_loftup), ("resclip", settings.use_resclip),
-                              ("pamr", settings.use_pamr), ("crf", settings.use_densecrf))
-        if not switch}
-    if settings.inference == "whole":
-        unused.update(crop=_DEFAULTS.crop, stride=_DEFAULTS.stride,
-                      window_batch=_DEFAULTS.window_batch)
-    if settings.use_densecrf:  # it works, and decides, at its own resolution
-        unused["decode_resolution"] = _DEFAULTS.decode_resolution
-    if settings.use_loftup and settings.loftup.adaptive:
-        unused["loftup"] = replace(settings.loftup, factor=_DEFAULTS.loftup.factor)
-    return replace(settings, **unused)
 
 
 def _shown(value: Any) -> str:

@@ -9,14 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
-from sclip_seg_ros.latency.ladder import effective_settings
-from sclip_seg_ros.latency.steady_sizes import Size, SteadySizes
-from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, Vocabulary
-from sclip_seg_ros.segmentation.segmentor import Prepared
+from sclip_seg_ros.segmentation import SegmentorSettings, Vocabulary
+from sclip_seg_ros.segmentation.backbones.steady_sizes import Size, SteadySizes
+from sclip_seg_ros.segmentation.pipeline import Pipeline
+from sclip_seg_ros.segmentation.refinement import REFINEMENTS
 
 WARM_UP_SECONDS = 15.0  # at most; levels not reached are estimated from those that were
-# Stages that work on every pixel of the image; the others on its shrunk copy.
-_FULL_SIZE_STAGES = frozenset({"preprocess", "densecrf", "decode"})
 
 
 @dataclass(frozen=True)
@@ -24,12 +22,12 @@ class PreparedLevel:
     """A level of the ladder that differs under the present settings."""
 
     name: str
-    prepared: Prepared
+    pipeline: Pipeline
 
     @cached_property
     def cost_key(self) -> SegmentorSettings:
         """The part of its settings that decides what a frame costs."""
-        return replace(effective_settings(self.prepared.settings), probability_threshold=0.0,
+        return replace(self.pipeline.settings.effective(), probability_threshold=0.0,
                        logit_scale=0.0)
 
 
@@ -52,7 +50,7 @@ class Measurement:
     def scaled(self, pixels: tuple[int, int]) -> Measurement:
         """Return what it would have cost for images of another size."""
         full, working = (wanted / had for wanted, had in zip(pixels, self.pixels, strict=True))
-        stages = {name: value * (full if name in _FULL_SIZE_STAGES else working)
+        stages = {name: value * (full if _at_full_size(name) else working)
                   for name, value in self.stage_ms.items()}
         rest = max(self.total_ms - sum(self.stage_ms.values()), 0.0)
         return Measurement(sum(stages.values()) + rest, stages, self.queries, pixels)
@@ -68,15 +66,8 @@ class LevelMeasurements:
         unusable: why levels could not run at the last warm-up, by their names.
     """
 
-    def __init__(self, segmentor: SCLIPSegmentor,
-                 clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin with nothing measured.
-
-        Args:
-            segmentor: that runs the levels; afterwards it is left at any of them.
-            clock: seconds.
-        """
-        self._segmentor = segmentor
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with nothing measured, by a clock of seconds."""
         self._clock = clock
         self._measured: dict[SegmentorSettings, Measurement] = {}  # by cost key
         self._broken: set[SegmentorSettings] = set()               # cost keys
@@ -123,8 +114,7 @@ class LevelMeasurements:
             if self._clock() - begin > WARM_UP_SECONDS:
                 break
             try:
-                self._segmentor.use(level.prepared)
-                self._segmentor.warm_up([image.shape[:2]], vocabulary)
+                level.pipeline.warm_up([image.shape[:2]], vocabulary)
                 if measure:
                     self._measured[level.cost_key] = self._run(level, image, vocabulary)
                     count += 1
@@ -136,22 +126,22 @@ class LevelMeasurements:
         return count
 
     def settle(self, levels: Sequence[PreparedLevel], sizes: Sequence[Size],
-               vocabulary: Vocabulary) -> bool:
+               vocabulary: Vocabulary, before: Callable[[], object] = lambda: None) -> bool:
         """On a GPU, warm levels up for images whose sizes keep coming.
 
         Returns:
             Whether something was done.
         """
-        if not self._segmentor.records:
+        if not levels[0].pipeline.records:
             return False
         keys = {level.cost_key for level in levels}
         if keys != self._settling:
             self._settling, self._sizes = keys, SteadySizes()
         if not self._sizes.news(sizes):
             return False
+        before()
         for level in levels:
-            self._segmentor.use(level.prepared)
-            self._segmentor.warm_up(sizes, vocabulary)
+            level.pipeline.warm_up(sizes, vocabulary)
         return True
 
     def forget(self) -> None:
@@ -163,16 +153,22 @@ class LevelMeasurements:
     def _run(self, level: PreparedLevel, image: np.ndarray,
              vocabulary: Vocabulary) -> Measurement:
         begin = self._clock()
-        result = self._segmentor.predict_dense(image, vocabulary)
+        [result] = level.pipeline.predict([image], vocabulary)
         return Measurement((self._clock() - begin) * 1e3, dict(result.stage_ms),
                            len(vocabulary.query_class), self._pixels(level, [image.shape[:2]]))
 
     def _pixels(self, level: PreparedLevel, sizes: Sequence[Size]) -> tuple[int, int]:
         """Return the area of images, and that of their copies at the level's working size."""
-        working = [self._segmentor.working_size(*size, level.prepared.settings) for size in sizes]
+        working = [level.pipeline.working_size(*size) for size in sizes]
         return area(sizes), area(working)
 
 
 def area(sizes: Sequence[Size]) -> int:
     """Return the pixels of images of some sizes."""
     return sum(height * width for height, width in sizes)
+
+
+def _at_full_size(stage: str) -> bool:
+    """Tell whether a stage works on every pixel of the image; the others see its shrunk copy."""
+    return stage in ("preprocess", "decode") \
+        or stage in REFINEMENTS and REFINEMENTS[stage].of_probabilities

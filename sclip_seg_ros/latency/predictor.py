@@ -6,14 +6,10 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import takewhile
 from statistics import median
 
-# Stages of the segmentor whose work grows with the number of words to compare with.
-QUERY_STAGES = frozenset({"similarity", "stitch", "pamr", "densecrf", "decode"})
 UNMEASURED_STEP = 0.75  # cost assumed of a level never measured, relative to the one above it
 TYPICAL_FRAMES = 5      # frames whose median is called typical
-SAME_LOAD = 1.5         # times that one frame may be slower than another at the same load
 
 _REST = "rest"          # of the total, what no stage accounts for: conversions, waiting, publishing
 _WHOLE = "whole"        # the total where no stages were measured
@@ -21,7 +17,11 @@ _WHOLE = "whole"        # the total where no stages were measured
 # so many times as long.
 _SHORT_SHARE, _FAR = 0.1, 4.0
 
-Costs = Mapping[str, float]  # stage -> milliseconds; per query for QUERY_STAGES
+# Stages whose work does not depend on the number of words, or hardly; that of all others grows with
+# it. Most of the clusters' is the tower's.
+_FIXED = ("preprocess", "encode", "proxy", "upsample", "clusters", _REST, _WHOLE)
+
+Costs = Mapping[str, float]  # stage -> milliseconds; of some, per query
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class LatencyPredictor:
         seeds = self._seeds.setdefault(level, [])
         seeds.append(self._unit_costs(level, total_ms, queries, stage_ms))
         self._reference[level] = _medians(seeds)
-        self._forget_translations()
+        for frame in self._frames:
+            frame.translated.clear()
 
     def record(self, level: int, total_ms: float, queries: int,
                stage_ms: Mapping[str, float] | None = None) -> None:
@@ -103,7 +104,8 @@ class LatencyPredictor:
         Args:
             level: quality level.
             queries: words to compare with.
-            frames: how many frames to look back; the whole window by default.
+            frames: how many frames to look back; the whole window by default, 0 for what the level
+                cost at warm-up.
             percentile: 0..1; by the nearest rank, so that 0.9 leaves out 2 frames of 20.
 
         Returns:
@@ -116,7 +118,7 @@ class LatencyPredictor:
             return (self.predict(nearest, queries, frames, percentile)
                     * UNMEASURED_STEP ** (level - nearest))
         recent = list(self._frames)[-(frames or len(self._frames)):]
-        if not recent:
+        if frames == 0 or not recent:
             return _total(self._reference[level], queries)
         costs = sorted(self._translate(frame, level, queries) for frame in recent)
         return costs[max(math.ceil(percentile * len(costs) - 1e-9), 1) - 1]
@@ -125,50 +127,10 @@ class LatencyPredictor:
         """Return the median of the last five frames translated to a level, in milliseconds."""
         return self.predict(level, queries, TYPICAL_FRAMES, 0.5)
 
-    def stage_ms(self, level: int, stage: str, queries: int) -> float:
-        """Return what a stage would typically take at a level now; 0 where it is not known."""
-        unit = self._reference.get(level, {}).get(stage, 0.0)
-        slowdown = self.slowdown()
-        return _scaled(stage, unit, queries) * slowdown.get(stage, slowdown[_WHOLE])
-
     def slowdown(self) -> Costs:
         """Return by which factor each stage is typically slower than its reference now."""
         recent = list(self._frames)[-TYPICAL_FRAMES:]
         return _medians([self._factors(frame) for frame in recent]) if recent else {_WHOLE: 1.0}
-
-    def steady(self, frames: int) -> bool:
-        """Tell whether the last frames met the same load, but for one spike at most."""
-        factors = sorted(self._factors(frame)[_WHOLE] for frame in list(self._frames)[-frames:])
-        return len(factors) < 2 or factors[-2] <= SAME_LOAD * factors[0]
-
-    def learn(self, level: int, slowdown: Costs, most: float = math.inf) -> None:
-        """Correct a level's reference after a change to it while the load stood still.
-
-        The new reference is the mean of the old one and of what the level's latest frames say when
-        they are divided by the slow-down seen just before the change.
-
-        Args:
-            level: quality level, at which the last frames ran.
-            slowdown: of the frames before them, see :meth:`slowdown`.
-            most: factor up to which the frames may contradict the reference. Beyond it nothing is
-                learned: more likely the load changed together with the level.
-        """
-        own = [frame.costs for frame in takewhile(lambda frame: frame.level == level,
-                                                  reversed(self._frames))]
-        if not own:
-            return
-        fresh, old = _divided(_medians(own), slowdown), self._reference[level]
-        queries = self._frames[-1].queries
-        now, before = _total(fresh, queries), _total(old, queries)
-        if max(now, before) > most * min(now, before):
-            return
-        self._reference[level] = {stage: (cost + old.get(stage, cost)) / 2
-                                  for stage, cost in fresh.items()}
-        self._forget_translations()
-
-    def _forget_translations(self) -> None:
-        for frame in self._frames:
-            frame.translated.clear()
 
     def _translate(self, frame: _Frame, level: int, queries: int) -> float:
         """Return what a frame would have cost at another level, in milliseconds."""
@@ -215,22 +177,27 @@ class LatencyPredictor:
             raise ValueError(f"queries={queries} is out of range; give 1 or more")
         for name, value in {"total": total_ms, **(stage_ms or {})}.items():
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} of {value} ms is no duration; give 0 or more")
+                raise ValueError(f"{name} of {value} ms is not a duration; give 0 or more")
         if not stage_ms:
             return {_WHOLE: total_ms}
-        costs = {stage: value / (queries if stage in QUERY_STAGES else 1)
+        costs = {stage: value / (queries if grows_with_queries(stage) else 1)
                  for stage, value in stage_ms.items()}
         costs[_REST] = max(total_ms - sum(stage_ms.values()), 0.0)
         return costs
 
 
+def grows_with_queries(stage: str) -> bool:
+    """Tell whether a stage takes the longer, the more words there are."""
+    return stage not in _FIXED
+
+
 def _scaled(stage: str, unit: float, queries: int) -> float:
-    return unit * queries if stage in QUERY_STAGES else unit
+    return unit * queries if grows_with_queries(stage) else unit
 
 
 def _sums(costs: Costs) -> tuple[float, float]:
     """Return the milliseconds that do not depend on the number of queries, and those per query."""
-    per_query = sum(unit for stage, unit in costs.items() if stage in QUERY_STAGES)
+    per_query = sum(unit for stage, unit in costs.items() if grows_with_queries(stage))
     return sum(costs.values()) - per_query, per_query
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -14,14 +13,15 @@ from sclip_seg_ros.latency.deadline import Deadline
 from sclip_seg_ros.latency.governor import Governor
 from sclip_seg_ros.latency.ladder import QualityLadder, QualityLevel
 from sclip_seg_ros.latency.level_measurements import LevelMeasurements, PreparedLevel, area
-from sclip_seg_ros.latency.missing_iterations import missing_ms
-from sclip_seg_ros.latency.steady_sizes import Size
 from sclip_seg_ros.segmentation import (
     SCLIPSegmentor,
     SegmentationResult,
     SegmentorSettings,
     Vocabulary,
 )
+from sclip_seg_ros.segmentation.backbones.steady_sizes import Size
+from sclip_seg_ros.segmentation.pipeline import Pipeline
+from sclip_seg_ros.segmentation.upsamplers import upsampler_of
 
 _GROWTH = 1.5  # of the images' area from which on all measurements are scaled anew
 _TAILS = 20    # frames whose longest tail is kept free behind the refinements
@@ -37,8 +37,11 @@ class QualityState:
         level: in use, 0 being the best.
         names: of the levels that differ under the present settings and can run, the best first.
         changes: batches so far at another level than the one before.
-        hopeless: whether even the cheapest level typically takes longer than the budget.
+        hopeless: whether even the cheapest level typically takes longer than the budget, or than
+            ``run_ms`` where that is longer.
         budget_ms: milliseconds a frame may take, 0 for no limit.
+        run_ms: milliseconds a run of the tower may take where frames do not wait for it; 0 where
+            they do.
     """
 
     level: int
@@ -46,6 +49,7 @@ class QualityState:
     changes: int
     hopeless: bool
     budget_ms: float
+    run_ms: float = 0.0
 
     @property
     def name(self) -> str:
@@ -54,12 +58,13 @@ class QualityState:
 
 
 class QualityControl:
-    """Choose a quality level for each batch of images, and run a segmentor at it.
+    """Choose a quality level, and with it a pipeline, for each batch of images.
 
     Without a budget the settings hold as they are. All methods belong to one thread; ``state``
     may be read by any.
 
     Attributes:
+        pipeline: of the level in use.
         state: the level in use, and the like.
     """
 
@@ -68,20 +73,21 @@ class QualityControl:
         """Begin without a budget; :meth:`configure` sets one.
 
         Args:
-            segmentor: its settings are what the ladder's levels change.
+            segmentor: prepares the levels; its settings are what they change at first.
             ladder: quality levels, the best first.
             clock: seconds; frames' arrivals are told in its time.
         """
         self._segmentor = segmentor
         self._whole_ladder = ladder
         self._clock = clock
-        self._measurements = LevelMeasurements(segmentor, clock)
+        self._measurements = LevelMeasurements(clock)
         self._tails_ms: deque[float] = deque(maxlen=_TAILS)
         self._governor = Governor(1)
         self._changes = 0
         self._last_name = ""  # of the last batch's level
         self._levels: list[PreparedLevel] = []
-        self._base, self._budget_ms = segmentor.settings, 0.0
+        self._base, self._budget_ms, self._run_ms = segmentor.settings, 0.0, 0.0
+        self.pipeline = segmentor.pipeline
         self.configure(self._base, 0.0)
 
     def configure(self, base: SegmentorSettings, budget_ms: float) -> None:
@@ -98,26 +104,45 @@ class QualityControl:
         ladder = self._ladder_for(base, budget_ms)
         # Reuse prepared levels, which hold CUDA graphs; but not interpolation in LoftUp's place,
         # which may be over.
-        known = {} if self._segmentor.upsampler_fallback else {
-            level.prepared.settings: level.prepared for level in self._levels}
-        prepared = known.get(base) or self._segmentor.prepare(base)
+        known = {} if self.pipeline.upsampler_fallback else {
+            level.pipeline.settings: level.pipeline for level in self._levels}
+        pipeline = known.get(base) or self._segmentor.prepare(base)
         levels = []
         for index, name in enumerate(ladder.names):
             settings = ladder.settings_for(base, index)
             levels.append(PreparedLevel(name, known.get(settings)
                                         or self._segmentor.prepare(settings)))
-        self._segmentor.use(prepared)
-        if self._base.use_loftup and not base.use_loftup:  # missing weights may come until then
-            self._segmentor.forget_fallback()
+        self.pipeline = pipeline
+        # Missing weights may come until it is next switched on.
+        if upsampler_of(self._base) and not upsampler_of(base):
+            self._segmentor.upsamplers.forget_fallback()
         former_levels, former_budget_ms = self._levels, self._budget_ms
         self._base, self._budget_ms = base, budget_ms
         self._levels = self._measurements.usable(levels)
         if former_budget_ms and budget_ms and _cost_the_same(former_levels, self._levels):
             if budget_ms != former_budget_ms:
-                self._governor.budget_ms = budget_ms  # what it knows of the present load stays
+                self._governor.budget_ms = self._level_ms  # what is known of the load stays
             self._tell()
         else:
             self._begin_anew()
+
+    def run_every(self, milliseconds: float) -> None:
+        """Let runs of the tower take longer than the budget, for frames do not wait for them.
+
+        With a budget, levels are chosen so that a run takes no longer than this.
+
+        Args:
+            milliseconds: between two runs; 0 where every frame waits for its own.
+        """
+        if milliseconds != self._run_ms:
+            self._run_ms = milliseconds
+            self._governor.budget_ms = self._level_ms
+            self._tell()
+
+    def expected_ms(self) -> float:
+        """Return what the level in use cost at warm-up; 0 where it was not measured."""
+        measured = self._measurements.expected(self._levels[self._governor.level])
+        return measured.total_ms if measured is not None else 0.0
 
     def lacking(self, base: SegmentorSettings, budget_ms: float) -> SegmentorSettings | None:
         """Return the first settings whose weights :meth:`configure` would load; None without any.
@@ -127,7 +152,9 @@ class QualityControl:
         """
         ladder = self._ladder_for(base, budget_ms)
         wanted = (base, *(ladder.settings_for(base, index) for index in range(len(ladder))))
-        return next(filter(self._segmentor.lacks_weights, wanted), None)
+        stores = self._segmentor.upsamplers, self._segmentor.proxies
+        return next((settings for settings in wanted
+                     if any(store.lacks(settings) for store in stores)), None)
 
     @property
     def base(self) -> SegmentorSettings:
@@ -145,7 +172,7 @@ class QualityControl:
         return self._budget_ms > 0 and not self._warm
 
     def warm_up(self, image: np.ndarray, vocabulary: Vocabulary) -> int:
-        """Warm every level up; with a budget, measure those that have not been.
+        """Warm every level up; measure those that have not been, where their cost matters.
 
         It ends after some seconds, see :meth:`LevelMeasurements.warm_up`. Levels that cannot run
         are left out, and stand in ``unusable``.
@@ -159,26 +186,32 @@ class QualityControl:
         """
         try:
             return self._measurements.warm_up(self._levels, image, vocabulary,
-                                              measure=self._budget_ms > 0)
+                                              measure=self._budget_ms > 0 or self._run_ms > 0)
         finally:
             self._warm = True
             self._levels = self._measurements.usable(self._levels)
-            self._segmentor.use(self._levels[0].prepared)
+            self.pipeline = self._levels[0].pipeline
             self._restart()
 
-    def settle(self, sizes: Sequence[Size], vocabulary: Vocabulary) -> bool:
+    def settle(self, sizes: Sequence[Size], vocabulary: Vocabulary,
+               before: Callable[[], object] = lambda: None) -> bool:
         """On a GPU, warm every level up for images whose sizes keep coming.
 
         A CUDA graph holds for one layout of windows, and the first warm-up did not know the
         camera. Call it after every batch.
 
+        Args:
+            sizes: of the batch's images.
+            vocabulary: they were labelled with.
+            before: called before anything is computed.
+
         Returns:
             Whether something was done, which takes about a second.
         """
-        return self._measurements.settle(self._levels, sizes, vocabulary)
+        return self._measurements.settle(self._levels, sizes, vocabulary, before)
 
     def forget(self) -> None:
-        """Measure all levels anew at the next warm-up, for the weights were moved.
+        """Measure all levels anew at the next warm-up, because the weights were moved.
 
         Those that could not run are tried again.
         """
@@ -187,7 +220,7 @@ class QualityControl:
         self._begin_anew()
 
     def begin(self, sizes: Sequence[Size], vocabulary: Vocabulary) -> None:
-        """Choose the level of the next batch, and set the segmentor to it.
+        """Choose the level of the next batch; its pipeline is in force from now on.
 
         Args:
             sizes: of the batch's images.
@@ -196,45 +229,59 @@ class QualityControl:
         if area(sizes) > _GROWTH * self._seeded_area or not self._governor.predictor.frames:
             self._restart(sizes)
         level = self._levels[self._governor.decide(len(vocabulary.query_class))]
-        self._segmentor.use(level.prepared)
+        self.pipeline = level.pipeline
         self._changes += level.name != (self._last_name or level.name)
         self._last_name = level.name
         self._tell()
 
-    def deadline(self, arrived: float) -> Deadline | None:
+    def deadline(self, arrived: float, budget_ms: float | None = None) -> Deadline | None:
         """Return what ends the refinements of a frame in time; None without a budget.
 
         Args:
             arrived: when the batch's oldest frame did, seconds of the clock.
+            budget_ms: of the frame; by default the one that was configured.
         """
-        if not self._budget_ms:
+        budget_ms = self._budget_ms if budget_ms is None else budget_ms
+        if not budget_ms:
             return None
         tail_ms = max(self._tails_ms, default=0.0)
-        return Deadline(arrived + (self._budget_ms - tail_ms) * 1e-3, self._clock)
+        return Deadline(arrived + (budget_ms - tail_ms) * 1e-3, self._clock)
 
-    def end(self, total_ms: float, results: Sequence[SegmentationResult],
-            deadline: Deadline | None, tail_ms: float) -> None:
+    def left_room(self, tail_ms: float) -> None:
+        """Take what decoding and publishing took; the next deadlines leave room for it."""
+        self._tails_ms.append(tail_ms)
+
+    def ran(self, pipeline: Pipeline, run_ms: float, queries: int,
+            stage_ms: Mapping[str, float]) -> None:
+        """Take the measurement of a run of the tower that frames did not wait for.
+
+        Args:
+            pipeline: of a level; a run of one that is no more says nothing.
+            run_ms: it took.
+            queries: words it was compared with.
+            stage_ms: of its stages.
+        """
+        for index, level in enumerate(self._levels):
+            if level.pipeline is pipeline:
+                self._governor.record(index, run_ms, queries, stage_ms)
+
+    def end(self, total_ms: float, results: Sequence[SegmentationResult], tail_ms: float) -> None:
         """Take the measurement of the batch begun last.
 
         Args:
             total_ms: from the oldest frame's arrival to the last output.
             results: of the segmentor.
-            deadline: the refinements were stopped by. The governor judges a level by what its
-                frames would have taken in full, or a level that is always cut short would pass
-                for one that fits.
             tail_ms: what decoding and publishing took behind the refinements; the next deadlines
                 leave room for it.
         """
-        self._tails_ms.append(tail_ms)
-        stages, level = dict(results[0].stage_ms), self._governor.level
-        queries = len(results[0].vocabulary.query_class)
-        if deadline is not None:
-            missing = missing_ms([result.refinements for result in results],
-                                 deadline.iteration_seconds * 1e3,
-                                 partial(self._governor.predictor.stage_ms, level, queries=queries))
-            total_ms += sum(missing.values())
-            stages = {stage: value + missing.get(stage, 0.0) for stage, value in stages.items()}
-        self._governor.record(level, total_ms, queries, stages)
+        self.left_room(tail_ms)
+        self._governor.record(self._governor.level, total_ms,
+                              len(results[0].vocabulary.query_class), results[0].stage_ms)
+
+    @property
+    def _level_ms(self) -> float:
+        """What a frame, or a run that frames do not wait for, may take; 0 for no limit."""
+        return max(self._budget_ms, self._run_ms) if self._budget_ms else 0.0
 
     def _ladder_for(self, base: SegmentorSettings, budget_ms: float) -> QualityLadder:
         return self._whole_ladder.for_base(base) if budget_ms else _UNLIMITED
@@ -245,7 +292,7 @@ class QualityControl:
 
     def _restart(self, sizes: Sequence[Size] = ()) -> None:
         """Begin with a governor that knows the measured levels, scaled to the images' sizes."""
-        self._governor = Governor(len(self._levels), self._budget_ms)
+        self._governor = Governor(len(self._levels), self._level_ms)
         self._seeded_area = area(sizes)
         for index, level in enumerate(self._levels):
             expected = self._measurements.expected(level, sizes)
@@ -258,7 +305,8 @@ class QualityControl:
         """Publish the state, all of it at once: other threads read it at any time."""
         governor = self._governor
         self.state = QualityState(governor.level, tuple(level.name for level in self._levels),
-                                  self._changes, governor.hopeless, self._budget_ms)
+                                  self._changes, governor.hopeless, self._budget_ms,
+                                  self._run_ms)
 
 
 def _cost_the_same(some: Sequence[PreparedLevel], others: Sequence[PreparedLevel]) -> bool:

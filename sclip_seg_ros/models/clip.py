@@ -1,34 +1,72 @@
-"""Load a CLIP model, its tokenizer and its image normalisation through open_clip."""
+"""Load a CLIP model, its tokenizer and its image normalisation."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
-from open_clip.pretrained import get_pretrained_cfg
+from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
+from open_clip.transform import PreprocessCfg
 from torch import nn
 
+from sclip_seg_ros.common.text import first_line
+from sclip_seg_ros.models import hub
 from sclip_seg_ros.models.devices import resolve_device
-from sclip_seg_ros.models.messages import first_line
-from sclip_seg_ros.models.weights import WeightsError, read_state_dict
+from sclip_seg_ros.models.hub import MAIN, MAY_LACK, Place, obtain, split_pin
+from sclip_seg_ros.models.identity import Origin, origin_of
+from sclip_seg_ros.models.layouts import (
+    LayoutError,
+    adapted,
+    config_of_transformers,
+    image_side,
+)
+from sclip_seg_ros.models.loading import loading
+from sclip_seg_ros.models.names import (
+    QUICK,
+    architecture_of,
+    family_of,
+    repository_of_tag,
+    split_tag,
+    statistics_of,
+    tag_of,
+    with_activation,
+)
+from sclip_seg_ros.models.weights import WeightsError, read_state_dict, sha256
 
 EMBEDDED = "embedded"
 RANDOM = "random"
+OPENAI = "openai"
 DENSE_LOGIT_SCALE = 40.0  # SCLIP's for data without a background class; CLIP's own 100 is too sharp
 EMBEDDED_FOLDER = Path(__file__).parent / "embedded"
+# There is no telling a photo from a rendered room by simple means, so this is said in any case.
+EMBEDDED_HINT = ("the embedded model knows nothing but rendered rooms, and its labels of a "
+                 "camera's pictures or of photos mean nothing; name another model for them, e.g. "
+                 "'ViT-B/16'")
 
-_QUICK = "-quickgelu"
-_CONFIG = "open_clip_config.json"
-_HUB_FILE = "open_clip_model.safetensors"
+CONFIG = "open_clip_config.json"
+_THEIR_CONFIG, _THEIR_STATISTICS = "config.json", "preprocessor_config.json"  # of transformers
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+_THEIR_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+TEXT_FOLDER = "text"  # beside a configuration: of a tokenizer that is not CLIP's own
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
-# Families trained with QuickGELU; their files do not say so. MetaCLIP 2, MetaCLIP "altogether"
-# and DFN "39B" went back to GELU.
+_TOWER_FILES = (("config.json",),)  # of a text tower that transformers builds
+_TOKENIZER_FILES = (("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "vocab.txt",
+                     "vocab.json"),
+                    *((name, MAY_LACK) for name in (
+                        "config.json", "tokenizer_config.json", "special_tokens_map.json",
+                        "merges.txt", "sentencepiece.bpe.model", "spiece.model", "vocab.txt")))
+# Families trained with QuickGELU; their files do not say so. MetaCLIP 2 (but for ViT-H/14 at 224
+# pixels, which its tag tells), MetaCLIP "altogether" and DFN "39B" went back to GELU.
 _QUICK_GELU_ORIGIN = re.compile(r"openai|metaclip(?!2|.*altogether)|dfn[25]b(?!.*39b)",
                                 re.IGNORECASE)
 _KNOWN_ORIGIN = re.compile(r"openai|metaclip|dfn|laion|datacomp|commonpool", re.IGNORECASE)
@@ -36,6 +74,8 @@ _KNOWN_ORIGIN = re.compile(r"openai|metaclip|dfn|laion|datacomp|commonpool", re.
 _OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")
 
 _log = logging.getLogger(__name__)
+
+Accept = Callable[[nn.Module], object]
 
 
 @dataclass(frozen=True)
@@ -49,6 +89,9 @@ class ClipModel:
         mean, std: channel statistics of the training images, RGB in 0..1.
         name: architecture and weights, e.g. ``"ViT-B-16-quickgelu/openai"``.
         logit_scale: inverse softmax temperature for dense scores.
+        origin: where the weights come from; None for random ones.
+        config: open_clip's ``model_cfg`` of the model as it runs.
+        text_folder: of the tokenizer's files, where the model has another than CLIP's own.
     """
 
     model: nn.Module
@@ -57,156 +100,365 @@ class ClipModel:
     std: tuple[float, float, float]
     name: str
     logit_scale: float = DENSE_LOGIT_SCALE
-
-    @property
-    def patch_size(self) -> int:
-        """Side of a square patch in pixels."""
-        return self.model.visual.patch_size[0]
+    origin: Origin | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    text_folder: Path | None = None
 
 
 def load_clip(model: str = EMBEDDED, pretrained: str = "",
-              device: str | torch.device = "cpu", cache_dir: str | None = None) -> ClipModel:
+              device: str | torch.device = "cpu", cache_dir: str | None = None,
+              accept: Accept | None = None, update: bool = False) -> ClipModel:
     """Load a CLIP model; never leaves a weight at random unless asked for by name.
+
+    Weights in the cache are used without asking the hub.
 
     Args:
         model: ``"embedded"`` (ships with the package), any open_clip architecture such as
-            ``"ViT-B/16"``, or ``"hf-hub:<org>/<repo>"`` / ``"local-dir:<folder>"``.
+            ``"ViT-B/16"``, or ``"hf-hub:<org>/<repo>"`` / ``"local-dir:<folder>"`` in open_clip's
+            or transformers' layout.
         pretrained: an open_clip tag (``"openai"``, ``"metaclip_400m"``), the path of a
-            safetensors or torch file, or literally ``"random"``. Empty means ``"openai"`` for a
-            named architecture; it must be empty where ``model`` brings its own weights.
+            safetensors, torch or TorchScript file, or literally ``"random"``. Empty means
+            ``"openai"`` for a named architecture; it must be empty where ``model`` brings its own
+            weights. Tags and repositories take a commit and all take a checksum, as in
+            ``"openai@<commit>#sha256=..."``.
         device: torch device, or "auto".
-        cache_dir: folder for downloaded weights; open_clip's own by default.
+        cache_dir: folder for downloads instead of ``$HF_HOME/hub``.
+        accept: called with the model before its weights are fetched; raises ValueError for one
+            that the caller cannot use.
+        update: ask the hub for newer weights, though the cache has some.
 
     Raises:
         WeightsError: unknown architecture or tag, weights out of reach, or a file that does not
             fit the architecture. The message names the remedy.
-        ValueError: arguments that are no text, or an unusable device.
+        ValueError: arguments that are not text, or an unusable device.
     """
     for argument, value in (("model", model), ("pretrained", pretrained)):
         if not isinstance(value, str):
             raise ValueError(f"{argument}={value!r} is of type {type(value).__name__}; give a text "
                              "such as 'embedded' for the model, '' or 'openai' for pretrained")
     device = resolve_device(device)
-    source = _source(model)
-    if ":" in source:
-        network, name = _load_bundle(source, model, pretrained, cache_dir)
-    else:
-        network, name = _load_named(source, pretrained or "openai", cache_dir)
-    network = network.to(device).eval().requires_grad_(False)
+    with loading(model):
+        loader = _Loader(model, pretrained, cache_dir, accept or (lambda network: None), update)
+        loaded = loader.load(*split_tag(model, pretrained))
+        network = loaded.network.to(device).eval().requires_grad_(False)
     preprocess = open_clip.get_model_preprocess_cfg(network)
     # The embedded model was trained through the dense head: its own temperature is right.
-    scale = float(network.logit_scale.exp()) if name == EMBEDDED else DENSE_LOGIT_SCALE
-    return ClipModel(model=network, tokenize=_tokenizer(source, name, cache_dir),
-                     mean=tuple(preprocess["mean"]), std=tuple(preprocess["std"]), name=name,
-                     logit_scale=scale)
+    scale = float(network.logit_scale.exp()) if loaded.name == EMBEDDED else DENSE_LOGIT_SCALE
+    if loaded.name == EMBEDDED:
+        _log.info("%s", EMBEDDED_HINT)
+    elif loaded.origin:
+        _log.info("weights of '%s': %s", loaded.name, loaded.origin)
+    return ClipModel(model=network, tokenize=loaded.tokenize, mean=tuple(preprocess["mean"]),
+                     std=tuple(preprocess["std"]), name=loaded.name, logit_scale=scale,
+                     origin=loaded.origin, config=loaded.config, text_folder=loaded.text_folder)
 
 
-def _source(model: str) -> str:
-    """Spell a model as open_clip does: an architecture, or a scheme and a place."""
-    if model == EMBEDDED:
-        return f"local-dir:{EMBEDDED_FOLDER}"
-    scheme, colon, place = model.partition(":")
-    if not colon:
-        return model.replace("/", "-")
-    if scheme not in ("hf-hub", "local-dir") or not place:
-        raise WeightsError(f"model '{model}' is unknown; write 'hf-hub:<org>/<repo>', "
-                           "'local-dir:<folder>', or an architecture such as 'ViT-B/16'")
-    return f"local-dir:{Path(place).expanduser()}" if scheme == "local-dir" else model
+@dataclass
+class _Loaded:
+    """A model whose weights are there."""
+
+    network: nn.Module
+    tokenize: Callable[..., torch.Tensor]
+    name: str
+    config: dict[str, Any]
+    text_folder: Path | None
+    origin: Origin | None = None
 
 
-def _load_bundle(source: str, name: str, pretrained: str,
-                 cache_dir: str | None) -> tuple[nn.Module, str]:
-    """Load an architecture that brings its own weights along (a folder or a hub repository)."""
-    if pretrained and pretrained != RANDOM:
-        raise WeightsError(f"model '{name}' brings its own weights, so pretrained='{pretrained}' "
-                           "cannot apply; leave pretrained empty or name an architecture")
-    scheme, _, place = source.partition(":")
-    if scheme == "local-dir" and not (Path(place) / _CONFIG).is_file():
-        raise WeightsError(f"model '{name}' has no '{place}/{_CONFIG}'; give a folder saved by "
-                           "open_clip")
-    if pretrained == RANDOM:
-        return _random(source, name)
-    if scheme == "local-dir":
-        return _load_folder(Path(place), source, name), name
-    return _download(source, None, cache_dir, name), name
+@dataclass
+class _Recipe:
+    """How a model without weights is built.
+
+    Attributes:
+        config: open_clip's ``model_cfg``.
+        statistics: open_clip's ``preprocess_cfg``, or what is known of it.
+        text_folder: of the tokenizer's files, where they lie beside the configuration.
+    """
+
+    config: dict[str, Any]
+    statistics: dict[str, Any]
+    text_folder: Path | None = None
 
 
-def _load_folder(folder: Path, source: str, name: str) -> nn.Module:
-    """Load the configuration and the weights in a folder."""
-    weights = weights_in(folder)
-    if weights is None:
-        remedy = ("install the package again, or train it with 'python -m "
-                  "sclip_seg_ros.tools.train_embedded_model'") if name == EMBEDDED else \
-            "put open_clip_model.safetensors there"
-        raise WeightsError(f"model '{name}' has no weights in '{folder}'; {remedy}")
-    network = _build(source, name)
-    _fit(network, read_state_dict(weights), weights)
-    return network
+class _Loader:
+    """Build a model, see that it can be used, and only then get its weights."""
+
+    def __init__(self, model: str, pretrained: str, cache_dir: str | None,
+                 accept: Accept, update: bool) -> None:
+        self._spelling, self._pretrained = model, pretrained
+        self._cache_dir, self._accept, self._update = cache_dir, accept, update
+
+    def load(self, model: str, pretrained: str) -> _Loaded:
+        """Load a model from wherever it is said to come from."""
+        if model == EMBEDDED:
+            self._refuse_pretrained(pretrained)
+            return self._folder(EMBEDDED_FOLDER, EMBEDDED, pretrained)
+        scheme, colon, place = model.partition(":")
+        if not colon or scheme in ("http", "https"):
+            return self._named(architecture_of(model), pretrained)
+        if scheme not in ("hf-hub", "local-dir") or not place \
+                or scheme == "hf-hub" and not re.fullmatch(r"[^/]+/[^/]+", place):
+            raise WeightsError(f"model '{model}' is unknown; write 'hf-hub:<org>/<repo>', "
+                               "'local-dir:<folder>', or an architecture such as 'ViT-B/16'")
+        self._refuse_pretrained(pretrained)
+        if scheme == "local-dir":
+            folder = Path(place).expanduser()
+            return self._folder(folder, f"local-dir:{folder}", pretrained)
+        return self._repository(place, pretrained)
+
+    def _refuse_pretrained(self, pretrained: str) -> None:
+        if pretrained and pretrained != RANDOM:
+            raise WeightsError(f"model '{self._spelling}' brings its own weights, so pretrained="
+                               f"'{pretrained}' cannot apply; leave pretrained empty or name an "
+                               "architecture")
+
+    def _folder(self, folder: Path, name: str, pretrained: str) -> _Loaded:
+        """Load the configuration and the weights in a folder."""
+        config = next((folder / file for file in (CONFIG, _THEIR_CONFIG)
+                       if (folder / file).is_file()), None)
+        if config is None:
+            raise WeightsError(f"model '{self._spelling}' has no '{folder}/{CONFIG}'; give a "
+                               "folder saved by open_clip, sclip-fetch or transformers")
+        loaded = self._built(self._recipe(config), name)
+        if pretrained == RANDOM:
+            return self._at_random(loaded)
+        weights = weights_in(folder)
+        if weights is None:
+            remedy = ("install the package again, or train it with 'python -m "
+                      "sclip_research.train_embedded_model'") if name == EMBEDDED else \
+                f"put {WEIGHTS[0]} there"
+            raise WeightsError(f"model '{name}' has no weights in '{folder}'; {remedy}")
+        return self._filled(loaded, origin_of(weights, sha256(weights)))
+
+    def _repository(self, text: str, pretrained: str) -> _Loaded:
+        """Load the configuration and the weights in a repository of the hub."""
+        place = _place(text)
+        configs = [(CONFIG, _THEIR_CONFIG), (_THEIR_STATISTICS, MAY_LACK)]
+        weights = (*WEIGHTS, *_THEIR_WEIGHTS)
+        both = None if self._update else hub.cached(place, [*configs, weights], self._cache_dir)
+        # Of one commit: that which the cache has all files of, else that of the configuration.
+        whole = replace(place, revision=both[-1].parent.name) if both and both[-1] else place
+        config, _ = self._obtain(replace(whole, sha256=""), configs)
+        loaded = self._built(self._recipe(config.path), f"hf-hub:{text}")
+        if pretrained == RANDOM:
+            return self._at_random(loaded)
+        [found] = self._obtain(replace(place, revision=config.commit), [weights])
+        return self._filled(loaded, origin_of(found.path, found.sha256))
+
+    def _named(self, architecture: str, pretrained: str) -> _Loaded:
+        """Load a named architecture with a tag's, a file's, or literally random weights."""
+        if pretrained == RANDOM:
+            return self._at_random(self._built(self._known(architecture), architecture))
+        tag, revision, checksum = split_pin(pretrained or OPENAI)
+        if found := tag_of(architecture, tag):
+            return self._tag(architecture, *found, revision, checksum)
+        if pretrained.startswith(("hf-hub:", "local-dir:")):
+            raise WeightsError(f"pretrained '{pretrained}' brings its own architecture; give it as "
+                               "model, and leave pretrained empty")
+        name, _, _ = pretrained.partition("#sha256=")
+        path = Path(name).expanduser()
+        if name and (path.suffix or "/" in name or path.exists()):
+            return self._file(architecture, path, checksum)
+        known = open_clip.list_pretrained_tags_by_model(architecture)
+        tags = ", ".join(known) or "none"
+        if not pretrained:
+            raise WeightsError(f"model '{self._spelling}' has no weights called '{OPENAI}', which "
+                               "is what an empty pretrained stands for: 'openai' is neither a "
+                               f"file nor a tag of '{architecture}'; give a path, or one of its "
+                               f"tags ({tags})")
+        near = get_close_matches(tag.lower(), known, 1)
+        raise WeightsError(f"pretrained '{pretrained}' is neither a file nor a tag of "
+                           f"'{self._spelling}'; "
+                           + (f"did you mean '{near[0]}'? " if near else "")
+                           + f"give a path, or one of its tags ({tags})")
+
+    def _tag(self, architecture: str, tag: str, config: dict[str, Any], revision: str,
+             checksum: str) -> _Loaded:
+        """Load published weights: from the cache, else from the hub."""
+        quick = bool(config.get("quick_gelu", False))
+        name = f"{with_activation(architecture, quick)}/{tag}"
+        loaded = self._built(self._known(architecture, quick, config), name)
+        repository, file = repository_of_tag(config)
+        if not repository:
+            raise WeightsError(f"weights of '{name}' are in no hub but at {config.get('url')}; "
+                               "download that file and give its path as pretrained")
+        names = WEIGHTS if not file else \
+            tuple(dict.fromkeys((str(Path(file).with_suffix(".safetensors")), file)))
+        [found] = self._obtain(Place(repository, revision or MAIN, checksum), [names], name)
+        origin = origin_of(found.path, found.sha256, architecture)
+        return self._filled(loaded, replace(origin, architecture=architecture, tag=tag))
+
+    def _file(self, architecture: str, path: Path, pinned: str = "") -> _Loaded:
+        """Load a file into a named architecture, with what is known of the weights it holds."""
+        state = read_state_dict(path)
+        found = sha256(path)
+        if pinned and found != pinned:
+            raise WeightsError(f"'{path}' has the SHA-256 {found}, not {pinned}; copy it again, or "
+                               "correct pretrained")
+        origin = origin_of(path, found, architecture)
+        quick, evidence = _evidence(state, origin)
+        name = f"{with_activation(architecture, bool(quick))}/{path.name}"
+        recipe = self._known(architecture, bool(quick), origin.config)
+        side = image_side(state)
+        if side and recipe.config["vision_cfg"].get("image_size") != side \
+                and "timm_model_name" not in recipe.config["vision_cfg"]:
+            recipe.config["vision_cfg"]["image_size"] = side
+        loaded = self._filled(self._built(recipe, name), origin, state)
+        if quick is None and not architecture.endswith(QUICK) \
+                and architecture + QUICK in open_clip.list_models():
+            _log.warning("'%s' is loaded into '%s' with GELU; if these are OpenAI or MetaCLIP "
+                         "weights, name the model '%s'", path, architecture, architecture + QUICK)
+        if quick:
+            _log.info("'%s' runs with QuickGELU, because %s", path, evidence)
+        return loaded
+
+    def _known(self, architecture: str, quick: bool = False,
+               statistics: Mapping[str, Any] | None = None) -> _Recipe:
+        """Return the recipe of an architecture that open_clip knows by name."""
+        config = open_clip.get_model_config(architecture)
+        if quick:
+            config["quick_gelu"] = True
+        kept = ("mean", "std", "interpolation", "resize_mode")
+        statistics = statistics or statistics_of(architecture)
+        return _Recipe(config, {key: value for key, value in statistics.items() if key in kept})
+
+    def _recipe(self, path: Path) -> _Recipe:
+        """Read a configuration of open_clip's or transformers'."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if path.name == CONFIG:
+                config = content["model_cfg"]
+                beside = path.with_name(TEXT_FOLDER)
+                if not beside.is_dir():  # open_clip's own bundles keep these files in the folder
+                    beside = path.parent
+                tells = any((beside / name).is_file() for name in _TOKENIZER_FILES[0])
+                config["text_cfg"].get("hf_tokenizer_name")  # or it is not a configuration
+                return _Recipe(config, content.get("preprocess_cfg", {}), beside if tells else None)
+            config, statistics = config_of_transformers(content), {}
+            beside = path.with_name(_THEIR_STATISTICS)
+            if beside.is_file():
+                stated = json.loads(beside.read_text(encoding="utf-8"))
+                statistics = {ours: stated[theirs] for ours, theirs in
+                              (("mean", "image_mean"), ("std", "image_std")) if theirs in stated}
+            tells = any(path.with_name(name).is_file() for name in _TOKENIZER_FILES[0])
+            return _Recipe(config, statistics, path.parent if tells else None)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+            raise WeightsError(f"model '{self._spelling}' cannot be built ({reason}); check its "
+                               f"{path.name}, or choose another model") from error
+
+    def _built(self, recipe: _Recipe, name: str) -> _Loaded:
+        """Create the model and its tokenizer, and see that the caller can use it."""
+        config, text = recipe.config, recipe.config["text_cfg"]
+        self._refuse_without_transformers(text.get("hf_model_name"))
+        if text.get("hf_model_name"):  # whose configuration transformers would ask the hub for
+            folder = self._text_folder(recipe, text["hf_model_name"], _TOWER_FILES)
+            config = {**config, "text_cfg": {**text, "hf_model_name": str(folder)}}
+        network = _build(config, recipe.statistics, self._spelling)
+        try:
+            self._accept(network)
+        except ValueError as error:
+            raise WeightsError(f"model '{self._spelling}' cannot be used: "
+                               f"{family_of(self._spelling)} is not supported ({error})") \
+                from error
+        if not text.get("hf_tokenizer_name"):
+            tokenize = open_clip.SimpleTokenizer(
+                context_length=text.get("context_length", DEFAULT_CONTEXT_LENGTH),
+                **text.get("tokenizer_kwargs", {}))
+            return _Loaded(network, tokenize, name, recipe.config, None)
+        self._refuse_without_transformers(True)
+        folder = self._text_folder(recipe, text["hf_tokenizer_name"], _TOKENIZER_FILES)
+        return _Loaded(network, self._tokenizer(text, folder), name, recipe.config, folder)
+
+    def _at_random(self, loaded: _Loaded) -> _Loaded:
+        _log.warning("'%s' has RANDOM weights, as asked: its labels mean nothing", loaded.name)
+        return replace(loaded, name=f"{loaded.name}/{RANDOM}")
+
+    def _filled(self, loaded: _Loaded, origin: Origin,
+                state: dict[str, torch.Tensor] | None = None) -> _Loaded:
+        """Load the weights; what they are called follows from what they are."""
+        _fit(loaded.network, read_state_dict(origin.path) if state is None else state, origin.path,
+             needs_scale=loaded.name == EMBEDDED)
+        name = loaded.name if loaded.name == EMBEDDED else origin.name or loaded.name
+        return replace(loaded, name=name, origin=origin)
+
+    def _obtain(self, place: Place, wanted: list, what: str = "") -> list[Any]:
+        tag = f" --pretrained {self._pretrained}" if self._pretrained else ""
+        return obtain(place, wanted, what or self._spelling,
+                      f"run 'sclip-fetch --model {self._spelling}{tag} --to FOLDER' where there is "
+                      "a network and give model 'local-dir:FOLDER', or use model "
+                      f"'{EMBEDDED}', which needs no network", self._cache_dir, self._update)
+
+    def _refuse_without_transformers(self, needed: object) -> None:
+        if needed and find_spec("transformers") is None:
+            raise WeightsError(f"model '{self._spelling}' needs the library transformers for its "
+                               "texts, which is not installed; pip install transformers")
+
+    def _text_folder(self, recipe: _Recipe, name: str,
+                     wanted: Sequence[Sequence[str]]) -> Path:
+        """Return the folder of a text tower's files: beside the configuration, or in the cache."""
+        beside = recipe.text_folder
+        if beside is not None and any((beside / file).is_file() for file in wanted[0]):
+            return beside
+        return self._obtain(Place(name), list(wanted))[0].path.parent
+
+    def _tokenizer(self, text: Mapping[str, Any], folder: Path) -> Callable[..., torch.Tensor]:
+        try:
+            return HFTokenizer(
+                str(folder), context_length=text.get("context_length", DEFAULT_CONTEXT_LENGTH),
+                tokenizer_mode=text.get("tokenizer_mode"), **text.get("tokenizer_kwargs", {}))
+        except Exception as error:  # whatever transformers raises
+            raise WeightsError(f"the tokenizer of '{self._spelling}' cannot be made of '{folder}' "
+                               f"({first_line(error)}); fetch that repository again") from error
 
 
 def weights_in(folder: Path) -> Path | None:
     """Return the weights file that loading a folder takes, None where there is none.
 
-    open_clip's own names come first: a folder may hold another library's weights beside them.
+    open_clip's own names come first: a folder may hold another library's weights beside them, and
+    upsamplers.
     """
-    files = (file for file in folder.iterdir() if file.suffix in _WEIGHT_SUFFIXES)
+    files = (file for file in folder.iterdir()
+             if file.suffix in _WEIGHT_SUFFIXES and not file.name.startswith(("loftup", "anyup")))
     return min(files, default=None,
                key=lambda file: (not file.name.startswith("open_clip"),
                                  file.suffix != ".safetensors", file.name))
 
 
-def _load_named(architecture: str, pretrained: str, cache_dir: str | None) -> tuple[nn.Module, str]:
-    """Load a named architecture with a tag's, a file's, or literally random weights."""
-    if open_clip.get_model_config(architecture) is None:
-        raise WeightsError(f"model '{architecture}' is unknown; choose '{EMBEDDED}' or one of "
-                           "open_clip.list_models(), e.g. 'ViT-B/16'")
-    if pretrained == RANDOM:
-        return _random(architecture, architecture)
-    if get_pretrained_cfg(architecture, pretrained):
-        quick = bool(get_pretrained_cfg(architecture, pretrained).get("quick_gelu", False))
-        name = f"{_with_activation(architecture, quick)}/{pretrained}"
-        return _download(architecture, pretrained, cache_dir, name, quick), name
-    path = Path(pretrained).expanduser()
-    if path.suffix or "/" in pretrained or path.is_file():
-        return _load_file(architecture, path)
-    tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
-    raise WeightsError(f"pretrained '{pretrained}' is neither a file nor a tag of "
-                       f"'{architecture}'; give a path, or one of its tags ({tags})")
+def _place(text: str) -> Place:
+    """Read "<org>/<repo>[@revision][#sha256=...]"."""
+    repository, revision, checksum = split_pin(text)
+    return Place(repository, revision or MAIN, checksum)
 
 
-def _load_file(architecture: str, path: Path) -> tuple[nn.Module, str]:
-    state = read_state_dict(path)
-    evidence = _evidence_of_quick_gelu(state, path)
-    quick = bool(evidence)
-    state = {key: value for key, value in state.items() if key not in _OPENAI_NUMBERS}
-    name = f"{_with_activation(architecture, quick)}/{path.name}"
-    if not quick and not architecture.endswith(_QUICK) and _has_quick_gelu_twin(architecture):
-        _log.warning("'%s' is loaded into '%s' with GELU; if these are OpenAI or MetaCLIP "
-                     "weights, name the model '%s'", path, architecture, architecture + _QUICK)
-    network = _build(architecture, name, quick)
-    _fit(network, state, path)
-    if quick:
-        _log.info("'%s' runs with QuickGELU, because %s", path, evidence)
-    return network, name
-
-
-def _evidence_of_quick_gelu(state: dict[str, torch.Tensor], path: Path) -> str:
-    """Return why a file's weights were trained with QuickGELU; empty where nothing says so.
+def _evidence(state: Mapping[str, torch.Tensor], origin: Origin) -> tuple[bool | None, str]:
+    """Return whether a file's weights were trained with QuickGELU, and why that is thought.
 
     The hub gives all its files one name, so that only the folder around them tells the origin.
-    The innermost part of the path that names an origin decides.
+    The innermost part of the path that names an origin decides; None where nothing does.
     """
+    if origin.name:
+        return bool(origin.config.get("quick_gelu")), f"it holds {origin.name}"
     if all(key in state for key in _OPENAI_NUMBERS):
-        return f"it holds '{_OPENAI_NUMBERS[0]}', as OpenAI's own files do"
-    for part in reversed(path.absolute().parts):
+        return True, f"it holds '{_OPENAI_NUMBERS[0]}', as OpenAI's own files do"
+    for part in reversed(origin.path.absolute().parts):
         if _KNOWN_ORIGIN.search(part):
-            return f"of '{part}' in its path" if _QUICK_GELU_ORIGIN.search(part) else ""
-    return ""
+            return bool(_QUICK_GELU_ORIGIN.search(part)), f"of '{part}' in its path"
+    return None, ""
 
 
-def _fit(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None:
+def _fit(network: nn.Module, state: dict[str, torch.Tensor], path: Path,
+         needs_scale: bool) -> None:
     """Load a state dict into a network, or name the first tensors that do not fit."""
     wanted = network.state_dict()
+    try:
+        state = adapted(state, wanted)
+    except LayoutError as error:
+        raise WeightsError(f"'{path}' cannot be used: {error}") from error
+    # Dense scores have their own temperature, and a bias shifts those of all words alike.
+    for constant in ("logit_scale", "logit_bias") if not needs_scale else ():
+        if constant in wanted:
+            state.setdefault(constant, wanted[constant])
     problems = [f"{key} has shape {tuple(state[key].shape)}, not {tuple(value.shape)}"
                 for key, value in wanted.items()
                 if key in state and state[key].shape != value.shape]
@@ -219,82 +471,22 @@ def _fit(network: nn.Module, state: dict[str, torch.Tensor], path: Path) -> None
     network.load_state_dict(state)
 
 
-def _random(source: str, name: str) -> tuple[nn.Module, str]:
-    _log.warning("'%s' has RANDOM weights, as asked: its labels mean nothing", name)
-    return _build(source, name), f"{name}/{RANDOM}"
-
-
-def _build(source: str, name: str, quick_gelu: bool = False) -> nn.Module:
+def _build(config: dict[str, Any], statistics: dict[str, Any], spelling: str) -> nn.Module:
     """Create a model whose weights the caller fills in, or leaves at random on purpose."""
     try:
-        with _without_log(lambda record: "initialized randomly" in record.getMessage()):
-            return open_clip.create_model(source, load_weights=False, pretrained_text=False,
-                                          force_quick_gelu=quick_gelu)
+        config = deepcopy(config)
+        vision, text = config["vision_cfg"], config["text_cfg"]
+        if "timm_model_name" in vision:
+            vision["timm_model_pretrained"] = False
+        if "hf_model_name" in text:
+            text["hf_model_pretrained"] = False
+        custom = config.pop("custom_text", False) or "hf_model_name" in text
+        kind = open_clip.CLIP if not custom else \
+            open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
+        network = kind(**config)
+        open_clip.set_model_preprocess_cfg(network, {
+            **asdict(PreprocessCfg()), "size": network.visual.image_size, **statistics})
     except Exception as error:  # a broken configuration fails in as many ways as there are keys
-        raise WeightsError(f"model '{name}' cannot be built ({first_line(error)}); check its "
-                           f"{_CONFIG}, or choose another model") from error
-
-
-def _download(source: str, pretrained: str | None, cache_dir: str | None, name: str,
-              quick_gelu: bool = False) -> nn.Module:
-    """Create a model with the hub's weights; its failures become one that says what to do."""
-    try:
-        with _without_log(lambda record: record.levelno >= logging.ERROR):
-            return open_clip.create_model(source, pretrained=pretrained, cache_dir=cache_dir,
-                                          force_quick_gelu=quick_gelu, require_pretrained=True,
-                                          weights_only=True)
-    except Exception as error:  # network, disk, unpickler and open_clip each raise their own kinds
-        raise WeightsError(
-            f"weights of '{name}' are out of reach ({first_line(error)}); connect to the model "
-            f"hub once, or {_manual_download(source, pretrained, name)}, or use model "
-            f"'{EMBEDDED}', which needs no network") from error
-
-
-def _manual_download(source: str, pretrained: str | None, name: str) -> str:
-    """Say which file to fetch by hand and how to name it afterwards."""
-    if not pretrained:
-        return (f"download {_CONFIG} and {_HUB_FILE} of huggingface.co/"
-                f"{source.partition(':')[2]} into a folder and give model 'local-dir:<folder>'")
-    config = get_pretrained_cfg(source, pretrained)
-    repository, _, file = config.get("hf_hub", "").rpartition("/")
-    place = f"{file or _HUB_FILE} of huggingface.co/{repository}" if repository \
-        else config.get("url", "the file")
-    return (f"download {place} elsewhere and give its path as 'pretrained' with model "
-            f"'{name.partition('/')[0]}'")
-
-
-def _tokenizer(source: str, name: str,
-               cache_dir: str | None) -> Callable[..., torch.Tensor]:
-    try:
-        return open_clip.get_tokenizer(source, cache_dir=cache_dir)
-    except Exception as error:
-        raise WeightsError(f"tokenizer of '{name}' is out of reach ({first_line(error)}); connect "
-                           "to the model hub once, or choose a model with CLIP's own "
-                           "tokenizer, such as 'ViT-B/16'") from error
-
-
-@contextmanager
-def _without_log(unwanted: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
-    """Hold back lines of open_clip's that are untrue here, or that an exception says better.
-
-    Its notice of random weights is wrong once a file fills them.
-    """
-    def other(record: logging.LogRecord) -> bool:
-        return not unwanted(record)
-
-    root = logging.getLogger()
-    root.addFilter(other)
-    try:
-        yield
-    finally:
-        root.removeFilter(other)
-
-
-def _with_activation(architecture: str, quick_gelu: bool) -> str:
-    """Name an architecture after the activation it runs with."""
-    plain = architecture.removesuffix(_QUICK)
-    return plain + _QUICK if quick_gelu or architecture != plain else plain
-
-
-def _has_quick_gelu_twin(architecture: str) -> bool:
-    return architecture + _QUICK in open_clip.list_models()
+        raise WeightsError(f"model '{spelling}' cannot be built ({first_line(error)}); check its "
+                           f"{CONFIG}, or choose another model") from error
+    return network

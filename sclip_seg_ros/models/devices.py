@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sclip_seg_ros.models.messages import first_line
+from sclip_seg_ros.common.text import first_line
 
 AUTO = "auto"
 # Compute capabilities before 7.0 that multiply in float16 at more than float32's rate: Tegra X1,
@@ -34,6 +34,9 @@ def resolve_device(name: str | torch.device) -> torch.device:
         raise ValueError(f"device='{name}' cannot be computed on ({first_line(error)}); use "
                          "'cpu', or install a torch that supports it") from error
     return device
+
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def fast_precision(device: torch.device) -> str:

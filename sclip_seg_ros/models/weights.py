@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from sclip_seg_ros.models.messages import first_line
+from sclip_seg_ros.common.text import first_line
+from sclip_seg_ros.models.formats import (
+    EMPTY,
+    SAFETENSORS,
+    TORCH,
+    TORCHSCRIPT,
+    foreign,
+    format_of,
+    safetensors_length,
+)
+from sclip_seg_ros.models.torchscript import read_torchscript
 
 
 class WeightsError(RuntimeError):
@@ -20,20 +29,24 @@ class WeightsError(RuntimeError):
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read a state dict from a safetensors file or from a torch file loaded with weights_only.
+    """Read a state dict from a safetensors, torch or TorchScript file, whatever its name ends in.
 
     A checkpoint that wraps its weights in ``state_dict`` or ``model`` is unwrapped, and the
-    ``module.`` prefix that data-parallel training leaves behind is dropped.
+    ``module.`` prefix that data-parallel training leaves behind is dropped. Of a TorchScript
+    archive the tensors are read and nothing is run.
 
     Raises:
-        WeightsError: the file is missing, cut short, a TorchScript archive, or holds something
-            other than tensors (a pickle that would run code is refused, not run).
+        WeightsError: the file is missing, cut short, of another kind, or holds something other
+            than tensors (a pickle that would run code is refused, not run).
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        raise WeightsError(f"weights file '{path}' does not exist: it is a folder; give the file "
+                           f"in it, or leave pretrained empty and give model 'local-dir:{path}'")
     if not path.is_file():
         raise WeightsError(f"weights file '{path}' does not exist; give the path of an existing "
                            "safetensors or torch file")
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state = _READERS[_readable_format(path)](path)
     for wrapper in ("state_dict", "model"):
         if isinstance(state.get(wrapper), Mapping):
             state = dict(state[wrapper])
@@ -43,39 +56,70 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 
 def read_metadata(path: str | Path) -> dict[str, str]:
     """Return the text metadata inside a safetensors file; empty for any other file."""
-    if Path(path).suffix != ".safetensors":
+    if _readable_format(Path(path)) != SAFETENSORS:
         return {}
     try:
         with safe_open(str(path), framework="pt") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"'{path}' is not a readable safetensors file ({error}); "
-                           "copy it again") from error
+        raise _broken_safetensors(Path(path), error) from error
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Tell whether a file is one of safetensors, whatever its name ends in."""
+    return _readable_format(Path(path)) == SAFETENSORS
 
 
 def sha256(path: str | Path) -> str:
     """Return the SHA-256 of a file as hexadecimal text."""
-    digest = hashlib.sha256()
+    return checksum(path)
+
+
+def checksum(path: str | Path, kind: str = "sha256", prefix: bytes = b"") -> str:
+    """Return a checksum, as hashlib names it, of some bytes and a file behind them."""
+    digest = hashlib.new(kind, prefix)
     with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
+        while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _readable_format(path: Path) -> str:
+    """Return the format of a file that can be read, or say what it is instead."""
+    try:
+        found = format_of(path)
+        if found in _READERS:
+            return found
+        other = foreign(path) if found == "" else None
+    except OSError as error:
+        raise WeightsError(f"'{path}' cannot be read ({error.strerror}); see to its permissions "
+                           "and its disk") from error
+    if other:
+        raise WeightsError(f"'{path}' is not a torch file but {other[0]}; {other[1]}")
+    reason = ValueError("it is empty" if found == EMPTY else "neither a zip archive, a pickle nor "
+                        "safetensors")
+    raise _broken_safetensors(path, reason) if path.suffix == ".safetensors" \
+        else _broken(path, reason)
 
 
 def _read_safetensors(path: Path) -> dict:
     try:
         return load_file(str(path))
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"'{path}' is not a readable safetensors file ({error}); "
-                           "copy it again") from error
+        raise _broken_safetensors(path, error) from error
+
+
+def _read_torchscript(path: Path) -> dict:
+    try:
+        return read_torchscript(path)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"'{path}' holds more than tensors and was not loaded, because that "
+                           "could run code; save its state_dict() as safetensors") from error
+    except Exception as error:  # as of other torch files
+        raise _broken(path, error) from error
 
 
 def _read_torch(path: Path) -> dict:
-    if _is_torchscript(path):
-        raise WeightsError(f"'{path}' is a TorchScript archive, which carries code; save its "
-                           "state_dict() as safetensors once and give that file")
-    if not _looks_like_torch(path):
-        raise _broken(path, ValueError("neither a zip archive nor a pickle"))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -91,9 +135,19 @@ def _read_torch(path: Path) -> dict:
     return dict(state)
 
 
+_READERS = {SAFETENSORS: _read_safetensors, TORCH: _read_torch, TORCHSCRIPT: _read_torchscript}
+
+
 def _broken(path: Path, error: Exception) -> WeightsError:
     return WeightsError(f"'{path}' is cut short or no torch file ({first_line(error)}); copy it "
                         "again")
+
+
+def _broken_safetensors(path: Path, error: Exception) -> WeightsError:
+    whole, there = safetensors_length(path), path.stat().st_size
+    reason = f"cut short: {there} of {whole} bytes" if whole and there < whole \
+        else first_line(error)
+    return WeightsError(f"'{path}' is not a readable safetensors file ({reason}); copy it again")
 
 
 def _refuse_other_than_tensors(state: Mapping, path: Path) -> None:
@@ -105,16 +159,3 @@ def _refuse_other_than_tensors(state: Mapping, path: Path) -> None:
             raise WeightsError(f"'{path}' holds no plain table of tensors (its entry {name!r} is "
                                f"of type {type(value).__name__}); save the model's state_dict() "
                                "and give that file")
-
-
-def _looks_like_torch(path: Path) -> bool:
-    """Tell by the first bytes, because torch reports any other file as possibly malicious."""
-    with open(path, "rb") as file:
-        return file.read(4).startswith((b"PK\x03\x04", b"\x80"))
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())

@@ -14,7 +14,7 @@ __all__ = ["ImageError", "to_message", "to_rgb"]
 def to_rgb(message: Image | CompressedImage) -> np.ndarray:
     """Return an image message's pixels as (H, W, 3) uint8 RGB.
 
-    Sixteen-bit values keep their upper byte. An ``rgb8`` image is a view of the message's data.
+    An ``rgb8`` image is a view of the message's data.
 
     Raises:
         ImageError: the message cannot be read.

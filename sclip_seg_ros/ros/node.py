@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # its own class in Python 3.10
 from typing import Any, NoReturn
+
+from sclip_seg_ros.common.streams import outlive_listeners
 
 STOP_SECONDS = 1.5   # for the threads; with what follows the process ends within three
 _POLL_SECONDS = 0.1  # between two looks at the stop signal
@@ -29,6 +32,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     # Before torch is imported: threads that wait by spinning take the cores, when others want them
     # too, from the very thread they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    outlive_listeners()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -57,18 +61,19 @@ def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> 
     from rclpy.logging import get_logger
     from rclpy.signals import SignalHandlerOptions
 
+    logging.captureWarnings(True)  # those of libraries, into the node's log
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # e.g. a parameter file that is none
-        get_logger("sclip_seg").fatal(
-            " ".join(f"ROS refuses the node's arguments: {error}".split())
-            + "; mend what is given behind --ros-args, or the parameter file")
+        from sclip_seg_ros.ros.programs.refusals import why_refused
+
+        get_logger("sclip_seg").fatal(why_refused(error))
         raise _Refused from error
-    from sclip_seg_ros.io.heap import keep_freed_memory
+    from sclip_seg_ros.common.heap import keep_freed_memory
     from sclip_seg_ros.ros.segmentation_node import NAME, SegmentNode
 
     try:
-        node = SegmentNode()
+        node = SegmentNode(sys.argv if args is None else args)
     except (ParameterException, ValueError, OSError) as error:
         get_logger(NAME).fatal(" ".join(str(error).split()))
         raise _Refused from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import time
+import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -13,23 +15,30 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from sclip_seg_ros.io.heap import give_back_freed_memory
+from sclip_seg_ros.common.heap import give_back_freed_memory
+from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.models import WeightsError
-from sclip_seg_ros.ros.diagnostics import Diagnostics
+from sclip_seg_ros.ros.diagnostics.publisher import Diagnostics
+from sclip_seg_ros.ros.diagnostics.verdict import ACTIVE, health_of
 from sclip_seg_ros.ros.engine import Engine
-from sclip_seg_ros.ros.errors import describe, drop_tracebacks
-from sclip_seg_ros.ros.health import ACTIVE, health_of
-from sclip_seg_ros.ros.ledger import Refusal
-from sclip_seg_ros.ros.log_bridge import forward_logs
-from sclip_seg_ros.ros.parameters import (
+from sclip_seg_ros.ros.log import describe, drop_tracebacks, forward_logs, stop_forwarding
+from sclip_seg_ros.ros.parameters.groups import WORDS
+from sclip_seg_ros.ros.parameters.options import (
     NodeOptions,
     check_change,
     configured_options,
     declare_parameters,
     read_values,
+)
+from sclip_seg_ros.ros.parameters.pending_changes import Refusal
+from sclip_seg_ros.ros.parameters.without_effect import (
+    warn_of_idle_qos,
+    warn_of_idle_remappings,
+    warn_of_others,
     warn_of_unknown,
 )
-from sclip_seg_ros.segmentation.replay import give_back_device_memory
+from sclip_seg_ros.ros.services import Services, Verdict
+from sclip_seg_ros.segmentation.backbones.cuda_graphs import give_back_device_memory
 
 NAME = "sclip_seg"
 # Phases beside ACTIVE.
@@ -62,10 +71,12 @@ class SegmentNode(LifecycleNode):
     ``deactivate`` gives the device's memory back, ``cleanup`` forgets the weights.
     """
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, process_arguments: Sequence[str] = (), **arguments: Any) -> None:
         """Declare the parameters; nothing is loaded before ``configure``.
 
         Args:
+            process_arguments: of a process that runs this node alone; what of them has no effect
+                is told.
             arguments: of :class:`rclpy.lifecycle.LifecycleNode`.
 
         Raises:
@@ -78,16 +89,24 @@ class SegmentNode(LifecycleNode):
         self._starting = False
         self._next_version = 1
         self._going_back = False
+        self._process_arguments = process_arguments
         self._tasks: deque[Callable[[], None]] = deque()
         super().__init__(NAME, **arguments)
+        _nodes.add(self)
+        self.context.on_shutdown(self._end_threads)  # up to Jazzy that destroys no node
         forward_logs(self.get_logger())
         options = declare_parameters(self)
         warn_of_unknown(self)
+        warn_of_others(self, process_arguments)
         self.autostart: bool = options.values["autostart"]
         self._wake = self.create_guard_condition(self._run_tasks)
         self.add_on_set_parameters_callback(self._on_change)
+        self._offered = Services(self, self._take_words, self._judge_words, self._version,
+                                  lambda: self._phase)
         if not self.autostart:
-            self.get_logger().info("not configured; waiting for a lifecycle transition")
+            self.get_logger().info(
+                "not configured; waiting for `ros2 lifecycle set "
+                f"{self.get_fully_qualified_name()} configure`, then `activate`")
         self._diagnostics = Diagnostics(self, lambda: health_of(self._engine, self._phase))
 
     def start(self) -> bool:
@@ -109,8 +128,8 @@ class SegmentNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """End the threads, and let go of everything in the middleware."""
-        if not self.stop(DEACTIVATE_SECONDS):
-            self.get_logger().warning("destroyed, though a thread is still at work")
+        self._end_threads()
+        stop_forwarding(self.get_logger())
         super().destroy_node()
 
     @_telling
@@ -118,12 +137,15 @@ class SegmentNode(LifecycleNode):
         """Load the weights, encode the words and create the outputs."""
         try:
             self._engine = Engine(self, configured_options(self), self._on_refused,
-                                  self._next_version)
+                                  self._next_version, self._on_words)
         except Exception as error:
             drop_tracebacks(error)
             failure = self._failed(error)
         else:
             self._phase = INACTIVE
+            if not self._starting:
+                self.get_logger().info("configured; waiting for `ros2 lifecycle set "
+                                       f"{self.get_fully_qualified_name()} activate`")
             return TransitionCallbackReturn.SUCCESS
         _give_memory_back()  # that of weights which were loaded before something else failed
         give_back_device_memory()
@@ -140,6 +162,8 @@ class SegmentNode(LifecycleNode):
             self._engine.deactivate(DEACTIVATE_SECONDS)
             return failure
         self._phase = ACTIVE
+        warn_of_idle_qos(self)
+        warn_of_idle_remappings(self, self._process_arguments)
         self._announce_start()
         return TransitionCallbackReturn.SUCCESS
 
@@ -154,6 +178,7 @@ class SegmentNode(LifecycleNode):
                 f"a frame is still being worked on after {DEACTIVATE_SECONDS:g} s; the node stays "
                 "active, deactivate it again"))
         self._phase = INACTIVE
+        self._offered.look()
         self.get_logger().info("inactive; the device's memory is free")
         return TransitionCallbackReturn.SUCCESS
 
@@ -196,6 +221,10 @@ class SegmentNode(LifecycleNode):
         self.say(error)
         return TransitionCallbackReturn.FAILURE
 
+    def _end_threads(self) -> None:
+        if not self.stop(DEACTIVATE_SECONDS):
+            self.get_logger().warning("a thread is still at work, and the node goes all the same")
+
     def _say_stuck(self) -> None:
         self.get_logger().error("a frame or a word is still being worked on after "
                                 f"{DEACTIVATE_SECONDS:g} s; end the process")
@@ -207,6 +236,7 @@ class SegmentNode(LifecycleNode):
         # A version names one vocabulary as long as the process lives.
         self._next_version = self._engine.vocabularies.current.version + 1
         self._engine = None
+        self._offered.look()
         _give_memory_back()
         return True
 
@@ -221,11 +251,42 @@ class SegmentNode(LifecycleNode):
     def _take_parameters(self) -> None:
         if self._engine is not None:
             self._engine.options = NodeOptions.from_values(read_values(self))
+        self._offered.look()
+
+    def _take_words(self) -> tuple[Any, ...]:
+        self._take_parameters()
+        return WORDS.of(NodeOptions.from_values(read_values(self)))
+
+    def _judge_words(self, words: tuple[Any, ...]) -> Verdict | None:
+        """Return what became of words that were asked for; None while they are encoded."""
+        engine = self._engine
+        if words != WORDS.of(NodeOptions.from_values(read_values(self))):
+            return Verdict(False, "other words have been asked for meanwhile", self._version())
+        if engine is None:
+            return Verdict(True, "they hold once the node is configured", self._next_version)
+        found = engine.vocabularies.version_of(words)
+        if found is None:
+            return None
+        version, in_force = found
+        if in_force:
+            return Verdict(True, "they hold", version)
+        return None if self._phase == ACTIVE else \
+            Verdict(True, "they hold once the node is active", version)
+
+    def _version(self) -> int:
+        """Return the version of the vocabulary in force; before there is one, of the first."""
+        engine = self._engine
+        return engine.vocabularies.current.version if engine is not None else self._next_version
+
+    def _on_words(self) -> None:
+        self._later(self._offered.look)
 
     def _on_refused(self, refusal: Refusal) -> None:
         self._later(lambda: self._undo(refusal))
 
     def _undo(self, refusal: Refusal) -> None:
+        if refusal.part is WORDS:
+            self._offered.refuse(WORDS.of(refusal.asked), str(refusal))
         self._going_back = True
         try:
             refusal.undo(self)
@@ -245,12 +306,25 @@ class SegmentNode(LifecycleNode):
         engine = self._engine
         segmentor, vocabulary = engine.segmentor, engine.vocabularies.current
         self.get_logger().info(
-            f"'{segmentor.name}' on {segmentor.device} in {segmentor.precision}, "
-            f"{len(vocabulary)} classes; quality levels: "
-            f"{', '.join(engine.quality.state.names)}")
+            f"'{segmentor.name}' on {segmentor.device} in {segmentor.precision}, attention "
+            f"'{segmentor.pipeline.attention}', {in_number(len(vocabulary), 'class')}; quality "
+            f"levels: {', '.join(engine.quality.state.names)}")
         for camera in engine.cameras:
             self.get_logger().info(f"{camera.topic} -> {', '.join(camera.outputs.topics)}")
         self.get_logger().info("ready")
+
+
+_nodes: weakref.WeakSet[SegmentNode] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all_threads() -> None:
+    """End what nobody ended: a thread that is inside torch when Python goes aborts the process.
+
+    A signal takes the context away without telling anybody.
+    """
+    for node in list(_nodes):
+        node._end_threads()
 
 
 def _give_memory_back() -> None:

@@ -8,8 +8,8 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.device_cache import device_cache
-from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.common.device_cache import device_cache
+from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -79,8 +79,10 @@ def tower_size(height: int, width: int, settings: SegmentorSettings,
     if settings.enlarge:
         return size
     whole = settings.inference == "whole"
-    return tuple((side + patch // 2) // patch * patch
-                 if side >= patch and (whole or side < settings.crop) else side for side in size)
+    rows, columns = ((side + patch // 2) // patch * patch
+                     if side >= patch and (whole or side < settings.crop) else side
+                     for side in size)
+    return rows, columns
 
 
 def tower_crop(settings: SegmentorSettings, patch: int) -> int:
@@ -101,6 +103,16 @@ def resize(image: Tensor, size: tuple[int, int], antialias: bool = True) -> Tens
         pixels = interpolate(pixels, size=size, mode="bilinear", align_corners=False,
                              antialias=antialias)
     return pixels[0].float() / 255
+
+
+def resize_pixels(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (3, H, W) uint8 to (3, h, w) uint8, bilinear and antialiased."""
+    if tuple(image.shape[1:]) == size:
+        return image
+    pixels = image[None] if image.device.type == "cpu" else image[None].float()
+    pixels = interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return pixels[0] if pixels.dtype == torch.uint8 else \
+        pixels[0].round().clamp(0, 255).to(torch.uint8)
 
 
 def normalise(pixels: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

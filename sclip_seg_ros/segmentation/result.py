@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.decoding import class_probabilities
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations
-from sclip_seg_ros.segmentation.score_map import ScoreMap
-from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.segmentation.scores.decoding import class_probabilities
+from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
+from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 
 PROBABILITY_GRID = 8  # working pixels a cell of the probability grid
 
@@ -90,13 +90,17 @@ class SegmentationResult:
         columns = width or max(1, working[1] // PROBABILITY_GRID)
         with torch.inference_mode():
             grid = self.score_map.dense((rows, columns), antialias=True)
-            return class_probabilities(grid, self.vocabulary.query_class,
-                                       self.logit_scale).cpu().numpy()
+            classes = class_probabilities(grid, self.vocabulary.query_class, self.logit_scale)
+            return classes[:len(self.vocabulary)].cpu().numpy()
 
 
 def unlabelled_share(coverage: np.ndarray) -> float:
-    """Return the share of the pixels without a class; ``coverage`` is that of each class."""
-    return max(0.0, 1.0 - float(np.sum(coverage, dtype=np.float64)))
+    """Return the share of the pixels without a class; ``coverage`` is that of each class.
+
+    Exactly 0 where it is no more than the rounding of those shares, which are float32.
+    """
+    share = 1.0 - float(np.sum(coverage, dtype=np.float64))
+    return share if share > np.finfo(np.float32).eps / 2 else 0.0
 
 
 def summarise(labels: np.ndarray, confidence: np.ndarray,

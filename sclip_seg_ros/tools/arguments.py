@@ -11,16 +11,23 @@ from typing import Any, NoReturn
 
 from sclip_seg_ros import __version__
 from sclip_seg_ros.io.profiles import (
+    TEMPORAL,
     Profile,
     load_profile,
     parse_assignments,
     read_profile,
     read_vocabulary,
 )
-from sclip_seg_ros.segmentation.settings import PRECISIONS, SegmentorSettings, dotted
-from sclip_seg_ros.segmentation.vocabulary import validate_classes
+from sclip_seg_ros.segmentation.settings.settings import PRECISIONS, SegmentorSettings
+from sclip_seg_ros.segmentation.text.templates import (
+    DEFAULT_TEMPLATES,
+    TEMPLATE_SETS,
+    resolve_templates,
+)
+from sclip_seg_ros.segmentation.text.vocabulary import validate_classes, validate_negatives
+from sclip_seg_ros.temporal import TemporalSettings
 
-STAGES = ("loftup", "resclip", "pamr", "densecrf")
+STAGES = tuple(switch.removeprefix("use_") for switch in SegmentorSettings.stages())
 PHASE1 = ("loftup", "resclip", "densecrf")  # the bundle that --use-all-phase1 switches on
 DEFAULT_METHOD = "sclip"
 
@@ -60,7 +67,8 @@ def add_segmentor_flags(parser: argparse.ArgumentParser, stages: bool = True) ->
                           help="published settings and words of a data set, e.g. voc21, or the "
                                "path of a profile of your own")
     settings.add_argument("--method",
-                          help="method of the profile: sclip (default), naclip, resclip")
+                          help="method of the profile: sclip (default), naclip, resclip, "
+                               "scclip, proxyclip")
     sizes = settings.add_mutually_exclusive_group()
     for mode, help_ in (("slide", "overlapping windows"), ("whole", "one forward an image")):
         for flag, shown in ((f"--{mode}-inference", help_), (f"--{mode}", argparse.SUPPRESS)):
@@ -107,6 +115,28 @@ def _add_model_flags(model: argparse._ArgumentGroup) -> None:
     model.add_argument("--batch-prompts", action="store_true", help=argparse.SUPPRESS)
 
 
+def add_temporal_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that has every frame of a film labelled alone; see :func:`chosen_temporal`."""
+    parser.add_argument("--no-temporal", dest="temporal", action="store_false",
+                        help="label every frame alone; without it labels are steadied by the "
+                             "frames before")
+
+
+def chosen_temporal(arguments: argparse.Namespace) -> TemporalSettings:
+    """Return how the frames of a film help one another, by flag and by --set.
+
+    Raises:
+        ValueError: an unknown setting, a value out of range, or a setting without effect.
+    """
+    changes = {name.removeprefix(TEMPORAL): value
+               for name, value in _assigned(arguments.assignments).items()
+               if name.startswith(TEMPORAL)}
+    if changes and not arguments.temporal:
+        raise UsageError(f"--set {TEMPORAL}{next(iter(changes))} has no effect beside "
+                         "--no-temporal; leave one of them out")
+    return TemporalSettings(enabled=arguments.temporal).with_changes(changes)
+
+
 def refuse_stage_switches(parsed: argparse.Namespace, owner: str) -> None:
     """Refuse switches of stages where a program sets them itself; LoftUp's own flags stay.
 
@@ -142,7 +172,7 @@ def check_overlay_flags(parsed: argparse.Namespace) -> None:
         UsageError: naming the value and what is allowed.
     """
     if not 0 <= parsed.overlay_alpha <= 1:
-        raise UsageError(f"--overlay-alpha {parsed.overlay_alpha} is out of range; give 0 to 1")
+        raise UsageError(f"--overlay-alpha must be 0 to 1, got {parsed.overlay_alpha}")
 
 
 def add_vocabulary_flags(parser: argparse.ArgumentParser) -> None:
@@ -155,6 +185,17 @@ def add_vocabulary_flags(parser: argparse.ArgumentParser) -> None:
                         help="one class a line, synonyms separated by commas or |")
     words.add_argument("--background", metavar="CLASS",
                        help="the class that takes uncertain pixels; one of the vocabulary")
+    words.add_argument("--negative", nargs="+", default=[], metavar="WORD",
+                       help="words that compete with the classes and are never a label: their "
+                            "pixels are the background's, or unlabelled")
+    words.add_argument("--prompt-templates", nargs="+", metavar="TEMPLATE",
+                       help="sentences with {} for the word, or names of sets: "
+                            f"{', '.join(TEMPLATE_SETS)} (default {DEFAULT_TEMPLATES[0]})")
+
+
+def text_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what vocabularies take besides classes and background, by its keyword."""
+    return {"negatives": arguments.negative, "templates": arguments.prompt_templates}
 
 
 def chosen_profile(arguments: argparse.Namespace, default: str = "") -> Profile | None:
@@ -185,22 +226,25 @@ def chosen_settings(arguments: argparse.Namespace, profile: Profile | None) -> S
             --set and a flag of its own both give.
     """
     changes: dict[str, Any] = {"inference": arguments.inference, "precision": arguments.precision,
-                               "loftup__factor": arguments.loftup_factor,
-                               "loftup__source": arguments.loftup_source}
+                               "loftup.factor": arguments.loftup_factor,
+                               "loftup.source": arguments.loftup_source}
     for stage in STAGES:
         switch = getattr(arguments, f"use_{stage}")
         bundled = arguments.use_all_phase1 and stage in PHASE1
         changes[f"use_{stage}"] = True if switch is None and bundled else switch
     if arguments.loftup_adaptive or arguments.loftup_factor is not None:
-        changes["loftup__adaptive"] = arguments.loftup_adaptive
+        changes["loftup.adaptive"] = arguments.loftup_adaptive
     changes = {name: value for name, value in changes.items() if value is not None}
     assigned = _assigned(arguments.assignments)
+    if hasattr(arguments, "temporal"):  # those are for chosen_temporal()
+        assigned = {name: value for name, value in assigned.items()
+                    if not name.startswith(TEMPORAL)}
     for name in assigned:
         if name in changes:
-            raise UsageError(f"--set {dotted(name)} contradicts or repeats a flag of "
+            raise UsageError(f"--set {name} contradicts or repeats a flag of "
                              "its own; leave one of them out")
     settings = (profile.settings if profile else SegmentorSettings()).with_changes(
-        **changes, **assigned)
+        {**changes, **assigned})
     _refuse_idle_loftup(changes, assigned, settings.use_loftup)
     return settings
 
@@ -208,15 +252,15 @@ def chosen_settings(arguments: argparse.Namespace, profile: Profile | None) -> S
 def _refuse_idle_loftup(flags: Mapping[str, Any], assigned: Mapping[str, Any],
                         used: bool) -> None:
     """Refuse a setting of LoftUp that would change nothing, by flag or by --set."""
-    spelled = {name: f"--{name.replace('__', '-')}" for name in flags}
-    spelled.update({name: f"--set {dotted(name)}" for name in assigned})
+    spelled = {name: f"--{name.replace('.', '-')}" for name in flags}
+    spelled.update({name: f"--set {name}" for name in assigned})
     given = {**flags, **assigned}
-    idle = next((name for name in given if name.startswith("loftup__")), None)
+    idle = next((name for name in given if name.startswith("loftup.")), None)
     if idle and not used:
         raise UsageError(f"{spelled[idle]} has no effect while LoftUp is off; add --use-loftup")
-    if given.get("loftup__adaptive") and "loftup__factor" in given:
-        raise UsageError(f"{spelled['loftup__factor']} has no effect beside "
-                         f"{spelled['loftup__adaptive']}; leave one of them out")
+    if given.get("loftup.adaptive") and "loftup.factor" in given:
+        raise UsageError(f"{spelled['loftup.factor']} has no effect beside "
+                         f"{spelled['loftup.adaptive']}; leave one of them out")
 
 
 def _assigned(texts: Sequence[str]) -> dict[str, Any]:
@@ -244,7 +288,8 @@ def chosen_classes(arguments: argparse.Namespace,
     else:
         raise UsageError("there are no classes to look for; add --vocabulary floor wall "
                          "\"person|pedestrian\", --vocabulary-file or --profile")
-    validate_classes(classes, background)
+    resolve_templates(arguments.prompt_templates or DEFAULT_TEMPLATES)
+    validate_negatives(arguments.negative, validate_classes(classes, background))
     return classes, background
 
 
@@ -257,10 +302,10 @@ def check_output(folder: Path) -> None:
     there = next(path for path in (folder.absolute(), *folder.absolute().parents)
                  if os.path.lexists(path))
     if not there.is_dir():
-        raise UsageError(f"--output '{folder}' cannot be a folder, for '{there}' is a file; choose "
-                         "another folder")
+        raise UsageError(f"--output '{folder}' cannot be a folder, because '{there}' is a file; "
+                         "choose another folder")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"--output '{folder}' cannot be written, for '{there}' does not allow it; "
+        raise UsageError(f"--output '{folder}' cannot be written, because '{there}' forbids it; "
                          "choose another folder")
 
 
@@ -280,5 +325,5 @@ def positive(text: str) -> int:
         argparse.ArgumentTypeError: anything else.
     """
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
     return int(text)

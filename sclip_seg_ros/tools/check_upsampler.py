@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+import sys
+
+from sclip_seg_ros.common.entry import run_program
+
+if __name__ == "__main__":  # before libraries that take seconds to import
+    sys.exit(run_program("sclip_seg_ros.tools.check_upsampler", "sclip-check-upsampler"))
+
 import argparse
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from functools import reduce
 from operator import add
@@ -18,8 +23,8 @@ from tqdm import tqdm
 
 from sclip_seg_ros.io.images import find_images, read_image
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.settings import CONTRACTS
-from sclip_seg_ros.segmentation.upsampling_check import (
+from sclip_seg_ros.segmentation.settings.settings import CONTRACTS
+from sclip_seg_ros.segmentation.upsamplers.check import (
     LEAST_AGREEMENT,
     LEAST_SHARPNESS,
     MOST_DRIFT,
@@ -28,56 +33,24 @@ from sclip_seg_ros.segmentation.upsampling_check import (
     compare_one,
 )
 from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
     UsageError,
     add_segmentor_flags,
     add_vocabulary_flags,
     chosen_classes,
     chosen_profile,
     chosen_settings,
+    text_options,
 )
-from sclip_seg_ros.tools.console import BAR, INTERRUPTED, UNUSABLE, USER_ERRORS, complain
+from sclip_seg_ros.tools.console import BAR, UNUSABLE
+from sclip_seg_ros.tools.program import Program
 
-PROGRAM = "sclip-check-upsampler"
 USE, DO_NOT_USE = 0, 1
-EXAMPLE = (f"example: {PROGRAM} --image photos --vocabulary floor wall \"person|pedestrian\" "
-           "--model ViT-B/16 --pretrained openai")
 LIMITS = {"agreement_inside": LEAST_AGREEMENT, "cosine_drift": MOST_DRIFT,
           "boundary_sharpness": LEAST_SHARPNESS}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check, print a table and the verdict, and return the exit code.
-
-    Returns:
-        0: use LoftUp; 1: do not; 2: unusable flags or images, among them such that do not tell;
-        130: interrupted.
-    """
-    try:
-        parsed = parse(arguments)
-        segmentor, comparisons = measure(parsed)
-    except USER_ERRORS as error:
-        return complain(PROGRAM, error, UNUSABLE)
-    except KeyboardInterrupt:
-        return complain(PROGRAM, "interrupted; nothing was decided", INTERRUPTED)
-    report = reduce(add, comparisons.values()).report()
-    if parsed.json:
-        print(json.dumps(describe(segmentor, comparisons, report), indent=2))
-    else:
-        print(table(report, len(comparisons)))
-        print(report.verdict)
-    return {True: USE, False: DO_NOT_USE, None: UNUSABLE}[report.use]
-
-
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Raises:
-        UsageError: an unknown flag or value.
-    """
-    parser = OneLineParser(prog=PROGRAM, epilog=EXAMPLE, allow_abbrev=False,
-                           description="Tell from your own images and words whether to use LoftUp "
-                                       "(docs/checking_upsampler.md).")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--image", nargs="+", action="extend", required=True, metavar="PATH",
                         help="images: files, folders with all below them, globs")
     parser.add_argument("--contract", choices=CONTRACTS,
@@ -88,10 +61,32 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add_vocabulary_flags(parser)
     add_segmentor_flags(parser)
     parser.set_defaults(use_loftup=True)
-    parsed = parser.parse_args(arguments)
+
+
+def check(parsed: argparse.Namespace) -> None:
+    """Refuse a program without its object.
+
+    Raises:
+        UsageError: LoftUp is switched off.
+    """
     if not parsed.use_loftup:
         raise UsageError("--no-loftup leaves no upsampler to check; leave it out")
-    return parsed
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check, print a table and the verdict, and return the exit code.
+
+    Returns:
+        0: use LoftUp; 1: do not; 2: the images do not tell.
+    """
+    segmentor, comparisons = measure(arguments)
+    report = reduce(add, comparisons.values()).report()
+    if arguments.json:
+        print(json.dumps(describe(segmentor, comparisons, report), indent=2))
+    else:
+        print(table(report, len(comparisons)))
+        print(report.verdict)
+    return {True: USE, False: DO_NOT_USE, None: UNUSABLE}[report.use]
 
 
 def measure(arguments: argparse.Namespace) -> tuple[SCLIPSegmentor, dict[str, Comparison]]:
@@ -105,9 +100,9 @@ def measure(arguments: argparse.Namespace) -> tuple[SCLIPSegmentor, dict[str, Co
     classes, background = chosen_classes(arguments, profile)
     settings = chosen_settings(arguments, profile)
     if arguments.contract:
-        settings = settings.with_changes(loftup__contract=arguments.contract)
+        settings = settings.with_changes({"loftup.contract": arguments.contract})
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device, settings)
-    vocabulary = segmentor.vocabulary(classes, background)
+    vocabulary = segmentor.vocabulary(classes, background, **text_options(arguments))
     progress = tqdm(paths, unit=" image", bar_format=BAR, leave=False, disable=None)
     return segmentor, {str(path): compare_one(segmentor, read_image(path), vocabulary)
                        for path in progress}
@@ -136,5 +131,9 @@ def describe(segmentor: SCLIPSegmentor, comparisons: dict[str, Comparison],
                        for path, comparison in comparisons.items()}}
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = Program(
+    "sclip-check-upsampler",
+    "Tell from your own images and words whether to use LoftUp (docs/checking_upsampler.md).",
+    "sclip-check-upsampler --image photos --vocabulary floor wall \"person|pedestrian\" "
+    "--model ViT-B/16 --pretrained openai", add_arguments, run, check,
+    interrupted="interrupted; nothing was decided")

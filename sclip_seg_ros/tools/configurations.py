@@ -8,12 +8,11 @@ from typing import Any
 
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
-from sclip_seg_ros.segmentation.segmentor import Prepared
+from sclip_seg_ros.segmentation.pipeline import Pipeline
 
 PLAIN = "plain"
 NO_LOFTUP = "no LoftUp for this model"
-_OFF = {"use_loftup": False, "use_resclip": False, "use_pamr": False, "use_densecrf": False,
-        "loftup__allow_fallback": False}
+_OFF = {**dict.fromkeys(SegmentorSettings.stages(), False), "loftup.allow_fallback": False}
 _LOFTUP = {"use_loftup": True}
 _RESCLIP = {"use_resclip": True}
 _PAMR = {"use_pamr": True}
@@ -42,21 +41,26 @@ CONFIGURATIONS = (
     Configuration(PLAIN, "plain", {}, {"miou_gain": "0", "speed": "1.0x", "memory": "1.0x"}),
     Configuration("loftup", "LoftUp", _LOFTUP,
                   {"miou_gain": "+2 to +4", "speed": "0.95x", "memory": "1.1x"}),
-    Configuration("rcs", "ResCLIP, RCS only", {**_RESCLIP, "resclip__sfr": False},
+    Configuration("rcs", "ResCLIP, RCS only", {**_RESCLIP, "resclip.sfr": False},
                   {"miou_gain": "+2 to +5"}),
     Configuration("resclip", "ResCLIP (RCS + SFR)", _RESCLIP, {"miou_gain": "+8 to +13"}),
     Configuration("resclip-documents", "ResCLIP as the documents draw it",
-                  {**_RESCLIP, "resclip__variant": "documents"}, {"miou_gain": "+8 to +13"}),
+                  {**_RESCLIP, "resclip.variant": "documents"}, {"miou_gain": "+8 to +13"}),
+    Configuration("image-words", "RF-CLIP's text side", {"use_image_words": True}),
+    Configuration("clusters", "CLIPtrase's clusters", {"use_clusters": True}),
+    Configuration("tlp", "PEARL's label propagation", {"use_tlp": True}),
     Configuration("pamr", "PAMR", _PAMR),
     Configuration("densecrf", "DenseCRF", _CRF,
                   {"miou_gain": "+1 to +2", "boundary_f1_gain": "+3 to +5"}),
-    Configuration("resclip+pamr+densecrf", "all but LoftUp", {**_RESCLIP, **_PAMR, **_CRF}),
+    Configuration("resclip+pamr+densecrf", "ResCLIP + PAMR + DenseCRF",
+                  {**_RESCLIP, **_PAMR, **_CRF}),
     Configuration("loftup+resclip", "LoftUp + ResCLIP", {**_LOFTUP, **_RESCLIP},
                   {"miou_gain": "+8 to +13", "speed": "0.85x", "memory": "1.2x"}),
     Configuration("phase1", "Phase 1: LoftUp + ResCLIP + DenseCRF",
                   {**_LOFTUP, **_RESCLIP, **_CRF},
                   {"miou_gain": "+11 to +19", "speed": "0.80x", "memory": "1.2x"}),
-    Configuration("all", "all stages", {**_LOFTUP, **_RESCLIP, **_PAMR, **_CRF}),
+    Configuration("all", "LoftUp + ResCLIP + PAMR + DenseCRF",
+                  {**_LOFTUP, **_RESCLIP, **_PAMR, **_CRF}),
 )
 
 
@@ -66,18 +70,18 @@ class Row:
 
     Attributes:
         configuration: what the row is.
-        prepared: for the segmentor's `use`; None where the configuration cannot run.
+        pipeline: that labels so; None where the configuration cannot run.
         reason: why it cannot run, in a few words, a colon, and more of them; empty where it can.
     """
 
     configuration: Configuration
-    prepared: Prepared | None
+    pipeline: Pipeline | None
     reason: str = ""
 
     @property
     def settings(self) -> SegmentorSettings | None:
         """What the configuration runs with; None where it cannot."""
-        return self.prepared.settings if self.prepared else None
+        return self.pipeline.settings if self.pipeline else None
 
 
 def prepare_rows(segmentor: SCLIPSegmentor, base: SegmentorSettings) -> list[Row]:
@@ -87,13 +91,13 @@ def prepare_rows(segmentor: SCLIPSegmentor, base: SegmentorSettings) -> list[Row
 
     Args:
         segmentor: the model; its settings are left plain.
-        base: all settings that are no stage's switch.
+        base: all settings that are not a stage's switch.
     """
-    plain = base.with_changes(**_OFF)
-    loftup = _prepare(segmentor, plain.with_changes(**_LOFTUP))
+    plain = base.with_changes(_OFF)
+    loftup = _prepare(segmentor, plain.with_changes(_LOFTUP))
     rows = []
     for configuration in CONFIGURATIONS:
-        settings = plain.with_changes(**configuration.changes)
+        settings = plain.with_changes(configuration.changes)
         # Without LoftUp its rows are not tried one by one: each would ask the network again.
         missing = settings.use_loftup and loftup[0] is None
         rows.append(Row(configuration, *(loftup if missing else _prepare(segmentor, settings))))
@@ -102,7 +106,7 @@ def prepare_rows(segmentor: SCLIPSegmentor, base: SegmentorSettings) -> list[Row
 
 
 def _prepare(segmentor: SCLIPSegmentor,
-             settings: SegmentorSettings) -> tuple[Prepared | None, str]:
+             settings: SegmentorSettings) -> tuple[Pipeline | None, str]:
     """Prepare settings on a model, or say why it cannot run with them."""
     try:
         return segmentor.prepare(settings), ""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import cv2
 
 from sclip_seg_ros.models import WeightsError
 
-# Exit codes: something was not done; nothing could be done; as shells report Ctrl-C.
-FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+FAILED, UNUSABLE = 1, 2  # exit codes: something was not done; nothing could be done
 # What says in one sentence which flag, file or weights are unusable.
 USER_ERRORS = (ValueError, OSError, WeightsError)
 # What one image can raise, also native code that runs out of memory; the next one may be fine.
@@ -37,6 +37,13 @@ def cause_of(error: Exception) -> str:
     if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and "memory" in text:
         text += "; take smaller images, or leave out stages that need much memory, as DenseCRF does"
     return text
+
+
+def unexpected(error: Exception) -> str:
+    """Say in one line what nobody reckoned with, and where, for a report."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno} "
+            f"({cause_of(error)}); please report this line with what was given")
 
 
 def counted(number: int, thing: str) -> str:

@@ -5,10 +5,16 @@
 
 from __future__ import annotations
 
+import sys
+
+from sclip_seg_ros.common.entry import run_program
+
+if __name__ == "__main__":  # before libraries that take seconds to import
+    sys.exit(run_program("sclip_seg_ros.tools.level_costs", "sclip-level-costs"))
+
 import argparse
 import re
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +24,7 @@ import cv2
 import numpy as np
 import torch
 
+from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.io.ladders import AUTO, read_ladder
 from sclip_seg_ros.latency.ladder import QualityLadder
@@ -25,7 +32,6 @@ from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.models.resources import config_folders
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
     UsageError,
     add_segmentor_flags,
     add_vocabulary_flags,
@@ -33,12 +39,10 @@ from sclip_seg_ros.tools.arguments import (
     chosen_profile,
     chosen_settings,
     positive,
+    text_options,
 )
-from sclip_seg_ros.tools.console import INTERRUPTED, UNUSABLE, USER_ERRORS, complain
-from sclip_seg_ros.tools.scenes import camera_path, render, sample_scene
+from sclip_seg_ros.tools.program import Program
 
-PROGRAM = "sclip-level-costs"
-EXAMPLE = f"example: {PROGRAM} --use-pamr --size 640x480"
 SCENE_SEED, NOISE_SEED, SCENE_SIZE = 1, 7, (640, 480)
 WORDS = ["floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup"]
 
@@ -60,18 +64,6 @@ class LevelCost:
     agreement: float
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Measure, print a table and return the exit code (2: unusable flags, files or weights)."""
-    try:
-        arguments = _parser().parse_args(args)
-        print(table(_measure(arguments)))
-    except USER_ERRORS as error:
-        return complain(PROGRAM, error, UNUSABLE)
-    except KeyboardInterrupt:
-        return complain(PROGRAM, "interrupted; nothing was measured", INTERRUPTED)
-    return 0
-
-
 def measure(segmentor: SCLIPSegmentor, ladder: QualityLadder, image: np.ndarray,
             vocabulary: Vocabulary, rounds: int) -> list[LevelCost]:
     """Run every level in turn, round after round, so that a load from outside meets all alike.
@@ -90,13 +82,11 @@ def measure(segmentor: SCLIPSegmentor, ladder: QualityLadder, image: np.ndarray,
     stages: list[list[dict[str, float]]] = [[] for _ in levels]
     labels: list[np.ndarray] = [np.empty(0)] * len(levels)
     for level in levels:  # as the node does; on a GPU that records graphs
-        segmentor.use(level)
-        segmentor.warm_up([image.shape[:2]], vocabulary)
+        level.warm_up([image.shape[:2]], vocabulary)
     for _ in range(rounds):
         for index, level in enumerate(levels):
-            segmentor.use(level)
             begin = time.perf_counter()
-            result = segmentor.predict_dense(image, vocabulary)
+            [result] = level.predict([image], vocabulary)
             totals[index].append((time.perf_counter() - begin) * 1e3)
             stages[index].append(dict(result.stage_ms))
             labels[index] = result.labels
@@ -109,14 +99,14 @@ def measure(segmentor: SCLIPSegmentor, ladder: QualityLadder, image: np.ndarray,
 def table(costs: Sequence[LevelCost]) -> str:
     """Return a Markdown table with a row a level and a column a stage, in milliseconds."""
     names = list(dict.fromkeys(stage for cost in costs for stage in cost.stage_ms))
-    rows = [["level", "ms", "of the best", "same labels", *names]]
+    rows = []
     for index, cost in enumerate(costs):
         rows.append([f"{index} {cost.name}", f"{cost.total_ms:.0f}",
                      f"{cost.total_ms / costs[0].total_ms:.0%}", f"{cost.agreement:.1%}",
                      *(f"{cost.stage_ms[name]:.1f}" if name in cost.stage_ms else ""
                        for name in names)])
-    rows.insert(1, ["---", *["---:"] * (len(rows[0]) - 1)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join(markdown_table(("level", "ms", "of the best", "same labels", *names), rows,
+                                    figures=True, aligned=True))
 
 
 def _measure(arguments: argparse.Namespace) -> list[LevelCost]:
@@ -130,8 +120,8 @@ def _measure(arguments: argparse.Namespace) -> list[LevelCost]:
     ladder = _ladder(arguments.ladder, device)
     image = _image(arguments)
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, device, settings)
-    return measure(segmentor, ladder, image, segmentor.vocabulary(classes, background),
-                   arguments.rounds)
+    words = segmentor.vocabulary(classes, background, **text_options(arguments))
+    return measure(segmentor, ladder, image, words, arguments.rounds)
 
 
 def _image(arguments: argparse.Namespace) -> np.ndarray:
@@ -143,6 +133,8 @@ def _image(arguments: argparse.Namespace) -> np.ndarray:
 
 
 def _room(height: int, width: int) -> np.ndarray:
+    from sclip_seg_ros.tools.scenes import camera_path, render, sample_scene
+
     scene = sample_scene(np.random.default_rng(SCENE_SEED), pairs="held-out")
     [camera] = camera_path(scene, 1)
     return render(scene, height, width, camera=camera,
@@ -171,14 +163,13 @@ def _size(text: str) -> tuple[int, int]:
     """Parse "640x480"."""
     match = re.fullmatch(r"0*([1-9]\d*)x0*([1-9]\d*)", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size; write WIDTHxHEIGHT in pixels, e.g. "
-                                         "640x480")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size; write WIDTHxHEIGHT in pixels, "
+                                         "e.g. 640x480")
     return int(match[1]), int(match[2])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(prog=PROGRAM, epilog=EXAMPLE, allow_abbrev=False,
-                           description=__doc__.split("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--ladder", default="auto",
                         help="ladder file, or a name in config/ladders (default: the device's)")
     parser.add_argument("--size", type=_size, metavar="WxH",
@@ -189,8 +180,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=positive, help="of torch on the CPU (default: torch's)")
     add_segmentor_flags(parser)
     add_vocabulary_flags(parser)
-    return parser
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def run(arguments: argparse.Namespace) -> int:
+    """Measure and print a table."""
+    print(table(_measure(arguments)))
+    return 0
+
+
+main = Program(
+    "sclip-level-costs",
+    "Measure what each level of a quality ladder costs on this computer, and what it changes.",
+    "sclip-level-costs --use-pamr --size 640x480", add_arguments, run,
+    interrupted="interrupted; nothing was measured")

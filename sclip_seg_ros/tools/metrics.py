@@ -15,7 +15,7 @@ def confusion_table(labels: np.ndarray, truth: np.ndarray, count: int) -> np.nda
     """Count the pixels of each pair of true and predicted class.
 
     Args:
-        labels: (H, W) predicted ids; `count` or more is no class.
+        labels: (H, W) predicted ids; `count` or more is not a class.
         truth: (H, W) true ids; 255 is left out.
         count: number of classes, C.
 
@@ -112,7 +112,7 @@ class IouMeter:
         """Count one image.
 
         Args:
-            labels: (H, W) uint8 predicted ids; a value beyond the names is no class.
+            labels: (H, W) uint8 predicted ids; a value beyond the names is not a class.
             truth: (H, W) uint8 true ids; 255 is left out.
             names: the ids' names.
 

@@ -13,66 +13,72 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from open_clip.factory import download_pretrained_from_hf
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 import sclip_seg_ros
-from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER, RANDOM, weights_in
-from sclip_seg_ros.models.upsampler import BILINEAR, read_loftup, resolve_source
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.identity import Origin
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, Vocabulary
+from sclip_seg_ros.segmentation.upsamplers.loftup.weights import (
+    AUTO,
+    BILINEAR,
+    read_loftup,
+    resolve_source,
+)
 
 LIBRARIES = ("torch", "open_clip_torch", "numpy", "opencv-python-headless", "pillow", "timm",
              "pydensecrf2")
 
 
-def describe_weights(model: str, pretrained: str) -> dict[str, Any]:
-    """Return the file that a loaded model's weights came from, and its SHA-256.
+def describe_weights(origin: Origin | None) -> dict[str, Any]:
+    """Return the file that a loaded model's weights were read from, its SHA-256 and commit.
 
-    Both are None for random weights.
+    All are None for random weights, the commit also for files that come from no hub.
     """
-    path = _weights_file(model, pretrained)
-    return {"weights_file": path.name if path else None,
-            "weights_sha256": sha256(path) if path else None}
+    return {"weights_file": origin.path.name if origin else None,
+            "weights_sha256": origin.sha256 if origin else None,
+            "weights_commit": f"{origin.repository}@{origin.commit}"
+                              if origin and origin.repository else None}
 
 
-def describe_loftup(used: Iterable[SegmentorSettings], backbone: str) -> str | None:
+def describe_loftup(used: Iterable[SegmentorSettings], segmentor: SCLIPSegmentor) -> str | None:
     """Return where LoftUp's weights come from, with their SHA-256; None where none are used.
 
     Args:
         used: all settings of a run.
-        backbone: name of the CLIP model.
+        segmentor: with the model.
 
     Raises:
         WeightsError: they are out of reach.
     """
-    sources = [settings.loftup.source for settings in used
-               if settings.use_loftup and settings.loftup.source != BILINEAR]
-    return read_loftup(resolve_source(sources[0], backbone)).origin if sources else None
+    wanted = next((settings for settings in used
+                   if settings.use_loftup and settings.loftup.source != BILINEAR), None)
+    if wanted is None:
+        return None
+    if wanted.use_proxy:
+        return read_loftup(resolve_source(wanted.loftup.source, wanted.proxy.model)).origin
+    beside = segmentor.origin.upsamplers if segmentor.origin else {}
+    source = str(beside["loftup"]) if wanted.loftup.source == AUTO and "loftup" in beside \
+        else resolve_source(wanted.loftup.source, segmentor.name)
+    return read_loftup(source).origin
 
 
-def describe_segmentation(model: str, pretrained: str, segmentor: SCLIPSegmentor,
-                          vocabulary: Vocabulary) -> dict[str, Any]:
+def describe_segmentation(segmentor: SCLIPSegmentor, vocabulary: Vocabulary) -> dict[str, Any]:
     """Name all that labels depend on besides the image; equal for runs that may be continued.
-
-    Args:
-        model, pretrained: as they were asked for.
-        segmentor, vocabulary: made of them.
 
     Raises:
         WeightsError: LoftUp's weights are out of reach.
     """
-    weights = describe_weights(model, pretrained)
-    if pretrained == RANDOM:
+    weights = describe_weights(segmentor.origin)
+    if segmentor.origin is None:
         weights = {"random": uuid.uuid4().hex}  # no two runs have the same
-    fallback = segmentor.upsampler_fallback
+    fallback = segmentor.pipeline.upsampler_fallback
     used = () if fallback else (segmentor.settings,)
     return {"version": sclip_seg_ros.__version__, "commit": commit(),
             "model": {"name": segmentor.name, "precision": segmentor.precision, **weights},
-            "loftup": describe_loftup(used, segmentor.name),
+            "loftup": describe_loftup(used, segmentor),
+            "proxy": segmentor.proxies.origin(segmentor.settings),
             "settings": asdict(segmentor.settings), "upsampler_fallback": fallback,
             "words": [list(entry.synonyms) for entry in vocabulary.classes],
-            "background": vocabulary.background}
+            "background": vocabulary.background, "negatives": list(vocabulary.negatives)}
 
 
 def commit() -> str | None:
@@ -113,19 +119,6 @@ def peak_memory(device: torch.device) -> dict[str, float | None]:
     cuda = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
     return {"process_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 / unit,
             "cuda_mib": None if cuda is None else cuda / 2**20}
-
-
-def _weights_file(model: str, pretrained: str) -> Path | None:
-    """Find the file that `load_clip` read; open_clip has it in its cache by then."""
-    if pretrained == RANDOM:
-        return None
-    scheme, _, place = model.partition(":")
-    if model == EMBEDDED or scheme == "local-dir":
-        return weights_in(EMBEDDED_FOLDER if model == EMBEDDED else Path(place).expanduser())
-    if scheme == "hf-hub":
-        return Path(download_pretrained_from_hf(place))
-    tag = get_pretrained_cfg(model.replace("/", "-"), pretrained or "openai")
-    return Path(download_pretrained(tag)) if tag else Path(pretrained).expanduser()
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

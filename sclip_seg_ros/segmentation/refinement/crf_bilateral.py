@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sclip_seg_ros.segmentation.refinement.neighbours import EdgePadded, ring_offsets
-from sclip_seg_ros.segmentation.settings import CrfSettings
+from sclip_seg_ros.segmentation.settings.settings import CrfSettings
 
 # Without a unary term a wider filter wipes out small objects. Five levels reach 31 pixels, enough
 # to bring a boundary that is blurred over one 16-pixel patch back to its edge.

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.device_cache import device_cache
+from sclip_seg_ros.common.device_cache import device_cache
 from sclip_seg_ros.segmentation.refinement.permutohedral import (
     Lattice,
     build_lattice,
     interpolate,
 )
-from sclip_seg_ros.segmentation.settings import CrfSettings
+from sclip_seg_ros.segmentation.settings.settings import CrfSettings
 
 CPU_BLOCK = 1 << 18     # floats updated at a time on the CPU, which bounds the memory in passing
 CPU_VECTOR = 16         # floats in the widest vector register
@@ -116,7 +116,8 @@ def _kernels(image: Tensor, settings: CrfSettings) -> tuple[tuple[Lattice, float
     """Return the lattices of the kernels that have a weight, with it."""
     kernels = []
     if settings.gaussian_compat:
-        lattice = smoothness_lattice(*image.shape[:2], settings.gaussian_sxy, image.device)
+        height, width = image.shape[:2]
+        lattice = smoothness_lattice(height, width, settings.gaussian_sxy, image.device)
         kernels.append((lattice, settings.gaussian_compat))
     if settings.bilateral_compat:
         kernels.append((_appearance(image, settings), settings.bilateral_compat))

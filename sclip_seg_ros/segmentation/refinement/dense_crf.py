@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from sclip_seg_ros.segmentation.refinement import crf_bilateral, crf_lattice, crf_pydensecrf
+from sclip_seg_ros.segmentation.refinement.anytime import Iterations
 from sclip_seg_ros.segmentation.refinement.crf_reduced import (
     Refine,
     reduced_settings,
     refine_reduced,
 )
-from sclip_seg_ros.segmentation.settings import CrfSettings
+from sclip_seg_ros.segmentation.refinement.refinement import Refinement
+from sclip_seg_ros.segmentation.settings.settings import CrfSettings
 
 PROBABILITY_FLOOR = 1e-5    # keeps the unary energy -log p finite, as in pydensecrf's own helper
 NOTABLE_MEMORY = 2e9        # bytes
@@ -92,6 +94,30 @@ def planned_iterations(settings: CrfSettings, classes: int) -> int:
     if classes == 1:  # nothing to weigh
         return 0
     return BACKENDS[resolve_backend(settings.backend)].iterations(reduced_settings(settings))
+
+
+class DenseCrf(Refinement):
+    """Refine the classes' probabilities at the camera's size."""
+
+    name, switch, group = "densecrf", "use_densecrf", "crf"
+    of_probabilities = True
+
+    def refuse(self, settings: CrfSettings) -> None:
+        """Refuse a backend that is not installed."""
+        try:
+            resolve_backend(settings.backend)
+        except ImportError as error:
+            raise ValueError(f"crf.backend='{settings.backend}' cannot run: {error}") from error
+
+    def iterations(self, settings: CrfSettings, maps: int) -> int:
+        """Return those of the backend."""
+        return planned_iterations(settings, maps)
+
+    def __call__(self, images: Tensor, maps: Tensor, settings: CrfSettings,
+                 keep_going: Iterations) -> Tensor:
+        """Refine probabilities, see :func:`dense_crf`."""
+        return torch.stack([dense_crf(image.permute(1, 2, 0), probabilities, settings, keep_going)
+                            for image, probabilities in zip(images, maps, strict=True)])
 
 
 def _always() -> bool:
@@ -173,10 +199,10 @@ def _check(image: Tensor, probabilities: Tensor, settings: CrfSettings) -> None:
                          "least one class and one pixel")
     for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
         if not getattr(settings, name) > 0:
-            raise ValueError(f"crf.{name}={getattr(settings, name)} is no kernel width; give a "
+            raise ValueError(f"crf.{name}={getattr(settings, name)} is not a kernel width; give a "
                              "number above 0")
     if settings.iterations < 0:
         raise ValueError(f"crf.iterations={settings.iterations} is negative; give 0 or more")
     if not 0 < settings.resolution <= 1:
-        raise ValueError(f"crf.resolution={settings.resolution} is no share of the image's side; "
-                         "give a number above 0, at most 1")
+        raise ValueError(f"crf.resolution={settings.resolution} is not a share of the image's "
+                         "side; give a number above 0, at most 1")

@@ -13,11 +13,29 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from sclip_seg_ros.segmentation.refinement.anytime import Iterations
 from sclip_seg_ros.segmentation.refinement.neighbours import EdgePadded, ring_offsets
+from sclip_seg_ros.segmentation.refinement.refinement import Refinement
+from sclip_seg_ros.segmentation.settings.settings import PamrSettings
 
 CONTRAST = 0.1        # share of the local deviation at which a colour difference weighs 1/e
 EPSILON = 1e-8        # vanishes in half precision, hence float32 throughout
 CPU_BAND = 64         # rows whose sums stay in a CPU's cache while all neighbours are added
+
+
+class Pamr(Refinement):
+    """Refine the words' scores."""
+
+    name, switch, group = "pamr", "use_pamr", "pamr"
+
+    def iterations(self, settings: PamrSettings, maps: int) -> int:
+        """Return the steps."""
+        return settings.steps
+
+    def __call__(self, images: Tensor, maps: Tensor, settings: PamrSettings,
+                 keep_going: Iterations) -> Tensor:
+        """Refine scores, see :func:`pamr`."""
+        return pamr(images, maps, settings.steps, settings.dilations, keep_going=keep_going)
 
 
 def pamr(image: Tensor, scores: Tensor, steps: int = 10, dilations: Sequence[int] = (8, 16),

@@ -8,32 +8,27 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
     UsageError,
     add_overlay_flags,
     add_segmentor_flags,
+    add_temporal_flag,
     add_vocabulary_flags,
     check_output,
     check_overlay_flags,
     positive,
 )
+from sclip_seg_ros.tools.pieces import add_piece_flags, check_piece_flags
 
 PROGRAM = "sclip-bag"
-EXAMPLE = (f"example: {PROGRAM} --bag drive_1 drive_2 --jobs 2 --model ViT-B/16 "
+EXAMPLE = (f"{PROGRAM} --bag drive_1 drive_2 --jobs 2 --model ViT-B/16 "
            "--pretrained openai --vocabulary person car dog \"road|street\"")
 _NAMES = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; ``targets`` holds each recording's new path.
-
-    Raises:
-        UsageError: an unknown flag or value.
-    """
-    parser = OneLineParser(prog=PROGRAM, epilog=EXAMPLE, allow_abbrev=False,
-                           description="Segment the images of rosbag2 recordings. An interrupted "
-                                       "run goes on when the same command is given again.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--bag", dest="bags", nargs="+", action="extend", required=True,
                         type=Path, metavar="PATH",
                         help="recordings: folders with metadata.yaml, or .mcap or .db3 files")
@@ -49,17 +44,57 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
                              "(default 1)")
     parser.add_argument("--restart", action="store_true",
                         help="throw away what an earlier run left, finished or not")
+    parser.add_argument("--points", nargs="+", default=[], metavar="TOPIC",
+                        help="make semantic clouds with this depth, registered to the camera: "
+                             "images in 16UC1 or 32FC1 with camera_info beside them, or organised "
+                             "clouds; one topic a camera")
+    parser.add_argument("--points-tolerance-ms", type=float, default=20.0, metavar="MS",
+                        help="between the stamps of an image and its depth, at most (default 20)")
+    parser.add_argument("--label-size", type=_size, metavar="WIDTHxHEIGHT",
+                        help="decide labels at this size, e.g. that of the depth (default: that "
+                             "of the images)")
+    add_piece_flags(parser)
+    add_temporal_flag(parser)
     add_overlay_flags(parser)
     add_vocabulary_flags(parser)
+    parser.add_argument("--class-ids", nargs="+", type=int, default=[], metavar="ID",
+                        help="value of each class in the label images (default: 0, 1, 2, ...)")
+    parser.add_argument("--unlabelled-id", type=int, default=UNLABELLED, metavar="ID",
+                        help="value of pixels without a class (default 255; Nav2's nodes use 0)")
     add_segmentor_flags(parser)
-    parsed = parser.parse_args(arguments)
+
+
+def check(parsed: argparse.Namespace) -> None:
+    """Refuse unusable values; ``targets`` holds each recording's new path.
+
+    Raises:
+        UsageError: in one sentence.
+    """
     check_overlay_flags(parsed)
+    check_piece_flags(parsed)
+    if parsed.jobs > 1 and parsed.piece_seconds is not None:
+        raise UsageError("--jobs and pieces are two ways to share the work; leave one of them out")
     check_output(parsed.output)
     if not _NAMES.fullmatch(parsed.prefix):
-        raise UsageError(f"--prefix '{parsed.prefix}' is no beginning of a topic; give e.g. "
+        raise UsageError(f"--prefix '{parsed.prefix}' is not the beginning of a topic; give e.g. "
                          "/sclip_seg")
+    if not 0 <= parsed.points_tolerance_ms <= 1000:
+        raise UsageError(f"--points-tolerance-ms {parsed.points_tolerance_ms:g} is out of range; "
+                         "give 0 to 1000")
     parsed.targets = _targets(parsed.bags, parsed.output)
-    return parsed
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Return (H, W) of ``WIDTHxHEIGHT``.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not a size.
+    """
+    found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size; give a width and height such as "
+                                         "640x480")
+    return int(found[2]), int(found[1])
 
 
 def _targets(bags: Sequence[Path], output: Path) -> list[Path]:

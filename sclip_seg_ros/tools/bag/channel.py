@@ -27,6 +27,28 @@ class Channel:
     qos: tuple[Qos, ...]
 
 
+def kind_of(name: str) -> str:
+    """Return a message type's full name; MCAP's own registry of schemas leaves out the ``msg``."""
+    package, given, message = name.partition("/")
+    return name if not given or "/" in message else f"{package}/msg/{message}"
+
+
+class Foreign(NamedTuple):
+    """What the messages of a topic are that are none of ROS 2's.
+
+    Attributes:
+        encoding: e.g. ``protobuf``.
+        kind: name of their type, e.g. ``foxglove.CompressedVideo``; empty where it has none.
+    """
+
+    encoding: str
+    kind: str
+
+    def __str__(self) -> str:
+        """Return both, as far as they are known."""
+        return " ".join(filter(None, self))
+
+
 class Message(NamedTuple):
     """One message as it was recorded.
 

@@ -4,46 +4,54 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from types import FrameType
 
-from sclip_seg_ros.models import resolve_device
-from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
-from sclip_seg_ros.tools.bag.arguments import PROGRAM, parse
+from sclip_seg_ros.models import EMBEDDED, EMBEDDED_HINT, resolve_device
+from sclip_seg_ros.tools.arguments import (
+    chosen_classes,
+    chosen_profile,
+    chosen_settings,
+    chosen_temporal,
+)
+from sclip_seg_ros.tools.bag.arguments import EXAMPLE, PROGRAM, add_arguments, check
+from sclip_seg_ros.tools.bag.estimate import estimate
+from sclip_seg_ros.tools.bag.pieces import segment_in_pieces
 from sclip_seg_ros.tools.bag.processes import process_side_by_side
-from sclip_seg_ros.tools.bag.processing import Outcome, load, process
+from sclip_seg_ros.tools.bag.processing import Outcome, chosen_ids, load, process
 from sclip_seg_ros.tools.console import (
     FAILED,
-    INTERRUPTED,
     UNUSABLE,
-    USER_ERRORS,
     complain,
     counted,
 )
+from sclip_seg_ros.tools.program import Program
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def segment(arguments: argparse.Namespace) -> int:
     """Segment the recordings and return the exit code.
 
     Returns:
         0; 1: something of a recording, or one of several, could not be segmented, or a recording
-        is cut short; 2: unusable flags, or no recording could be segmented; 130: interrupted.
+        is cut short; 2: no recording could be segmented.
     """
     before = signal.signal(signal.SIGTERM, _interrupt)
     outcomes = []
     try:
-        parsed = parse(arguments)
-        _check(parsed)
-        with closing(_outcomes(parsed)) as running:
+        _check(arguments)
+        if arguments.model == EMBEDDED:
+            complain(PROGRAM, EMBEDDED_HINT)
+        if arguments.dry_run:
+            found, problems = estimate(arguments)
+            for problem in problems:
+                complain(PROGRAM, problem)
+            print(*found.lines(arguments.ray_workers), sep="\n")
+            return (FAILED if found.sources else UNUSABLE) if problems else 0
+        with closing(_outcomes(arguments)) as running:
             for outcome in running:
                 outcomes.append(outcome)
                 _report(outcome)
-    except KeyboardInterrupt:
-        return complain(PROGRAM, "interrupted; the same command goes on where it stopped",
-                        INTERRUPTED)
-    except USER_ERRORS as error:
-        return complain(PROGRAM, error, UNUSABLE)
     finally:
         signal.signal(signal.SIGTERM, before)
     if all(outcome.error for outcome in outcomes):
@@ -58,13 +66,17 @@ def _check(arguments: argparse.Namespace) -> None:
         ValueError, OSError: in one sentence.
     """
     profile = chosen_profile(arguments)
-    chosen_classes(arguments, profile)
+    chosen_ids(arguments, len(chosen_classes(arguments, profile)[0]))
     chosen_settings(arguments, profile)
+    chosen_temporal(arguments)
     resolve_device(arguments.device)
 
 
 def _outcomes(arguments: argparse.Namespace) -> Iterator[Outcome]:
     """Yield the outcome of each recording as it is done."""
+    if arguments.piece_seconds is not None:
+        yield from segment_in_pieces(arguments)
+        return
     if arguments.jobs > 1 and len(arguments.bags) > 1:
         yield from process_side_by_side(arguments)
         return
@@ -75,7 +87,7 @@ def _outcomes(arguments: argparse.Namespace) -> Iterator[Outcome]:
 
 def _report(outcome: Outcome) -> None:
     """Say what came of a recording: on stdout what is done, on stderr what is not."""
-    for notice in (*outcome.notices, *outcome.cuts):
+    for notice in (*outcome.notices, *outcome.lost, *outcome.cuts):
         complain(PROGRAM, notice)
     for (topic, reason), count in outcome.refused.items():
         complain(PROGRAM, f"{outcome.target}: {counted(count, 'image')} of topic '{topic}' could "
@@ -92,3 +104,8 @@ def _report(outcome: Outcome) -> None:
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Treat a request to end as Ctrl-C."""
     raise KeyboardInterrupt
+
+
+main = Program(PROGRAM, "Segment the images of rosbag2 recordings. An interrupted run goes on when "
+               "the same command is given again.", EXAMPLE, add_arguments, segment, check,
+               "interrupted; the same command goes on where it stopped")

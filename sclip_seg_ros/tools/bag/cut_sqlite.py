@@ -21,7 +21,7 @@ class CutSqlite:
         """Read the topics.
 
         Raises:
-            ReaderError: it is no recording, or breaks off before its topics.
+            ReaderError: it is not a recording, or breaks off before its topics.
         """
         self._path = path
         try:
@@ -32,8 +32,8 @@ class CutSqlite:
             finally:
                 connection.close()
         except sqlite3.Error as error:
-            raise ReaderError(f"'{path}' is no recording, or breaks off before its first message "
-                              f"({error})") from error
+            raise ReaderError(f"'{path}' is not a recording, or breaks off before its first "
+                              f"message ({error})") from error
         if first is None:
             raise ReaderError(f"'{path}' holds no message; leave it out")
         self.channels = list(dict.fromkeys(self._topics.values()))

@@ -31,15 +31,15 @@ def read_summary(target: Path) -> dict[str, Any] | None:
 
 
 def check_partial(target: Path) -> None:
-    """Refuse a folder of unfinished work that holds anything else, for it is removed at the end.
+    """Refuse a folder of unfinished work that holds anything else, since it is removed at the end.
 
     Raises:
         RecordingError: naming what is not of this program.
     """
     partial = partial_of(target)
     if partial.is_symlink() or (partial.exists() and not partial.is_dir()):
-        raise RecordingError(f"'{partial}' is no folder of this program; move it away, or choose "
-                             "another --output")
+        raise RecordingError(f"'{partial}' is not a folder of this program; move it away, or "
+                             "choose another --output")
     _refuse_strangers(partial, FRAMES, target.name)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sclip_seg_ros.tools.bag.recording import RecordingError
+from sclip_seg_ros.tools.bag.files import RecordingError
+
+_FRAMES = ("SELECT topic, stamp, problem, height, width, labels, coverage, mean_confidence, "
+           "confidence FROM frames")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Frame:
         problem: why it could not be segmented; empty if it could.
         labels: (H, W) uint8; None with a problem.
         coverage, mean_confidence: (C,) float32; None with a problem.
+        confidence: (H, W) uint8; None where nobody needs it.
     """
 
     topic: str
@@ -33,6 +37,7 @@ class Frame:
     labels: np.ndarray | None = None
     coverage: np.ndarray | None = None
     mean_confidence: np.ndarray | None = None
+    confidence: np.ndarray | None = None
 
 
 class FinishedFrames:
@@ -56,7 +61,9 @@ class FinishedFrames:
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS frames (number INTEGER PRIMARY KEY, topic TEXT, "
                 "stamp INTEGER, problem TEXT, height INTEGER, width INTEGER, labels BLOB, "
-                "coverage BLOB, mean_confidence BLOB)")
+                "coverage BLOB, mean_confidence BLOB, confidence BLOB)")
+            self._database.execute("CREATE TABLE IF NOT EXISTS checkpoint "
+                                   "(count INTEGER, topic TEXT, state BLOB)")
             self._claim(run)
             self.count = self._database.execute("SELECT count(*) FROM frames").fetchone()[0]
         except sqlite3.Error as error:
@@ -69,27 +76,53 @@ class FinishedFrames:
 
     def append(self, frame: Frame) -> None:
         """Write one more frame."""
-        shape, packed, coverage, mean = (None, None), None, None, None
+        shape, packed, coverage, mean, sure = (None, None), None, None, None, None
         if frame.labels is not None:
             shape, packed = frame.labels.shape, zlib.compress(frame.labels.tobytes(), 1)
             coverage, mean = frame.coverage.tobytes(), frame.mean_confidence.tobytes()
+        if frame.confidence is not None:
+            sure = zlib.compress(frame.confidence.tobytes(), 1)
         self._database.execute(
-            "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self.count, frame.topic, frame.stamp, frame.problem, *shape, packed, coverage, mean))
+            "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self.count, frame.topic, frame.stamp, frame.problem, *shape, packed, coverage, mean,
+             sure))
         self.count += 1
+
+    def keep(self, states: Mapping[str, bytes]) -> None:
+        """Replace the checkpoint: what is carried on, by topic, after the frames there are."""
+        with self._database:  # all of it, or nothing
+            self._database.execute("BEGIN")
+            self._database.execute("DELETE FROM checkpoint")
+            self._database.executemany(
+                "INSERT INTO checkpoint VALUES (?, ?, ?)",
+                [(self.count, topic, state) for topic, state in states.items()])
+
+    def checkpoint(self) -> tuple[int, dict[str, bytes]]:
+        """Return how many frames there were at the last checkpoint, 0 without one, and its states.
+        """
+        rows = self._database.execute("SELECT count, topic, state FROM checkpoint").fetchall()
+        return (rows[0][0] if rows else 0), {topic: state for _, topic, state in rows}
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in their order."""
-        for row in self._database.execute(
-                "SELECT topic, stamp, problem, height, width, labels, coverage, mean_confidence "
-                "FROM frames ORDER BY number"):
-            topic, stamp, problem, height, width, labels, coverage, mean = row
-            if labels is None:
-                yield Frame(topic, stamp, problem)
-                continue
-            pixels = np.frombuffer(zlib.decompress(labels), np.uint8).reshape(height, width)
-            yield Frame(topic, stamp, problem, pixels, np.frombuffer(coverage, np.float32),
-                        np.frombuffer(mean, np.float32))
+        yield from map(_frame, self._database.execute(f"{_FRAMES} ORDER BY number"))
+
+    def problems(self) -> Iterator[tuple[str, str, int]]:
+        """Yield topic, reason and number of images that could not be segmented."""
+        yield from self._database.execute(
+            "SELECT topic, problem, count(*) FROM frames WHERE problem != '' GROUP BY topic, "
+            "problem ORDER BY min(number)")
+
+    def last(self, topic: str) -> Frame | None:
+        """Return the last frame of a topic; None where there is none."""
+        row = self._database.execute(f"{_FRAMES} WHERE topic = ? ORDER BY number DESC LIMIT 1",
+                                     (topic,)).fetchone()
+        return None if row is None else _frame(row)
+
+    def first_stamp(self, topic: str) -> int | None:
+        """Return when the first frame of a topic was recorded; None where there is none."""
+        return self._database.execute("SELECT min(stamp) FROM frames WHERE topic = ?",
+                                      (topic,)).fetchone()[0]
 
     def close(self) -> None:
         """Close the file."""
@@ -104,6 +137,20 @@ class FinishedFrames:
         if different := differences(json.loads(found[0]), run):
             raise RecordingError(f"'{self._path.parent}' was begun with another "
                                  f"{different}; go back to that one, or add --restart")
+
+
+def _frame(row: Sequence[Any]) -> Frame:
+    topic, stamp, problem, height, width, labels, coverage, mean, sure = row
+    if labels is None:
+        return Frame(topic, stamp, problem)
+    return Frame(topic, stamp, problem, _plane(labels, height, width),
+                 np.frombuffer(coverage, np.float32), np.frombuffer(mean, np.float32),
+                 _plane(sure, height, width))
+
+
+def _plane(packed: bytes | None, height: int, width: int) -> np.ndarray | None:
+    return None if packed is None else \
+        np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, width)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """Read an MCAP file from front to back, without index and footer, up to where it breaks off.
 
 Layout of the format: https://mcap.dev/spec. A recorder that is killed leaves files without an end
-behind, one that is tuned for speed such without an index.
+behind, one that is tuned for speed such without an index, and programs that are not ROS add
+channels of their own, which the rosbags library stumbles over.
 """
 
 from __future__ import annotations
@@ -18,57 +19,75 @@ from rosbags.rosbag2 import ReaderError
 from rosbags.rosbag2.metadata import parse_qos
 from rosbags.rosbag2.storage_mcap import decompress
 
-from sclip_seg_ros.tools.bag.channel import Channel, Message
+from sclip_seg_ros.tools.bag.channel import Channel, Foreign, Message, kind_of
 
 MAGIC = b"\x89MCAP0\r\n"
 _HEADER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x01, 0x03, 0x04, 0x05, 0x06
+# Encodings of the schemas of its messages; "unknown" where the recorder found no definition.
+_ROS_2 = ("ros2msg", "ros2idl", "omgidl", "unknown", "")
 _MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence number, log time, publish time
 _CHUNK_HEAD = struct.Struct("<QQQI")    # first and last time, size, checksum
 
 
 class LinearMcap:
-    """The records of a file up to where it breaks off, in the order they were written."""
+    """The records of a file up to where it breaks off, in the order they were written.
+
+    Attributes:
+        channels: of ROS 2's messages.
+        counts: of their messages.
+        foreign: what else is in the file, by topic: what its messages are, e.g. "protobuf".
+        whole: whether the file has its end, and everything before it can be read.
+    """
 
     def __init__(self, path: Path) -> None:
         """Look through the file once, for its channels and the number of messages.
 
         Raises:
-            ReaderError: it is no MCAP file, or breaks off before the first message.
+            ReaderError: it is not an MCAP file, or holds no message of ROS 2 up to where it breaks
+                off.
         """
         self._path = path
-        self._schemas: dict[int, tuple[str, str]] = {}
+        self._schemas: dict[int, tuple[str, str, str]] = {}
         self._channels: dict[int, Channel] = {}
+        self.foreign: dict[str, Foreign] = {}
+        self.whole = _has_end(path)
         counts: Counter[int] = Counter()
         for code, body in self._records():
             if code == _MESSAGE:
                 counts[_MESSAGE_HEAD.unpack_from(body)[0]] += 1
             else:
                 self._learn(code, body)
-        if not counts:
-            raise ReaderError(f"'{path}' breaks off before its first message")
+        if not any(number in self._channels for number in counts):
+            others = ", ".join(f"'{topic}' ({what})" for topic, what in self.foreign.items())
+            raise ReaderError(f"'{path}' " + (
+                f"holds no message of ROS 2, but of others: {others}" if others else
+                "holds no message" if self.whole else "breaks off before its first message"))
         self.channels = list(dict.fromkeys(self._channels.values()))
-        self.counts: Counter[Channel] = Counter()
+        self.counts: Counter[Channel] = Counter(dict.fromkeys(self.channels, 0))
         for number, count in counts.items():
-            self.counts[self._channels[number]] += count
+            if number in self._channels:
+                self.counts[self._channels[number]] += count
 
     def messages(self) -> Iterator[Message]:
         """Yield the messages."""
         for code, body in self._records():
             if code == _MESSAGE:
                 number, _, stamp, _ = _MESSAGE_HEAD.unpack_from(body)
-                yield Message(self._channels[number], stamp, body[_MESSAGE_HEAD.size:])
+                if number in self._channels:
+                    yield Message(self._channels[number], stamp, body[_MESSAGE_HEAD.size:])
 
     def _records(self) -> Iterator[tuple[int, bytes]]:
         """Yield code and body of schemas, channels and messages, those in chunks included."""
         with open(self._path, "rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
-                raise ReaderError(f"'{self._path}' is no MCAP file")
+                raise ReaderError(f"'{self._path}' is not an MCAP file")
             for code, body in _walk(file, os.fstat(file.fileno()).st_size):
                 if code != _CHUNK:
                     yield code, body
                     continue
                 content = _content(body)
                 if content is None:
+                    self.whole = False
                     return
                 yield from _walk(io.BytesIO(content), len(content))
 
@@ -77,20 +96,28 @@ class LinearMcap:
         fields = io.BytesIO(body)
         if code == _SCHEMA:
             number, = struct.unpack("<H", fields.read(2))
-            name, _, definition = (_text(fields) for _ in range(3))
-            self._schemas[number] = (name, definition)
+            self._schemas[number] = (_text(fields), _text(fields), _text(fields, "replace"))
         elif code == _CHANNEL:
             number, schema = struct.unpack("<HH", fields.read(4))
-            topic, _ = _text(fields), _text(fields)
-            name, definition = self._schemas[schema]
+            topic, encoding = _text(fields), _text(fields)
+            name, language, definition = self._schemas.get(schema, ("", "", ""))
+            if encoding != "cdr" or language not in _ROS_2 or not name:
+                self.foreign[topic] = Foreign(encoding or language or "of an unknown kind", name)
+                return
             metadata = io.BytesIO(_sized(fields))
             entries = {}
             while metadata.tell() < len(metadata.getbuffer()):
                 key = _text(metadata)
                 entries[key] = _text(metadata)
             qos = parse_qos(entries.get("offered_qos_profiles", ""))
-            self._channels[number] = Channel(topic, name, definition,
+            self._channels[number] = Channel(topic, kind_of(name), definition,
                                              entries.get("topic_type_hash", ""), tuple(qos))
+
+
+def _has_end(path: Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-min(len(MAGIC), os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return file.tell() > 0 and file.read() == MAGIC
 
 
 def _walk(stream: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
@@ -129,5 +156,5 @@ def _sized(stream: BinaryIO) -> bytes:
     return stream.read(size)
 
 
-def _text(stream: BinaryIO) -> str:
-    return _sized(stream).decode()
+def _text(stream: BinaryIO, errors: str = "strict") -> str:
+    return _sized(stream).decode(errors=errors)

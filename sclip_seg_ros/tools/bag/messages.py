@@ -10,17 +10,20 @@ from rosbags.interfaces import QosDurability as Durability
 from rosbags.interfaces import QosHistory as History
 from rosbags.interfaces import QosLiveliness as Liveliness
 from rosbags.interfaces import QosReliability as Reliability
-from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
-from sclip_seg_ros.io.encodings import ENCODINGS, ImageError, decode, is_jpeg_or_png, unpack
+from sclip_seg_ros.common.text import first_line
+from sclip_seg_ros.geometry.cloud import FIELDS
+from sclip_seg_ros.io.encodings import ImageError, decode, unpack
 from sclip_seg_ros.models.resources import PACKAGE, message_files
 from sclip_seg_ros.segmentation.result import unlabelled_share
-from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 from sclip_seg_ros.tools.bag.channel import Channel, Message
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+CLOUD, CAMERA_INFO = "sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/CameraInfo"
 SUMMARY = f"{PACKAGE}/msg/ClassConfidenceArray"
+EVIDENCE = f"{PACKAGE}/msg/Evidence"
 VOCABULARY = f"{PACKAGE}/msg/Vocabulary"
 _DEPTH = 5  # of the node's per-frame outputs
 _NO_DIGEST = "RIHS01_" + 64 * "0"
@@ -43,24 +46,14 @@ class Codec:
         """Return the (H, W, 3) uint8 RGB pixels of an image message, and its header.
 
         Raises:
-            ImageError: it cannot be read.
+            ImageError: it cannot be read; DepthError: it is not a picture.
         """
-        kind = message.channel.kind
-        try:
-            content = self.types.deserialize_cdr(message.data, kind)
-        except SerdeError as error:
-            raise ImageError(f"message cannot be read as {kind} ({error})") from error
-        return (decode if kind == COMPRESSED else unpack)(content), content.header
+        content = self._unpack(message)
+        return _pixels_of(content, message.channel.kind), content.header
 
-    def refusal(self, message: Message) -> str:
-        """Say why images like this one cannot be segmented; empty if they can."""
-        try:
-            content = self.types.deserialize_cdr(message.data, message.channel.kind)
-        except SerdeError as error:
-            return str(error)
-        if message.channel.kind == COMPRESSED:
-            return "" if is_jpeg_or_png(bytes(content.data[:8])) else f"format '{content.format}'"
-        return "" if content.encoding in ENCODINGS else f"encoding '{content.encoding}'"
+    def check_image(self, message: Message) -> None:
+        """Raise what :meth:`read_image` would."""
+        _pixels_of(self._unpack(message), message.channel.kind)
 
     def image(self, pixels: np.ndarray, encoding: str, header: Any) -> bytes:
         """Return (H, W) or (H, W, 3) uint8 pixels as a message."""
@@ -69,26 +62,40 @@ class Codec:
                           step=width * (pixels.size // (height * width)),
                           data=np.ascontiguousarray(pixels).reshape(-1))
 
+    def cloud(self, points: np.ndarray, is_dense: bool, header: Any) -> bytes:
+        """Return (h, w) points of ``geometry.cloud.POINT`` as a message."""
+        height, width = points.shape
+        fields = [self._make("sensor_msgs/msg/PointField", name=name, offset=offset,
+                             datatype=datatype, count=1) for name, offset, datatype in FIELDS]
+        return self._pack(CLOUD, header=header, height=height, width=width, fields=fields,
+                          point_step=points.itemsize, row_step=width * points.itemsize,
+                          data=np.ascontiguousarray(points).reshape(-1).view(np.uint8),
+                          is_dense=is_dense)
+
     def summary(self, vocabulary: Vocabulary, coverage: np.ndarray, mean_confidence: np.ndarray,
                 header: Any) -> bytes:
         """Summarise every class in one image; fields of the running node alone stay empty."""
         classes = [
-            self._make(f"{PACKAGE}/msg/ClassConfidence", class_id=index, class_name=name,
+            self._make(f"{PACKAGE}/msg/ClassConfidence", class_id=value, class_name=name,
                        mean_confidence=float(mean), coverage=float(share))
-            for index, (name, mean, share) in enumerate(
-                zip(vocabulary.names, mean_confidence, coverage, strict=True))]
+            for value, name, mean, share in zip(vocabulary.class_ids, vocabulary.names,
+                                                mean_confidence, coverage, strict=True)]
         return self._pack(SUMMARY, header=header, vocabulary_version=vocabulary.version,
-                          unlabelled_coverage=unlabelled_share(coverage), classes=classes)
+                          unlabelled_id=vocabulary.ids.unlabelled,
+                          unlabelled_coverage=unlabelled_share(coverage), classes=classes,
+                          evidence=self._make(EVIDENCE, keyframe=True))
 
     def vocabulary(self, vocabulary: Vocabulary) -> bytes:
         """Describe a vocabulary, with the empty header of one before its first image."""
         classes = [
-            self._make(f"{PACKAGE}/msg/VocabularyClass", id=index, name=entry.name,
-                       synonyms=list(entry.synonyms), colour=vocabulary.colours[index])
-            for index, entry in enumerate(vocabulary.classes)]
-        background = -1 if vocabulary.background is None else vocabulary.background
+            self._make(f"{PACKAGE}/msg/VocabularyClass", id=value, name=entry.name,
+                       synonyms=list(entry.synonyms), colour=colour)
+            for value, entry, colour in zip(vocabulary.class_ids, vocabulary.classes,
+                                            vocabulary.colours, strict=True)]
+        background = -1 if vocabulary.background is None \
+            else vocabulary.ids.values[vocabulary.background]
         return self._pack(VOCABULARY, version=vocabulary.version, background_id=background,
-                          classes=classes)
+                          unlabelled_id=vocabulary.ids.unlabelled, classes=classes)
 
     def definition(self, kind: str) -> str:
         """Return the definition of a message type; empty if it is none of the standard's."""
@@ -113,6 +120,21 @@ class Codec:
                   Liveliness.AUTOMATIC, _FOREVER, False)
         return Channel(topic, kind, self.definition(kind), self.types.hash_rihs01(kind), (qos,))
 
+    def read(self, message: Message) -> Any:
+        """Return a message's content.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return self._unpack(message)
+
+    def _unpack(self, message: Message) -> Any:
+        kind = message.channel.kind
+        try:
+            return self.types.deserialize_cdr(message.data, kind)
+        except Exception as error:  # of any kind, depending on where the bytes go wrong
+            raise ImageError(f"message cannot be read as {kind} ({first_line(error)})") from error
+
     def _pack(self, kind: str, **values: Any) -> bytes:
         return bytes(self.types.serialize_cdr(self._make(kind, **values), kind))
 
@@ -133,3 +155,7 @@ class Codec:
         if inner == Nodetype.BASE and kind[0] != "string":
             return np.zeros(length if node == Nodetype.ARRAY else 0, kind[0])
         return [self._zero((inner, kind)) for _ in range(length if node == Nodetype.ARRAY else 0)]
+
+
+def _pixels_of(content: Any, kind: str) -> np.ndarray:
+    return (decode if kind == COMPRESSED else unpack)(content)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +14,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from sclip_seg_ros.common.cores import usable_cores
+from sclip_seg_ros.common.streams import outlive_listeners
 from sclip_seg_ros.tools.bag.processing import Outcome, load, process
-from sclip_seg_ros.tools.console import USER_ERRORS
+from sclip_seg_ros.tools.console import USER_ERRORS, unexpected
 
 # Neither threads nor CUDA survive a fork.
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -85,11 +86,14 @@ def _work(pipe: Connection, index: int, line: int, arguments: argparse.Namespace
           lock: object) -> None:
     """Do one recording and send its outcome."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    outlive_listeners()
     tqdm.set_lock(lock)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // arguments.jobs))
+    torch.set_num_threads(max(1, usable_cores() // arguments.jobs))
     bag, target = arguments.bags[index], arguments.targets[index]
     try:
         outcome = process(bag, target, arguments, *load(arguments), position=line)
     except USER_ERRORS as error:
         outcome = Outcome(target, error=str(error))
+    except Exception as error:
+        outcome = Outcome(target, error=f"'{bag}' cannot be segmented: {unexpected(error)}")
     pipe.send(outcome)

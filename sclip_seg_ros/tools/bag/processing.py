@@ -7,15 +7,23 @@ import json
 import shutil
 import sqlite3
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rosbags.rosbag2 import WriterError
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.segmentation.text.class_ids import ClassIds
 from sclip_seg_ros.tools import provenance
-from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
+from sclip_seg_ros.tools.arguments import (
+    chosen_classes,
+    chosen_profile,
+    chosen_settings,
+    chosen_temporal,
+    text_options,
+)
+from sclip_seg_ros.tools.bag.clouds import Clouds
 from sclip_seg_ros.tools.bag.earlier import (
     FRAMES,
     check_partial,
@@ -29,6 +37,7 @@ from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
 from sclip_seg_ros.tools.bag.segmenting import segment_images
 from sclip_seg_ros.tools.bag.topics import Plan, make_plan
 from sclip_seg_ros.tools.bag.writing import write_recording
+from sclip_seg_ros.tools.console import unexpected
 
 
 @dataclass
@@ -41,6 +50,7 @@ class Outcome:
         before: of these and the refused ones, those of earlier runs.
         refused: images that could not be segmented, by topic and reason.
         notices: topics left out.
+        lost: cameras of which no image could be segmented.
         cuts: files that were cut short.
         error: why there is no new recording; empty if there is.
     """
@@ -50,13 +60,14 @@ class Outcome:
     before: int = 0
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     notices: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     cuts: tuple[str, ...] = ()
     error: str = ""
 
     @property
     def complete(self) -> bool:
         """Tell whether all there should be in the recording was segmented."""
-        return not (self.error or self.cuts or self.refused)
+        return not (self.error or self.lost or self.cuts or self.refused)
 
 
 def load(arguments: argparse.Namespace) -> tuple[SCLIPSegmentor, Vocabulary]:
@@ -68,7 +79,18 @@ def load(arguments: argparse.Namespace) -> tuple[SCLIPSegmentor, Vocabulary]:
     profile = chosen_profile(arguments)
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device,
                                chosen_settings(arguments, profile))
-    return segmentor, segmentor.vocabulary(*chosen_classes(arguments, profile))
+    vocabulary = segmentor.vocabulary(*chosen_classes(arguments, profile),
+                                      **text_options(arguments))
+    return segmentor, replace(vocabulary, ids=chosen_ids(arguments, len(vocabulary)))
+
+
+def chosen_ids(arguments: argparse.Namespace, classes: int) -> ClassIds:
+    """Return the ids that the flags give so many classes.
+
+    Raises:
+        ValueError: they cannot be used.
+    """
+    return ClassIds.of(classes, arguments.class_ids, arguments.unlabelled_id)
 
 
 def process(bag: Path, target: Path, arguments: argparse.Namespace, segmentor: SCLIPSegmentor,
@@ -93,6 +115,8 @@ def process(bag: Path, target: Path, arguments: argparse.Namespace, segmentor: S
     except (WriterError, OSError, sqlite3.Error) as error:
         outcome.error = (f"'{target}' cannot be written ({error}); make room or choose another "
                          "--output; the same command goes on")
+    except Exception as error:  # the others of the command shall be done
+        outcome.error = f"'{bag}' cannot be segmented: {unexpected(error)}"
     return outcome
 
 
@@ -101,28 +125,33 @@ def _process(bag: Path, outcome: Outcome, arguments: argparse.Namespace, segment
     target = outcome.target
     partial = partial_of(target)
     recording, codec = Recording(bag), Codec()
-    plan = make_plan(recording, arguments.topics, arguments.prefix, codec)
-    outcome.notices = plan.left_out
+    plan = make_plan(recording, arguments.topics, arguments.prefix, codec, arguments.points)
+    outcome.notices, outcome.lost = plan.left_out, plan.lost
     if arguments.restart:
         remove(target)
-    run = describe(recording, plan, arguments, segmentor, vocabulary)
+    run = describe(recording, plan, arguments,
+                   provenance.describe_segmentation(segmentor, vocabulary), vocabulary.ids)
     if target.exists():
-        _take_over(target, run, outcome)
+        take_over(target, run, outcome)
         return
     check_partial(target)
     finished = FinishedFrames(partial / FRAMES, run)
     try:
         outcome.before = finished.count
-        segment_images(recording, plan, finished, codec, segmentor, vocabulary, position)
-        for frame in finished:
-            if frame.problem:
-                outcome.refused[frame.topic, frame.problem] += 1
+        segment_images(recording, plan, finished, codec, segmentor, vocabulary,
+                       chosen_temporal(arguments), position, arguments.label_size)
+        for topic, problem, count in finished.problems():
+            outcome.refused[topic, problem] += count
         outcome.frames = finished.count - outcome.refused.total()
         outcome.cuts = tuple(recording.cuts)
+        clouds = Clouds(recording, plan, codec, vocabulary, arguments.points_tolerance_ms) \
+            if arguments.points else None
         summary = json.dumps({"run": run, "frames": outcome.frames, "cuts": outcome.cuts,
                               "refused": [[*key, n] for key, n in outcome.refused.items()]})
         write_recording(partial / target.name, recording, plan, finished, codec, vocabulary,
-                        (arguments.overlay_alpha, arguments.legend), summary, position)
+                        (arguments.overlay_alpha, arguments.legend), summary, position, clouds)
+        if clouds is not None:
+            outcome.notices += clouds.notices(str(target))
     finally:
         finished.close()
     (partial / target.name).rename(target)
@@ -130,19 +159,32 @@ def _process(bag: Path, outcome: Outcome, arguments: argparse.Namespace, segment
 
 
 def describe(recording: Recording, plan: Plan, arguments: argparse.Namespace,
-             segmentor: SCLIPSegmentor, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Name all that the new recording depends on."""
-    return {
+             segmentation: dict[str, Any], ids: ClassIds) -> dict[str, Any]:
+    """Name all that the new recording depends on.
+
+    Args:
+        recording, plan: of the old one.
+        arguments: of the command line.
+        segmentation: what :func:`provenance.describe_segmentation` says.
+        ids: of the classes, as many as there are.
+    """
+    run = {
         "recording": [[file.name, file.stat().st_size] for file in recording.files],
         "topics": [channel.topic for channel in plan.outputs],
         "prefix": arguments.prefix,
-        **provenance.describe_segmentation(arguments.model, arguments.pretrained, segmentor,
-                                           vocabulary),
+        **segmentation,
+        "temporal": asdict(chosen_temporal(arguments)),
+        "class ids": [*ids.values, ids.unlabelled],
+        "points": [arguments.points, arguments.points_tolerance_ms],
+        "label size": arguments.label_size,
         "overlay": [arguments.overlay_alpha, arguments.legend],
     }
+    if arguments.piece_seconds is not None:
+        run["length and run-in of pieces"] = [arguments.piece_seconds, arguments.run_in]
+    return run
 
 
-def _take_over(target: Path, run: dict[str, Any], outcome: Outcome) -> None:
+def take_over(target: Path, run: dict[str, Any], outcome: Outcome) -> None:
     """Take a recording that an earlier run finished for the result, if it is that of this run.
 
     Raises:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionMode, Reader, ReaderError
 
-from sclip_seg_ros.tools.bag.channel import Channel, Message
+from sclip_seg_ros.common.text import first_line
+from sclip_seg_ros.io.file_kinds import found_instead
+from sclip_seg_ros.tools.bag.channel import Channel, Foreign, Message, kind_of
 from sclip_seg_ros.tools.bag.cut_sqlite import CutSqlite
+from sclip_seg_ros.tools.bag.files import METADATA, Listing, RecordingError, files_of
 from sclip_seg_ros.tools.bag.linear_mcap import LinearMcap
 
-STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
-METADATA = "metadata.yaml"
-
-
-class RecordingError(ValueError):
-    """A recording cannot be read; the message says which and what to do."""
+__all__ = ["METADATA", "Recording", "RecordingError", "UnindexedError", "WholeFile"]
 
 
 class UnindexedError(ReaderError):
@@ -27,7 +25,14 @@ class UnindexedError(ReaderError):
 
 
 class WholeFile:
-    """A recording, or a file of one, that the rosbags library reads."""
+    """A recording, or a file of one, that the rosbags library reads.
+
+    Attributes:
+        channels, counts: of ROS 2's messages.
+        foreign: what else is in it, by topic.
+        compression: of its messages or files.
+        times: when its first and its last message were recorded, in nanoseconds; None if empty.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open it, and close it again.
@@ -35,27 +40,34 @@ class WholeFile:
         Raises:
             UnindexedError: it has no index.
             ReaderError: it is cut short or damaged.
+            Exception: whatever rosbags raises on what it did not expect.
         """
         self._path = path
         with Reader(path) as reader:
             files = getattr(reader.storage, "storages", [reader.storage])
             if reader.message_count and any(getattr(file, "chunks", None) == [] for file in files):
                 raise UnindexedError(f"'{path}' has no index")
-            self.channels = [_channel_of(connection) for connection in reader.connections]
-            self.counts: Counter[Channel] = Counter()
-            for channel, connection in zip(self.channels, reader.connections, strict=True):
-                self.counts[channel] += connection.msgcount
+            ours = [item for item in reader.connections if _is_ros_2(item)]
+            self.foreign = {item.topic: Foreign(item.ext.serialization_format, item.msgtype)
+                            for item in reader.connections if not _is_ros_2(item)}
+            self.channels = list(dict.fromkeys(map(_channel_of, ours)))
+            self.counts: Counter[Channel] = Counter(dict.fromkeys(self.channels, 0))
+            for connection in ours:
+                self.counts[_channel_of(connection)] += connection.msgcount
             self.compression = CompressionMode[(reader.compression_mode or "none").upper()]
+            self.times = (reader.start_time, reader.end_time) if reader.message_count else None
 
-    def messages(self, channels: Collection[Channel]) -> Iterator[Message]:
-        """Yield the messages of some channels in the order of their stamps."""
+    def messages(self, channels: Collection[Channel], start: int | None = None,
+                 stop: int | None = None) -> Iterator[Message]:
+        """Yield the messages of some channels, from start to before stop, as their stamps go."""
         with Reader(self._path) as reader:
             wanted = {connection.id: channel for connection in reader.connections
-                      if (channel := _channel_of(connection)) in channels}
+                      if (channel := _channel_of(connection)) in channels
+                      and _is_ros_2(connection)}
             if not wanted:
                 return
             chosen = [item for item in reader.connections if item.id in wanted]
-            for connection, stamp, data in reader.messages(chosen):
+            for connection, stamp, data in reader.messages(chosen, start, stop):
                 yield Message(wanted[connection.id], stamp, data)
 
 
@@ -65,10 +77,11 @@ class Recording:
     Attributes:
         path: of its folder or file.
         storage: ``mcap`` or ``sqlite3``.
-        channels: its topics.
+        channels: its topics with messages of ROS 2.
         counts: messages by channel; without an entry where only reading would tell.
+        foreign: topics with other messages, by their name.
         compression: of its messages or files.
-        cuts: one sentence for every file that is cut short; complete once all was read.
+        cuts: one sentence for every file that is cut short or missing; complete once all was read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,47 +93,89 @@ class Recording:
         self.path = path
         self.cuts: list[str] = []
         self._parts: list[WholeFile | LinearMcap | CutSqlite] = []
-        self.files, self.storage = _files_of(path)
         try:
-            self._parts = [WholeFile(path)]
-        except (ReaderError, FileNotFoundError) as error:
-            self._salvage(error)
+            found, self.storage = files_of(path)
+            listing = Listing(path, found)
+            self.files = listing.files
+            for missing in listing.missing:
+                self._note(f"'{path / missing}' is missing, though {METADATA} lists it; the other "
+                           "files were read")
+            for extra in listing.extra:
+                self._note(f"'{extra}' is not in {METADATA} beside it, and was left out; give it "
+                           "as a recording of its own, or let `ros2 bag reindex` add it")
+            self._stand_in = listing.stand_in()  # its folder goes with this object
+            self._open(self._stand_in[1] if self._stand_in else path)
+        except OSError as error:
+            raise RecordingError(f"'{path}' cannot be read ({error}); check its rights and the "
+                                 "disk it is on") from error
         self.channels = list(dict.fromkeys(
             channel for part in self._parts for channel in part.channels))
         self.counts: Counter[Channel] = Counter()
         for part in self._parts:
-            self.counts += part.counts
+            self.counts.update(part.counts)  # "+" would drop the zeros
+        self.foreign = {topic: what for part in self._parts
+                        for topic, what in getattr(part, "foreign", {}).items()}
         self.compression = getattr(self._parts[0], "compression", CompressionMode.NONE)
 
-    def messages(self, channels: Collection[Channel] | None = None) -> Iterator[Message]:
+    @property
+    def times(self) -> tuple[int, int] | None:
+        """When its first and its last message were recorded, in nanoseconds.
+
+        None where it cannot be read from the middle: it is empty, or read file by file.
+        """
+        part = self._parts[0]
+        return part.times if len(self._parts) == 1 and isinstance(part, WholeFile) else None
+
+    def messages(self, channels: Collection[Channel] | None = None, start: int | None = None,
+                 stop: int | None = None) -> Iterator[Message]:
         """Yield the messages, of all channels or of some, one by one.
 
         A file that turns out to be damaged while it is read ends there, and is noted in ``cuts``.
+
+        Args:
+            channels: that are wanted; None for all.
+            start, stop: nanoseconds, from which on and before which messages were recorded; only
+                where there are ``times``.
+
+        Raises:
+            RecordingError: the disk cannot be read.
         """
         wanted = set(self.channels if channels is None else channels)
         for part in self._parts:
-            if isinstance(part, WholeFile):
-                try:
-                    yield from part.messages(wanted)
-                except ReaderError as error:
-                    self._note(f"'{self.path}' is damaged, and was read up to there ({error})")
-            else:
-                yield from (message for message in part.messages() if message.channel in wanted)
+            try:
+                if isinstance(part, WholeFile):
+                    yield from part.messages(wanted, start, stop)
+                else:
+                    yield from (message for message in part.messages()
+                                if message.channel in wanted)
+            except OSError as error:
+                raise RecordingError(f"'{self.path}' cannot be read ({error}); check the disk it "
+                                     "is on") from error
+            except Exception as error:  # also what a decompressor raises
+                self._note(f"'{self.path}' is damaged, and was read up to there "
+                           f"({first_line(error)})")
+
+    def _open(self, path: Path) -> None:
+        """Open it as a whole, or else file by file."""
+        try:
+            self._parts = [WholeFile(path)]
+        except Exception as error:  # rosbags raises anything on what it did not expect
+            self._salvage(error)
 
     def _salvage(self, error: Exception) -> None:
         """Open the files of a recording one by one, as far as each goes."""
         if self.path.is_dir() and not (self.path / METADATA).is_file():
             self._note(f"'{self.path}' has no {METADATA}: its recorder did not end properly")
-        problems = [str(error)]
+        problem = (f"'{self.path}' cannot be read: {first_line(error)}; check that it is a rosbag2 "
+                   "recording")
         for file in self.files:
             try:
                 self._parts.append(self._open_file(file))
-            except (ReaderError, UnicodeDecodeError, LookupError) as deeper:
-                problems.append(str(deeper))
-                self._note(f"'{file}' cannot be read ({deeper})")
+            except Exception as deeper:
+                problem = f"'{file}' cannot be read: {_why_unreadable(file, deeper)}"
+                self._note(problem)
         if not self._parts:
-            raise RecordingError(f"'{self.path}' cannot be read ({problems[-1]}); check that it is "
-                                 "a rosbag2 recording")
+            raise RecordingError(problem)
 
     def _open_file(self, file: Path) -> WholeFile | LinearMcap | CutSqlite:
         log = Path(f"{file}-wal")
@@ -129,11 +184,13 @@ class Recording:
             return CutSqlite(file)
         try:
             return WholeFile(file)
-        except UnindexedError:
-            return LinearMcap(file)
-        except ReaderError:
+        except Exception as error:
             part = (LinearMcap if self.storage == "mcap" else CutSqlite)(file)
-            self._note(f"'{file}' is cut short, and was read up to the cut")
+            # A definition in an encoding that rosbags lacks, as recorders write where they have
+            # found none, is no cut.
+            whole = part.whole if isinstance(part, LinearMcap) else isinstance(error, LookupError)
+            if not whole:
+                self._note(f"'{file}' is cut short, and was read up to the cut")
             return part
 
     def _note(self, cut: str) -> None:
@@ -141,35 +198,18 @@ class Recording:
             self.cuts.append(cut)
 
 
-def _files_of(path: Path) -> tuple[list[Path], str]:
-    """Return the files of a recording in their order, and their format.
-
-    Raises:
-        RecordingError: there are none.
-    """
-    if not path.exists():
-        raise RecordingError(f"'{path}' does not exist; check its path")
-    found = sorted((file for file in path.iterdir() if _storage_of(file)), key=_natural) \
-        if path.is_dir() else [path]
-    storages = {_storage_of(file) for file in found}
-    if len(storages) != 1 or "" in storages:
-        raise RecordingError(f"'{path}' is no rosbag2 recording; give a folder with {METADATA}, or "
-                             f"a file that ends in {' or '.join(STORAGES)}")
-    return found, storages.pop()
+def _why_unreadable(file: Path, error: Exception) -> str:
+    """Say why a file cannot be read, with the remedy that fits."""
+    if not os.access(file, os.R_OK):
+        return "there is no right to read it; check its owner and rights"
+    return found_instead(file, "recording") or \
+        f"{first_line(error)}; check that it is a rosbag2 recording"
 
 
-def _storage_of(file: Path) -> str:
-    """Return the format of a file by its name, also of a compressed one; empty if none."""
-    name = file.with_suffix("") if file.suffix == ".zstd" else file
-    return STORAGES.get(name.suffix, "")
-
-
-def _natural(path: Path) -> Sequence[tuple[int, str]]:
-    """Sort ``bag_10`` behind ``bag_9``."""
-    return [(int(part), "") if part.isdecimal() else (0, part)
-            for part in re.split(r"(\d+)", path.name)]
+def _is_ros_2(connection: Connection) -> bool:
+    return connection.ext.serialization_format == "cdr" and "/" in connection.msgtype
 
 
 def _channel_of(connection: Connection) -> Channel:
-    return Channel(connection.topic, connection.msgtype, connection.msgdef.data, connection.digest,
-                   tuple(connection.ext.offered_qos_profiles))
+    return Channel(connection.topic, kind_of(connection.msgtype), connection.msgdef.data,
+                   connection.digest, tuple(connection.ext.offered_qos_profiles))

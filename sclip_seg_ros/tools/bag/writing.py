@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rosbags.interfaces import Connection
@@ -13,8 +13,10 @@ from tqdm import tqdm
 from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.segmentation import Vocabulary
 from sclip_seg_ros.tools.bag.channel import Channel, Message
+from sclip_seg_ros.tools.bag.clouds import Clouds, at_size
 from sclip_seg_ros.tools.bag.earlier import OWNER
-from sclip_seg_ros.tools.bag.finished import FinishedFrames, Frame
+from sclip_seg_ros.tools.bag.files import plain_name
+from sclip_seg_ros.tools.bag.finished import Frame
 from sclip_seg_ros.tools.bag.messages import Codec
 from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
 from sclip_seg_ros.tools.bag.topics import Outputs, Plan
@@ -66,9 +68,9 @@ def _offer(channel: Channel) -> tuple:
     return channel.topic, channel.kind, channel.qos
 
 
-def write_recording(path: Path, recording: Recording, plan: Plan, finished: FinishedFrames,
+def write_recording(path: Path, recording: Recording, plan: Plan, finished: Iterable[Frame],
                     codec: Codec, vocabulary: Vocabulary, overlay: tuple[float, bool],
-                    description: str, position: int) -> None:
+                    description: str, position: int, clouds: Clouds | None = None) -> None:
     """Write a recording with the results of its images.
 
     Args:
@@ -81,6 +83,7 @@ def write_recording(path: Path, recording: Recording, plan: Plan, finished: Fini
         overlay: share of the colours, and whether there is a legend.
         description: of the run, for the metadata.
         position: line of the progress bar.
+        clouds: makes the semantic clouds; None for none.
 
     Raises:
         RecordingError: the recording has changed since the frames were segmented.
@@ -90,22 +93,30 @@ def write_recording(path: Path, recording: Recording, plan: Plan, finished: Fini
     total = sum(recording.counts.values()) or None
     messages = tqdm(recording.messages(), total=total, desc=f"{recording.path.name}: writing",
                     unit=" message", bar_format=BAR, position=position, disable=None)
-    with RecordingWriter(path, recording, codec) as writer:
+    with plain_name(path) as plain, RecordingWriter(plain, recording, codec) as writer:
         writer.describe(description)
-        made = [channel for each in plan.outputs.values()
-                for channel in (each.label, each.overlay, each.summary)]
+        made = [channel for each in plan.outputs.values() for channel in each.channels]
         for channel in [plan.vocabulary, *recording.channels, *dict.fromkeys(made)]:
             writer.add(channel)
-        frames, begun = iter(finished), False
+        frames, begun, last = iter(finished), False, 0
         for message in messages:
             if not begun:
                 writer.write(plan.vocabulary, message.stamp, codec.vocabulary(vocabulary))
                 begun = True
             writer.write(*message)
+            last = message.stamp
             if outputs := plan.outputs.get(message.channel):
                 frame = _matching(frames, message)
                 for channel, data in _results(message, frame, outputs, codec, vocabulary, overlay):
                     writer.write(channel, message.stamp, data)
+                if clouds is not None and outputs.points is not None:
+                    for channel, data in clouds.add_image(message, frame, outputs.points):
+                        writer.write(channel, message.stamp, data)
+            elif clouds is not None:
+                for channel, data in clouds.add_depth(message):
+                    writer.write(channel, message.stamp, data)
+        for channel, data in clouds.rest() if clouds is not None else ():
+            writer.write(channel, last, data)
 
 
 def _matching(frames: Iterator[Frame], message: Message) -> Frame:
@@ -123,8 +134,9 @@ def _results(message: Message, frame: Frame, outputs: Outputs, codec: Codec, voc
     if frame.labels is None:
         return
     pixels, header = codec.read_image(message)
+    pixels = at_size(pixels, frame.labels.shape)
     alpha, legend = overlay
     picture = overlay_of(pixels, frame.labels, vocabulary, frame.coverage, alpha, legend)
-    yield outputs.label, codec.image(frame.labels, "mono8", header)
+    yield outputs.label, codec.image(vocabulary.ids.publish(frame.labels), "mono8", header)
     yield outputs.overlay, codec.image(picture, "rgb8", header)
     yield outputs.summary, codec.summary(vocabulary, frame.coverage, frame.mean_confidence, header)

@@ -12,7 +12,8 @@ from statistics import median
 from typing import Any
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.segmentation.pipeline import Pipeline
+from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 from sclip_seg_ros.tools.benchmark.datasets import Sample
 from sclip_seg_ros.tools.benchmark.journal import Journal
 from sclip_seg_ros.tools.benchmark.measuring import measure_image
@@ -28,7 +29,7 @@ class AblationMeter:
                  vocabulary: Vocabulary | None) -> None:
         """Hold a model; without a vocabulary every image brings its own classes."""
         self._segmentor = segmentor
-        self._rows = [row for row in rows if row.prepared is not None]
+        self._rows = [row for row in rows if row.pipeline is not None]
         self._vocabulary = vocabulary
         self._turn = 0
 
@@ -40,8 +41,7 @@ class AblationMeter:
             record["memory_mib"] = self._warm_up(sample, words)
         counts = {}
         for row in self._in_turn():
-            self._segmentor.use(row.prepared)
-            counts[row.configuration.key] = measure_image(self._segmentor, words, sample)
+            counts[row.configuration.key] = measure_image(row.pipeline, words, sample)
         self._turn += 1
         record["configurations"] = counts
         return {**record, "classes": list(words.names)} if sample.classes else record
@@ -54,11 +54,11 @@ class AblationMeter:
         """Run every configuration twice; return the second run's largest memory in MiB."""
         peaks = {}
         for row in self._rows:
-            self._segmentor.use(row.prepared)
-            self._segmentor.predict_dense(sample.image, words)
-            peaks[row.configuration.key] = peak_during(
-                lambda: self._segmentor.predict_dense(sample.image, words),
-                self._segmentor.device)
+            def run(pipeline: Pipeline = row.pipeline) -> None:
+                pipeline.predict([sample.image], words)
+
+            run()
+            peaks[row.configuration.key] = peak_during(run, row.pipeline.device)
         return peaks
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sclip_seg_ros.common.text import markdown_table
+
 COLUMNS = ("stages", "mIoU", "gain", "expected", "boundary F1", "gain", "expected", "boundary IoU",
            "pixel accuracy", "ms/image", "speed", "expected", "MiB", "memory", "expected")
 NOTES = (
@@ -19,8 +21,7 @@ NOTES = (
 
 def ablation_table(results: Mapping[str, Any]) -> list[str]:
     """Return the lines of the table and its notes."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "|---" + "|---:" * (len(COLUMNS) - 1) + "|"]
-    lines += [f"| {' | '.join(cells(row))} |" for row in results["configurations"]]
+    lines = markdown_table(COLUMNS, map(cells, results["configurations"]), figures=True)
     for note in (*reasons(results), *NOTES):
         lines += ["", note]
     return lines

@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
     UsageError,
     add_segmentor_flags,
+    add_temporal_flag,
     positive,
     refuse_stage_switches,
 )
-from sclip_seg_ros.tools.benchmark.datasets import DATASETS
+from sclip_seg_ros.tools.benchmark.datasets import DATASETS, VIDEOS
+from sclip_seg_ros.tools.pieces import add_ray_flags, check_ray_flags
 
 PROGRAM = "sclip-benchmark"
-EXAMPLE = (f"example: {PROGRAM} --dataset voc21 --data-root VOCdevkit/VOC2012 "
+EXAMPLE = (f"{PROGRAM} --dataset voc21 --data-root VOCdevkit/VOC2012 "
            "--model ViT-B/16 --pretrained openai --device cuda")
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Raises:
-        UsageError: an unknown flag or value.
-    """
-    parser = OneLineParser(prog=PROGRAM, epilog=EXAMPLE, allow_abbrev=False,
-                           description="Measure a segmentor on a data set. Its own profile is "
-                                       "used unless --profile names another.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--dataset", required=True, choices=DATASETS, metavar="NAME",
                         help=f"one of {', '.join(DATASETS)}")
     parser.add_argument("--data-root", type=Path, metavar="PATH",
                         help="folder of the data set, laid out as docs/reproducing.md says")
     parser.add_argument("--num-samples", type=positive, metavar="N",
-                        help="measure N images, spread evenly over the data set, instead of all")
+                        help="measure N images, spread evenly over the data set, not all; of "
+                             "films, the first N")
+    add_temporal_flag(parser)
     add_segmentor_flags(parser)
     output = parser.add_argument_group("run")
     output.add_argument("--workers", type=positive, default=2, metavar="N",
                         help="threads that read images (default 2)")
+    add_ray_flags(output)
     output.add_argument("--ablation", action="store_true",
                         help="every stage alone and all together, on the same images, beside what "
                              "the design documents expect")
@@ -50,7 +46,21 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
                              "out/benchmark/<dataset>.json, with --ablation <dataset>_ablation)")
     output.add_argument("--resume", action="store_true",
                         help="go on where an interrupted run with the same flags stopped")
-    parsed = parser.parse_args(arguments)
+
+
+def check(parsed: argparse.Namespace) -> None:
+    """Refuse flags that do not go together, and name the results.
+
+    Raises:
+        UsageError: in one sentence.
+    """
+    check_ray_flags(parsed)
+    if parsed.ablation and parsed.dataset in VIDEOS:
+        raise UsageError(f"--ablation measures single images, and {parsed.dataset} are films; "
+                         "choose another --dataset, or leave it out")
+    if not parsed.temporal and parsed.dataset not in VIDEOS:
+        raise UsageError(f"--no-temporal has no effect on the single images of {parsed.dataset}; "
+                         "leave it out")
     if parsed.ablation:
         refuse_stage_switches(parsed, "--ablation")
         parsed.use_loftup = True  # for --loftup-factor and the like, which need it
@@ -58,4 +68,3 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parsed.output = parsed.output or Path("out/benchmark") / name
     if parsed.output.suffix != ".json":
         raise UsageError(f"--output '{parsed.output}' must end in .json")
-    return parsed

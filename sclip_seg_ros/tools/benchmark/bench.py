@@ -12,11 +12,18 @@ from typing import Any
 from sclip_seg_ros.io.profiles import Profile
 from sclip_seg_ros.models import RANDOM
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
+from sclip_seg_ros.temporal import TemporalSettings
 from sclip_seg_ros.tools import provenance
-from sclip_seg_ros.tools.arguments import UsageError, chosen_profile, chosen_settings
+from sclip_seg_ros.tools.arguments import (
+    TEMPORAL,
+    UsageError,
+    chosen_profile,
+    chosen_settings,
+    chosen_temporal,
+)
 from sclip_seg_ros.tools.benchmark.ablation import describe_rows
-from sclip_seg_ros.tools.benchmark.datasets import Dataset, open_dataset
+from sclip_seg_ros.tools.benchmark.datasets import VIDEOS, Dataset, open_dataset
 from sclip_seg_ros.tools.benchmark.journal import Journal
 from sclip_seg_ros.tools.configurations import Row, prepare_rows
 
@@ -27,6 +34,7 @@ class Bench:
 
     Attributes:
         rows: of the ablation; empty for a run of one configuration, the segmentor's own.
+        temporal: how the frames of films help one another; None for single images.
     """
 
     arguments: argparse.Namespace
@@ -36,6 +44,7 @@ class Bench:
     segmentor: SCLIPSegmentor
     vocabulary: Vocabulary | None
     rows: Sequence[Row] = ()
+    temporal: TemporalSettings | None = None
 
     @property
     def names(self) -> list[str]:
@@ -54,7 +63,7 @@ def prepare(arguments: argparse.Namespace) -> Bench:
     """
     dataset = open_dataset(arguments.dataset, arguments.data_root)
     profile = _profile(arguments, dataset)
-    settings = chosen_settings(arguments, profile)
+    settings, temporal = chosen_settings(arguments, profile), _temporal(arguments)
     _refuse_to_lose(arguments)
     started = settings.with_changes(use_loftup=False) if arguments.ablation else settings
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device, started)
@@ -63,7 +72,7 @@ def prepare(arguments: argparse.Namespace) -> Bench:
         if words else None
     rows = prepare_rows(segmentor, settings) if arguments.ablation else ()
     return Bench(arguments, dataset, dataset.choose(arguments.num_samples), profile, segmentor,
-                 vocabulary, rows)
+                 vocabulary, rows, temporal)
 
 
 def open_journal(bench: Bench) -> Journal:
@@ -87,12 +96,13 @@ def describe(bench: Bench) -> dict[str, Any]:
         "dataset": {"name": arguments.dataset, "images": len(bench.indices),
                     "list_sha256": hashlib.sha256(names.encode()).hexdigest()},
         "model": {"name": segmentor.name, "precision": segmentor.precision,
-                  **provenance.describe_weights(arguments.model, arguments.pretrained),
-                  "loftup": provenance.describe_loftup(() if segmentor.upsampler_fallback else used,
-                                                       segmentor.name)},
+                  **provenance.describe_weights(segmentor.origin),
+                  "loftup": provenance.describe_loftup(
+                      () if segmentor.pipeline.upsampler_fallback else used, segmentor)},
         "profile": arguments.profile or bench.dataset.profile or None,
         "method": bench.profile.method if bench.profile else "default settings",
         "settings": asdict(segmentor.settings),
+        **({"temporal": asdict(bench.temporal)} if bench.temporal else {}),
         "ablation": describe_rows(bench.rows) if bench.rows else None,
         "fallbacks": list(segmentor.fallbacks),
         "words": [list(entry.synonyms) for entry in bench.vocabulary.classes]
@@ -100,6 +110,17 @@ def describe(bench: Bench) -> dict[str, Any]:
         "device_type": segmentor.device.type,
         "commit": provenance.commit(),
     }
+
+
+def _temporal(arguments: argparse.Namespace) -> TemporalSettings | None:
+    """Return how the frames of films help one another; None for single images."""
+    if arguments.dataset in VIDEOS:
+        return chosen_temporal(arguments)
+    given = next((text for text in arguments.assignments if text.startswith(TEMPORAL)), None)
+    if given:
+        raise UsageError(f"--set {given} has no effect on the single images of "
+                         f"{arguments.dataset}; leave it out")
+    return None
 
 
 def _profile(arguments: argparse.Namespace, dataset: Dataset) -> Profile | None:

@@ -29,7 +29,7 @@ def boundary_counts(labels: np.ndarray, truth: np.ndarray, count: int) -> np.nda
     image's border included (Cheng et al., eq. 1).
 
     Args:
-        labels: (H, W) predicted ids; `count` or more is no class.
+        labels: (H, W) predicted ids; `count` or more is not a class.
         truth: (H, W) true ids; 255 is left out.
         count: number of classes, C, at most 254.
 

@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Sequence
+import argparse
 from datetime import datetime, timezone
 from typing import Any
 
+from sclip_seg_ros.common.entry import INTERRUPTED
 from sclip_seg_ros.tools import provenance
-from sclip_seg_ros.tools.benchmark.ablation import AblationMeter, compare
-from sclip_seg_ros.tools.benchmark.arguments import PROGRAM, parse
+from sclip_seg_ros.tools.arguments import UsageError
+from sclip_seg_ros.tools.benchmark.ablation import compare
+from sclip_seg_ros.tools.benchmark.arguments import EXAMPLE, PROGRAM, add_arguments, check
 from sclip_seg_ros.tools.benchmark.bench import Bench, open_journal, prepare
 from sclip_seg_ros.tools.benchmark.journal import Journal
-from sclip_seg_ros.tools.benchmark.measuring import Meter, measure
+from sclip_seg_ros.tools.benchmark.measuring import measure
 from sclip_seg_ros.tools.benchmark.page import write_page
 from sclip_seg_ros.tools.benchmark.report import summary, write_results
-from sclip_seg_ros.tools.benchmark.results import DEFINITIONS, score, speed
-from sclip_seg_ros.tools.console import FAILED, INTERRUPTED, UNUSABLE, USER_ERRORS, complain
+from sclip_seg_ros.tools.benchmark.results import DEFINITIONS, OF_FILMS, score, speed
+from sclip_seg_ros.tools.benchmark.spread import measure_with_ray, meter_of
+from sclip_seg_ros.tools.console import FAILED, complain
+from sclip_seg_ros.tools.program import Program
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write the results and return the exit code (2: unusable flags or data)."""
-    command = shlex.join([PROGRAM, *(sys.argv[1:] if arguments is None else arguments)])
-    try:
-        bench = prepare(parse(arguments))
-        journal = open_journal(bench)
-    except USER_ERRORS as error:
-        return complain(PROGRAM, error, UNUSABLE)
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, write the results and return the exit code."""
+    bench = prepare(arguments)
+    journal = open_journal(bench)
     path = bench.arguments.output
     try:
-        measure(_meter(bench), bench.dataset, bench.indices, journal, bench.arguments.workers)
-        results = conclude(bench, journal, command)
+        if bench.arguments.ray is None:
+            measure(meter_of(bench), bench.dataset, bench.indices, journal,
+                    bench.arguments.workers)
+        else:
+            measure_with_ray(bench, journal)
+        results = conclude(bench, journal, arguments.command)
         written = write_results(results, path)
         if bench.arguments.report:
             written.append(write_page(results, bench, journal, path.with_suffix(".html")))
     except KeyboardInterrupt:
         return complain(PROGRAM, f"interrupted after {len(journal.images)} of {len(bench.indices)} "
                          "images; add --resume to go on", INTERRUPTED)
+    except UsageError:  # no Ray, or no cluster
+        raise
     except (OSError, ValueError) as error:
         return complain(PROGRAM, f"{error} ({len(journal.images)} images are measured; add "
                                  "--resume to go on)", FAILED)
@@ -54,10 +58,10 @@ def conclude(bench: Bench, journal: Journal, command: str) -> dict[str, Any]:
     return {
         "dataset": {**run["dataset"], "root": str(root.resolve()) if root else None},
         **figures,
-        "definitions": DEFINITIONS,
+        "definitions": DEFINITIONS | (OF_FILMS if bench.temporal else {}),
         "memory": provenance.peak_memory(device),
-        **{key: run[key] for key in ("model", "profile", "method", "settings", "fallbacks",
-                                     "words")},
+        **{key: run[key] for key in ("model", "profile", "method", "settings", "temporal",
+                                     "fallbacks", "words") if key in run},
         "provenance": {
             "command": command,
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -68,7 +72,5 @@ def conclude(bench: Bench, journal: Journal, command: str) -> dict[str, Any]:
     }
 
 
-def _meter(bench: Bench) -> Meter | AblationMeter:
-    if bench.rows:
-        return AblationMeter(bench.segmentor, bench.rows, bench.vocabulary)
-    return Meter(bench.segmentor, bench.vocabulary)
+main = Program(PROGRAM, "Measure a segmentor on a data set. Its own profile is used unless "
+               "--profile names another.", EXAMPLE, add_arguments, run, check)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sclip_seg_ros.models.messages import shortened
+from sclip_seg_ros.common.text import shortened
 
 
 class JournalError(ValueError):
@@ -29,7 +29,7 @@ class Journal:
             resume: go on with an existing file.
 
         Raises:
-            JournalError: the file belongs to another run, or is no journal.
+            JournalError: the file belongs to another run, or is not a journal.
         """
         self.path = path
         self.run = json.loads(json.dumps(run))
@@ -63,8 +63,8 @@ class Journal:
             found = json.loads(lines[0])["run"]
             self.images = [json.loads(line)["image"] for line in lines[1:]]
         except (ValueError, LookupError, TypeError) as error:
-            raise JournalError(f"'{self.path}' is no journal of a benchmark ({error}); remove it "
-                               "or choose another --output") from error
+            raise JournalError(f"'{self.path}' is not a journal of a benchmark ({error}); remove "
+                               "it or choose another --output") from error
         for key in sorted({*found, *self.run}):
             if found.get(key) != self.run.get(key):
                 raise JournalError(

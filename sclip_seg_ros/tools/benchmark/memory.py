@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from sclip_seg_ros.io.heap import give_back_freed_memory
+from sclip_seg_ros.common.heap import give_back_freed_memory
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _FORGET_PEAK = "5"  # proc(5): resets the high-water mark of the resident set

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.tools.benchmark.ablation_table import ablation_table
 
 TITLES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "mean_accuracy": "mean accuracy",
            "frequency_weighted_iou": "frequency-weighted IoU", "boundary_f1": "boundary F1",
-           "boundary_iou": "boundary IoU"}
+           "boundary_iou": "boundary IoU", "tc": "temporal consistency", "flips": "flips"}
 COLUMNS = {"iou": "IoU", "accuracy": "accuracy", "boundary_f1": "boundary F1",
             "boundary_iou": "boundary IoU", "share_of_truth": "share of the truth"}
 
@@ -31,13 +32,12 @@ def markdown(results: Mapping[str, Any]) -> str:
     lines = [f"# {dataset['name']}: {model['name']}, {results['method']}", "",
              f"{dataset['images']} images. Scores in percent.", *_warning(model), ""]
     lines += ablation_table(results) if "configurations" in results else _scores(results)
-    lines += ["", "## Origin", "", "| | |", "|---|---|"]
-    lines += [f"| {key} | {_cell(value)} |" for key, value in origin(results).items()]
+    lines += ["", "## Origin", "", *markdown_table(("", ""), (
+        (key, "none" if value is None else value) for key, value in origin(results).items()))]
     if "by_class" in results:
-        lines += ["", "## Classes", "", f"| class | {' | '.join(COLUMNS.values())} |",
-                  "|---" * (len(COLUMNS) + 1) + "|"]
-        lines += [f"| {name} | {' | '.join(percent(row[key]) for key in COLUMNS)} |"
-                  for name, row in results["by_class"].items()]
+        lines += ["", "## Classes", "", *markdown_table(("class", *COLUMNS.values()), (
+            (name, *(percent(row[key]) for key in COLUMNS))
+            for name, row in results["by_class"].items()))]
     return "\n".join([*lines, ""])
 
 
@@ -87,10 +87,10 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def _scores(results: Mapping[str, Any]) -> list[str]:
-    lines = [f"{len(results['by_class'])} classes in the truth.", "",
-             "| score | % | meaning |", "|---|---|---|"]
-    return lines + [f"| {TITLES[key]} | {percent(value)} | {results['definitions'][key]} |"
-                    for key, value in results["scores"].items()]
+    return [f"{len(results['by_class'])} classes in the truth.", "",
+            *markdown_table(("score", "%", "meaning"), (
+                (TITLES[key], percent(value), results["definitions"][key])
+                for key, value in results["scores"].items()))]
 
 
 def _speed(results: Mapping[str, Any]) -> dict[str, str]:
@@ -106,7 +106,3 @@ def _warning(model: Mapping[str, Any]) -> list[str]:
     if model["weights_sha256"] is not None:
         return []
     return ["", "**Random weights: these figures say nothing about a model.**"]
-
-
-def _cell(value: Any) -> str:
-    return "none" if value is None else str(value).replace("|", "\\|")

@@ -22,6 +22,12 @@ DEFINITIONS = {
     "boundary_iou": f"IoU of the bands inside the contours, {BAND:.0%} of the diagonal wide, mean "
                     "over classes",
 }
+OF_FILMS = {
+    "tc": "temporal consistency: IoU between a label image and the next one brought back along the "
+          "motion, pixels gathered over all frames, mean over the classes that occur",
+    "flips": "share of pixels whose label changes along the motion though the true label stays",
+}
+UNLABELLED = "(unlabelled)"  # a class of its own in temporal consistency
 
 
 def score(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
@@ -36,8 +42,12 @@ def score(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[st
         by_class: the same for every class in the truth, with its share of the truth's pixels.
     """
     confusion, boundaries = Confusion(), Boundaries()
+    steadiness, flips = Confusion(), np.zeros(2, np.int64)
     for record in records:
         classes = record.get("classes", names)
+        if "pairs" in record:
+            steadiness.add_cells(record["pairs"], [*classes, UNLABELLED])
+            flips += record["flips"]
         confusion.add_cells(record["confusion"], classes)
         boundaries.add_rows(record["boundaries"], classes)
     pixels, columns = confusion.true_pixels(), {
@@ -53,6 +63,8 @@ def score(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[st
             "frequency_weighted_iou": confusion.frequency_weighted_iou(),
             "boundary_f1": _mean(columns["boundary_f1"]),
             "boundary_iou": _mean(columns["boundary_iou"]),
+            **({"tc": _mean(steadiness.iou()), "flips": float(flips[0] / flips[1])}
+               if flips[1] else {}),
         },
         "by_class": {name: {**{key: column.get(name) for key, column in columns.items()},
                             "share_of_truth": pixels[name] / total} for name in order},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from sclip_seg_ros.tools.gallery.command import main
+from sclip_seg_ros.common.entry import run_program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program("sclip_seg_ros.tools.gallery.command", "sclip-gallery"))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.attention import attention_rule
-from sclip_seg_ros.segmentation.scoring import WindowScorer
-from sclip_seg_ros.segmentation.settings import ATTENTIONS
+from sclip_seg_ros.segmentation.backbones.attention import attention_rule, last_block_rules
+from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
 from sclip_seg_ros.tools.gallery.sheet import Tile
 
 _IMAGE_SHARE = 0.35  # how much of the image shows through the brightest heat
@@ -18,24 +20,24 @@ _MARK = (255, 255, 255)
 
 @torch.inference_mode()
 def attention_maps(scorer: WindowScorer, window: Tensor, point: tuple[float, float],
-                   sigma: float) -> dict[str, np.ndarray]:
+                   options: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return how much the patch at a point takes from every token, by attention rule.
 
     Args:
         scorer: without LoftUp.
         window: (1, 3, h, w) in 0..1.
         point: column and row, as shares of the image's width and height.
-        sigma: NACLIP's neighbourhood in patches.
+        options: values of the rules' settings, e.g. ``{"naclip_sigma": 5.0}``.
 
     Returns:
-        (1 + h*w,) each, mean over the heads, summing to 1, the class token first.
+        (P + h*w,) each, mean over the heads, summing to 1, the tower's P leading tokens first.
     """
     penultimate = scorer.penultimate(window)
     row, column = patch_at(point, penultimate.grid)
-    asked = 1 + row * penultimate.grid[1] + column
+    asked = scorer.backbone.prefix + row * penultimate.grid[1] + column
     maps = {}
-    for name in ATTENTIONS:
-        weights = scorer.backbone.attention_weights(penultimate, attention_rule(name, sigma))
+    for name in last_block_rules():
+        weights = scorer.backbone.attention_weights(penultimate, attention_rule(name, options))
         taken = weights[0, :, asked].float().mean(0)
         maps[name] = (taken / taken.sum()).cpu().numpy()  # SCLIP's rows add up to 2
     return maps
@@ -55,9 +57,10 @@ def attention_tiles(image: np.ndarray, maps: dict[str, np.ndarray], grid: tuple[
                   f"{round(point[0] * image.shape[1])}, {round(point[1] * image.shape[0])}")]
     row, column = patch_at(point, grid)
     for name, taken in maps.items():
-        patches = taken[1:].reshape(grid)
-        note = (f"itself {patches[row, column]:.1%}, class token {taken[0]:.1%}, "
-                f"most {patches.max():.1%}")
+        leading = len(taken) - grid[0] * grid[1]
+        patches = taken[leading:].reshape(grid)
+        first = f"class token {taken[0]:.1%}, " if leading else ""
+        note = f"itself {patches[row, column]:.1%}, {first}most {patches.max():.1%}"
         tiles.append(Tile(_marked(_heated(image, patches), point), name, note))
     return tiles
 

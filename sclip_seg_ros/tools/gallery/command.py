@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,7 +11,6 @@ import numpy as np
 from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
     UsageError,
     add_segmentor_flags,
     add_vocabulary_flags,
@@ -20,44 +18,33 @@ from sclip_seg_ros.tools.arguments import (
     chosen_profile,
     chosen_settings,
     refuse_stage_switches,
+    text_options,
 )
 from sclip_seg_ros.tools.configurations import Row, prepare_rows
-from sclip_seg_ros.tools.console import FAILED, INTERRUPTED, UNUSABLE, USER_ERRORS, complain
+from sclip_seg_ros.tools.console import FAILED, complain
 from sclip_seg_ros.tools.gallery.attention import attention_maps, attention_tiles
 from sclip_seg_ros.tools.gallery.features import feature_tiles, working_image
 from sclip_seg_ros.tools.gallery.sheet import Tile, draw_sheet
 from sclip_seg_ros.tools.gallery.stages import stage_tiles
+from sclip_seg_ros.tools.program import Program
 
 PROGRAM = "sclip-gallery"
-EXAMPLE = f"example: {PROGRAM} --image room.png --vocabulary floor wall \"person|pedestrian\""
 _COLUMNS = 3
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the sheets and return the exit code (2: unusable flags or image)."""
+def run(arguments: argparse.Namespace) -> int:
+    """Write the sheets."""
     try:
-        parsed = parse(arguments)
-        image, point = look(parsed)
-        written = draw(parsed, image, point)
+        image, point = look(arguments)
+        written = draw(arguments, image, point)
     except OSError as error:
         return complain(PROGRAM, error, FAILED)
-    except USER_ERRORS as error:
-        return complain(PROGRAM, error, UNUSABLE)
-    except KeyboardInterrupt:
-        return complain(PROGRAM, "interrupted", INTERRUPTED)
     print(*written, sep="\n")
     return 0
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Raises:
-        UsageError: an unknown flag or value.
-    """
-    parser = OneLineParser(prog=PROGRAM, epilog=EXAMPLE, allow_abbrev=False,
-                           description="Show features, attention and the effect of each stage on "
-                                       "one image.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="what to look at")
     parser.add_argument("--point", metavar="X,Y",
                         help="pixel whose attention is shown (default: the image's centre)")
@@ -65,10 +52,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
                         help="for features.png, attention.png, stages.png (default out/gallery)")
     add_vocabulary_flags(parser)
     add_segmentor_flags(parser, stages=False)
-    parsed = parser.parse_args(arguments)
+
+
+def check(parsed: argparse.Namespace) -> None:
+    """Refuse switches of stages, which the sheets show one by one.
+
+    Raises:
+        UsageError: a stage was switched on or off.
+    """
     refuse_stage_switches(parsed, PROGRAM)
     parsed.use_loftup = True  # for --loftup-factor and the like, which need it
-    return parsed
 
 
 def look(arguments: argparse.Namespace) -> tuple[np.ndarray, tuple[float, float]]:
@@ -106,23 +99,22 @@ def draw(arguments: argparse.Namespace, image: np.ndarray,
     settings = chosen_settings(arguments, profile)
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device,
                                settings.with_changes(use_loftup=False))
-    vocabulary = segmentor.vocabulary(classes, background)
+    vocabulary = segmentor.vocabulary(classes, background, **text_options(arguments))
     rows = {row.configuration.key: row for row in prepare_rows(segmentor, settings)}
     plain, loftup = rows["plain"], rows["loftup"]
     for reason in dict.fromkeys(row.reason for row in rows.values() if row.reason):
         complain(PROGRAM, f"left out: {reason}")
     window = working_image(segmentor, image)
-    maps = attention_maps(plain.prepared.scorer, window, point, settings.naclip_sigma)
+    maps = attention_maps(plain.pipeline.scorer, window, point, vars(settings))
     grid = segmentor.backbone.grid(*window.shape[-2:])
     sheets = {
         "features": ("Features, by their principal components",
-                     [Tile(image, "input"), *feature_tiles(plain.prepared.scorer, _scorer(loftup),
+                     [Tile(image, "input"), *feature_tiles(plain.pipeline.scorer, _scorer(loftup),
                                                            window, vocabulary)]),
         "attention": ("Attention of one place in the last block, mean over the heads",
                       attention_tiles(image, maps, grid, point)),
         "stages": (f"Effect of each stage, {segmentor.name}",
-                   [Tile(image, "input"), *stage_tiles(segmentor, list(rows.values()), image,
-                                                       vocabulary)]),
+                   [Tile(image, "input"), *stage_tiles(list(rows.values()), image, vocabulary)]),
     }
     arguments.output.mkdir(parents=True, exist_ok=True)
     return [_write(arguments.output / f"{name}.png", draw_sheet(heading, tiles, _COLUMNS))
@@ -130,10 +122,15 @@ def draw(arguments: argparse.Namespace, image: np.ndarray,
 
 
 def _scorer(row: Row):
-    return row.prepared.scorer if row.prepared else None
+    return row.pipeline.scorer if row.pipeline else None
 
 
 def _write(path: Path, sheet: np.ndarray) -> Path:
     if not cv2.imwrite(str(path), sheet[..., ::-1]):
         raise OSError(f"'{path}' cannot be written; choose another --output")
     return path
+
+
+main = Program(PROGRAM, "Show features, attention and the effect of each stage on one image.",
+               f"{PROGRAM} --image room.png --vocabulary floor wall \"person|pedestrian\"",
+               add_arguments, run, check)

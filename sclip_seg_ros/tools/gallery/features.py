@@ -11,8 +11,8 @@ from torch.nn.functional import normalize
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor
-from sclip_seg_ros.segmentation.scoring import WindowScorer
-from sclip_seg_ros.segmentation.upsampling import upsample_bilinear
+from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
+from sclip_seg_ros.segmentation.upsamplers.upsampler import upsample_bilinear
 from sclip_seg_ros.tools.gallery.sheet import Tile
 
 _CUT = 0.01  # share of the values at either end that are clipped, so that few do not take all room

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sclip_seg_ros.io.overlay import overlay_of
-from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.segmentation import Vocabulary
 from sclip_seg_ros.tools.configurations import PLAIN, Row
 from sclip_seg_ros.tools.gallery.sheet import Tile
 
@@ -18,22 +18,18 @@ _ALPHA = 0.6
 
 def shown_rows(rows: Sequence[Row]) -> list[Row]:
     """Choose the stages alone, and all that the model has together; those that can run."""
-    able = {row.configuration.key: row for row in rows if row.prepared}
+    able = {row.configuration.key: row for row in rows if row.pipeline}
     together = next((key for key in _TOGETHER if key in able), None)
     return [able[key] for key in (*_ALONE, together) if key in able]
 
 
-def stage_tiles(segmentor: SCLIPSegmentor, rows: Sequence[Row], image: np.ndarray,
+def stage_tiles(rows: Sequence[Row], image: np.ndarray,
                 vocabulary: Vocabulary) -> list[Tile]:
-    """Segment the image with every row; say how many labels differ from the plain method's.
-
-    The segmentor keeps the last row's settings.
-    """
+    """Segment the image with every row; say how many labels differ from the plain method's."""
     tiles, plain = [], None
     for row in shown_rows(rows):
-        segmentor.use(row.prepared)
-        segmentor.warm_up([image.shape[:2]], vocabulary)
-        result = segmentor.predict_dense(image, vocabulary)
+        row.pipeline.warm_up([image.shape[:2]], vocabulary)
+        [result] = row.pipeline.predict([image], vocabulary)
         note = f"{sum(result.stage_ms.values()):.0f} ms"
         if plain is None:
             plain = result.labels

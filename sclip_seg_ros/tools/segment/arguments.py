@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
     UsageError,
     add_overlay_flags,
     add_segmentor_flags,
+    add_temporal_flag,
     add_vocabulary_flags,
     check_output,
     check_overlay_flags,
 )
+from sclip_seg_ros.tools.pieces import add_piece_flags, check_piece_flags
 
 PROGRAM = "sclip-segment"
-EXAMPLE = (f"example: {PROGRAM} photos 'walk/*.mp4' --model ViT-B/16 "
+EXAMPLE = (f"{PROGRAM} photos 'walk/*.mp4' --model ViT-B/16 "
            "--pretrained openai --vocabulary person car dog \"road|street\"")
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line.
-
-    Raises:
-        UsageError: an unknown flag or value.
-    """
-    parser = OneLineParser(prog=PROGRAM, epilog=EXAMPLE, allow_abbrev=False,
-                           description="Segment images and videos by words.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("paths", nargs="*", metavar="PATH",
                         help="images and videos: files, folders with all below them, globs; "
                              "before the flags, for --vocabulary takes all words behind it")
@@ -39,14 +33,41 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
                         help="where the results go (default out/segment)")
     parser.add_argument("--restart", action="store_true",
                         help="also do what an earlier run finished with the same settings")
+    parser.add_argument("--export-training", action="store_true",
+                        help="write images, labels and their confidence as training data too, "
+                             "below training/ of the output (images alone)")
+    parser.add_argument("--least-confidence", type=float, metavar="P",
+                        help="with --export-training: pixels less probable are not labelled "
+                             "there (default 0: all are)")
+    parser.add_argument("--points-file", type=Path, metavar="FILE.json",
+                        help="pixels of the images that are named (by sclip-studio --points-file, "
+                             "or by hand): tell how many are labelled so")
+    add_piece_flags(parser)
+    add_temporal_flag(parser)
     add_overlay_flags(parser)
     add_vocabulary_flags(parser)
     add_segmentor_flags(parser)
-    parsed = parser.parse_intermixed_args(arguments)
+
+
+def check(parsed: argparse.Namespace) -> None:
+    """Refuse a run without files, and unusable values; ``inputs`` holds all paths.
+
+    Raises:
+        UsageError: in one sentence.
+    """
     parsed.inputs = [*parsed.paths, *parsed.inputs]
     if not parsed.inputs:
         raise UsageError("there is nothing to segment; give files or folders before the flags, or "
                          "with --image")
+    if parsed.least_confidence is not None and not parsed.export_training:
+        raise UsageError("--least-confidence has no effect without --export-training; add that, "
+                         "or leave it out")
+    parsed.least_confidence = parsed.least_confidence or 0.0
+    if not 0 <= parsed.least_confidence <= 1:
+        raise UsageError(f"--least-confidence must be 0 to 1, got {parsed.least_confidence}")
     check_overlay_flags(parsed)
+    check_piece_flags(parsed)
+    if parsed.export_training and parsed.piece_seconds is not None:
+        raise UsageError("--export-training counts over all images, and cannot be done in pieces; "
+                         "leave one of them out")
     check_output(parsed.output)
-    return parsed

@@ -4,77 +4,94 @@ from __future__ import annotations
 
 import argparse
 import errno
-import shlex
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from sclip_seg_ros.io.images import read_image
-from sclip_seg_ros.io.overlay import overlay_of
-from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
-from sclip_seg_ros.tools import provenance
-from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_settings
+from sclip_seg_ros.common.entry import INTERRUPTED
+from sclip_seg_ros.io.files import real_path
+from sclip_seg_ros.io.points import PointFile, Score, judge, read_points
+from sclip_seg_ros.models import EMBEDDED, EMBEDDED_HINT
+from sclip_seg_ros.tools.arguments import (
+    UsageError,
+    chosen_classes,
+    chosen_profile,
+    chosen_settings,
+    chosen_temporal,
+)
 from sclip_seg_ros.tools.console import (
     BAR,
     FAILED,
     IMAGE_ERRORS,
-    INTERRUPTED,
     UNUSABLE,
-    USER_ERRORS,
     cause_of,
     complain,
     counted,
     readable,
+    unexpected,
 )
-from sclip_seg_ros.tools.segment.arguments import PROGRAM, parse
-from sclip_seg_ros.tools.segment.finished import is_finished, made_of
+from sclip_seg_ros.tools.program import Program
+from sclip_seg_ros.tools.segment.arguments import EXAMPLE, PROGRAM, add_arguments, check
+from sclip_seg_ros.tools.segment.estimate import estimate
+from sclip_seg_ros.tools.segment.finished import is_finished
 from sclip_seg_ros.tools.segment.inputs import Input, find_inputs
-from sclip_seg_ros.tools.segment.outputs import write_image_results, write_json
-from sclip_seg_ros.tools.segment.video import VideoError, VideoResults, VideoSource
+from sclip_seg_ros.tools.segment.labelling import Labelling, depends_on
+from sclip_seg_ros.tools.segment.outputs import read_labels, write_json
+from sclip_seg_ros.tools.segment.pieces import segment_in_pieces
+from sclip_seg_ros.tools.segment.training import TrainingExport
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what hinders all further results as well
 
 
 @dataclass
 class Run:
-    """A loaded segmentor, what it works on, and what came of it so far."""
+    """What the command works on, and what came of it so far.
+
+    Attributes:
+        said: what results depend on, as :meth:`Labelling.describe` has it.
+    """
 
     arguments: argparse.Namespace
     inputs: list[Input]
-    segmentor: SCLIPSegmentor
-    vocabulary: Vocabulary
-    made_with: dict[str, Any]
+    said: dict[str, Any] = field(default_factory=dict)
     images: int = 0
     videos: int = 0
     frames: int = 0
     before: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    points: PointFile | None = None
+    score: Score | None = None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def segment(arguments: argparse.Namespace) -> int:
     """Segment the files and return the exit code.
 
     Returns:
-        0; 1: some files could not be segmented; 2: unusable flags, or no file could be
-        segmented; 130: interrupted.
+        0; 1: some files could not be segmented; 2: no file could be segmented; 130: interrupted.
     """
-    command = readable(shlex.join([PROGRAM,
-                                   *(sys.argv[1:] if arguments is None else arguments)]))
-    try:
-        run = prepare(parse(arguments))
-    except USER_ERRORS as error:
-        return complain(PROGRAM, error, UNUSABLE)
+    run = prepare(arguments)
+    if arguments.dry_run:
+        found, problems = estimate(arguments, run.inputs)
+        for problem in (*run.notices, *problems):
+            complain(PROGRAM, problem)
+        print(*found.lines(arguments.ray_workers), sep="\n")
+        return (FAILED if found.sources else UNUSABLE) if problems else 0
+    labelling = None if arguments.piece_seconds is not None else Labelling(arguments)
     start = time.monotonic()
     try:
-        segment_all(run)
-        write_json(run.arguments.output / "run.json", describe(run, command))
+        if labelling is None:
+            segment_in_pieces(run)
+        else:
+            segment_all(run, labelling)
+        judge_points(run)
+        if run.said["about"]["model"] == EMBEDDED and run.images + run.frames:
+            run.notices.append(EMBEDDED_HINT)
+        write_json(run.arguments.output / "run.json", describe(run, arguments.command))
     except KeyboardInterrupt:
         done = f"{counted(run.images, 'image')} and {counted(run.frames, 'video frame')}"
         return complain(PROGRAM, f"interrupted; the results of {done} are in "
@@ -85,24 +102,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def prepare(arguments: argparse.Namespace) -> Run:
-    """Check all flags and files, then load the model.
+    """Check all flags and files.
 
     Raises:
-        ValueError, OSError, WeightsError: in one sentence.
+        ValueError, OSError: in one sentence.
     """
-    inputs = find_inputs(arguments.inputs, arguments.output)
+    failures: dict[str, str] = {}
+    notices: list[str] = []
+    inputs = find_inputs(arguments.inputs, arguments.output, lambda error: failures.update(
+        {readable(error.filename): f"folder cannot be read ({error.strerror}); check its rights"}),
+        notices)
+    film = next((entry for entry in inputs if entry.is_video), None)
+    if arguments.export_training and film:
+        raise UsageError(f"--export-training takes images alone, and '{readable(film.path)}' is a "
+                         "video; leave it out, or give its frames as images")
     profile = chosen_profile(arguments)
-    classes, background = chosen_classes(arguments, profile)
-    settings = chosen_settings(arguments, profile)
-    segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device, settings)
-    vocabulary = segmentor.vocabulary(classes, background)
-    made_with = {**provenance.describe_segmentation(arguments.model, arguments.pretrained,
-                                                    segmentor, vocabulary),
-                 "overlay": [arguments.overlay_alpha, arguments.legend]}
-    return Run(arguments, inputs, segmentor, vocabulary, made_with)
+    chosen_classes(arguments, profile)
+    points = read_points(arguments.points_file) if arguments.points_file else None
+    chosen_settings(arguments, profile)
+    chosen_temporal(arguments)
+    return Run(arguments, inputs, failures=failures, notices=notices, points=points)
 
 
-def segment_all(run: Run) -> None:
+def segment_all(run: Run, labelling: Labelling) -> None:
     """Segment the images, then the videos; a bad file is noted and does not stop the others.
 
     What an earlier run finished with the same settings is left as it is.
@@ -110,32 +132,51 @@ def segment_all(run: Run) -> None:
     Raises:
         OSError: there is no room for more results.
     """
+    run.said, arguments = labelling.said, run.arguments
+    training = TrainingExport(arguments.output / "training", arguments.least_confidence,
+                              labelling.vocabulary) if arguments.export_training else None
     waiting = [entry for entry in run.inputs
-               if run.arguments.restart or not is_finished(entry, run.made_with)]
+               if arguments.restart or not is_finished(entry, depends_on(run.said, entry))]
     run.before = len(run.inputs) - len(waiting)
     images = [entry for entry in waiting if not entry.is_video]
     for entry in tqdm(images, unit=" image", bar_format=BAR, disable=None if images else True):
         with _noting_failure(run, entry):
-            overlay, result = _segment(run, read_image(entry.path))
-            write_image_results(entry.target, overlay, result,
-                                {**_about(run, entry), **made_of(entry, run.made_with)})
+            labelling.photo(entry, training)
             run.images += 1
     for entry in waiting:
         if entry.is_video:
+            before = run.frames
             with _noting_failure(run, entry):
-                _segment_video(run, entry)
+                run.notices += labelling.film(entry, lambda: _count_frame(run))
+            run.videos += run.frames > before
+    if training:
+        training.write_summary(run.said["made_with"])
+
+
+def judge_points(run: Run) -> None:
+    """Count the named pixels that have their label, of all images with results."""
+    if run.points is None:
+        return
+    targets = {real_path(entry.path): entry.target for entry in run.inputs if not entry.is_video}
+    run.score, missing = Score(), 0
+    for picture, points in run.points.points.items():
+        target = targets.get(real_path(run.points.path.parent / picture))
+        labels = read_labels(target) if target is not None else None
+        if labels is None:
+            missing += len(points)
+        else:
+            run.score.add(points, judge(labels, run.said["classes"], points))
+    if missing:
+        run.notices.append(f"'{run.points.path}': {counted(missing, 'point')} of images that were "
+                           "not segmented count nowhere; name those images, too")
 
 
 def describe(run: Run, command: str) -> dict[str, Any]:
     """Say what the results were made with."""
-    segmentor = run.segmentor
-    return {"command": command, "model": segmentor.name, "precision": segmentor.precision,
-            "device": str(segmentor.device), "fallbacks": list(segmentor.fallbacks),
-            "settings": asdict(segmentor.settings),
-            "words": [list(entry.synonyms) for entry in run.vocabulary.classes],
-            "background": run.vocabulary.background, "images": run.images, "videos": run.videos,
+    return {"command": command, **run.said["about"], "images": run.images, "videos": run.videos,
             "frames": run.frames, "finished_before": run.before, "failures": run.failures,
-            "notices": run.notices}
+            "notices": run.notices,
+            **({} if run.score is None else {"points": asdict(run.score)})}
 
 
 def conclude(run: Run, seconds: float) -> int:
@@ -144,6 +185,8 @@ def conclude(run: Run, seconds: float) -> int:
         complain(PROGRAM, notice)
     for path, problem in run.failures.items():
         complain(PROGRAM, problem if path in problem else f"'{path}': {problem}")
+    if run.score is not None:
+        print(run.score)
     done = run.images + run.frames
     if not done and not run.before:
         return UNUSABLE
@@ -169,50 +212,13 @@ def _noting_failure(run: Run, entry: Input) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise
         run.failures[readable(entry.path)] = cause_of(error)
+    except Exception as error:  # the other files shall be done
+        run.failures[readable(entry.path)] = unexpected(error)
 
 
-def _segment_video(run: Run, entry: Input) -> None:
-    """Segment one video; what was written before it breaks off stays."""
-    name = readable(entry.path)
-    source = VideoSource(entry.path)
-    frames = source.frames()
-    first = next(frames, None)
-    if first is None:
-        raise VideoError(f"video '{name}' has no frame that can be read; it is damaged or cut "
-                         "short")
-    results = VideoResults(entry.target, source.rate, first.shape[:2])
-    about = _about(run, entry)
-    run.videos += 1
-    with results, tqdm(total=source.announced, desc=name.rpartition("/")[2], unit=" frame",
-                       bar_format=BAR, disable=None) as bar:
-        frame: np.ndarray | None = first
-        try:
-            while frame is not None:
-                results.append(*_segment(run, frame), source.seconds)
-                run.frames += 1
-                bar.update()
-                frame = next(frames, None)
-        except IMAGE_ERRORS as error:
-            raise VideoError(f"frame {results.count}: {cause_of(error)}") from error
-        finally:
-            results.write_summary(run.vocabulary, about)
-    results.check()
-    results.write_summary(run.vocabulary, {**about, **made_of(entry, run.made_with)})
-    if source.announced and results.count < source.announced - 1:
-        run.notices.append(f"'{name}' announces {source.announced} frames, but only "
-                           f"{results.count} could be read")
-    if source.told > source.rate:
-        run.notices.append(f"'{name}' tells {source.told:g} frames a second, which no camera "
-                           f"films; its results play at {source.rate:g}")
+def _count_frame(run: Run) -> None:
+    run.frames += 1
 
 
-def _segment(run: Run, image: np.ndarray) -> tuple[np.ndarray, Any]:
-    result = run.segmentor.predict_dense(image, run.vocabulary)
-    overlay = overlay_of(image, result.labels, result.vocabulary, result.coverage,
-                         run.arguments.overlay_alpha, run.arguments.legend)
-    return overlay, result
-
-
-def _about(run: Run, entry: Input) -> dict[str, Any]:
-    return {"source": readable(entry.path), "model": run.segmentor.name,
-            "precision": run.segmentor.precision}
+main = Program(PROGRAM, "Segment images and videos by words.", EXAMPLE, add_arguments, segment,
+               check, intermixed=True)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sclip_seg_ros.io.files import real_path
 from sclip_seg_ros.tools.segment.inputs import Input
 from sclip_seg_ros.tools.segment.outputs import IMAGE_RESULTS, beside
 from sclip_seg_ros.tools.segment.video import VIDEO_RESULTS
@@ -22,7 +23,7 @@ def made_of(entry: Input, made_with: Mapping[str, Any]) -> dict[str, str]:
         made_with: all that results depend on besides.
     """
     state = entry.path.stat()
-    said = json.dumps([str(entry.path.resolve()), state.st_size, state.st_mtime_ns, made_with],
+    said = json.dumps([str(real_path(entry.path)), state.st_size, state.st_mtime_ns, made_with],
                       sort_keys=True)
     return {_KEY: hashlib.sha256(said.encode()).hexdigest()}
 

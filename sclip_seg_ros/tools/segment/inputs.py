@@ -5,17 +5,18 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sclip_seg_ros.io.file_kinds import FILMS, OTHERS, found_instead
+from sclip_seg_ros.io.files import files_below, is_mac_note, real_path
 from sclip_seg_ros.io.images import SUFFIXES
 from sclip_seg_ros.tools.arguments import UsageError
 from sclip_seg_ros.tools.segment.outputs import IMAGE_RESULTS
 from sclip_seg_ros.tools.segment.video import VIDEO_RESULTS
 
-VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
-
+VIDEOS = FILMS
 RESULTS = (*IMAGE_RESULTS, *VIDEO_RESULTS)
 
 
@@ -37,13 +38,17 @@ class Input:
         return self.path.suffix.lower() in VIDEOS
 
 
-def find_inputs(names: Sequence[str], output: Path) -> list[Input]:
+def find_inputs(names: Sequence[str], output: Path,
+                unreadable: Callable[[OSError], None] | None = None,
+                notices: list[str] | None = None) -> list[Input]:
     """Return the files to segment, in the order of the names and sorted within each.
 
     Args:
         names: files, folders (with all below them) or globs.
         output: folder of the results. Of folders nothing below it is an input, and neither is a
             file there that is named as results are, however it was named.
+        unreadable: told of each folder below those that cannot be read; without it, raised.
+        notices: gains a sentence about photos and films in a folder that cannot be read.
 
     Raises:
         UsageError: a name that leads to nothing, or to something else.
@@ -51,20 +56,22 @@ def find_inputs(names: Sequence[str], output: Path) -> list[Input]:
     """
     paths: dict[Path, Path] = {}
     for name in names:
-        for path in _expand(name, output):
-            paths.setdefault(path.resolve(), path)
+        for path in _expand(name, output, unreadable, [] if notices is None else notices):
+            paths.setdefault(real_path(path), path)
     return _with_targets(list(paths.values()), output)
 
 
-def _expand(name: str, output: Path) -> Iterator[Path]:
+def _expand(name: str, output: Path, unreadable: Callable[[OSError], None] | None,
+            notices: list[str]) -> Iterator[Path]:
     """Yield the files that one name stands for."""
     path = Path(name)
     if path.is_dir():
-        yield from _files_below(path, output)
+        yield from _files_below(path, output, unreadable, notices)
     elif path.exists():
         if not _usable(path):
-            raise UsageError(f"'{name}' is no image ({' '.join(SUFFIXES)}) or video "
-                             f"({' '.join(VIDEOS)}); convert it to one of these")
+            raise UsageError(f"'{name}' is not an image ({' '.join(SUFFIXES)}) or video "
+                             f"({' '.join(VIDEOS)}); "
+                             + (found_instead(path, "photo") or "convert it to one of these"))
         if _is_result(path, output):
             raise UsageError(f"'{name}' is a result of an earlier run; name the image itself, or "
                              "choose another --output")
@@ -72,8 +79,8 @@ def _expand(name: str, output: Path) -> Iterator[Path]:
             yield path
     elif glob.has_magic(name):
         matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-        found = [match for match in matches if match.is_file() and _usable(match)
-                 and not _is_result(match, output)]
+        found = [match for match in matches if not match.is_dir() and _usable(match)
+                 and not is_mac_note(match) and not _is_result(match, output)]
         if not found:
             raise UsageError(f"'{name}' matches no image or video; check the pattern")
         yield from found
@@ -81,20 +88,29 @@ def _expand(name: str, output: Path) -> Iterator[Path]:
         raise UsageError(f"'{name}' does not exist; check its path")
 
 
-def _files_below(folder: Path, output: Path) -> list[Path]:
-    inside, results = folder.resolve(), output.resolve()
+def _files_below(folder: Path, output: Path, unreadable: Callable[[OSError], None] | None,
+                 notices: list[str]) -> list[Path]:
+    inside, results = real_path(folder), real_path(output)
     if inside == results or results in inside.parents:
         raise UsageError(f"--output '{output}' would mix results with the images of '{folder}'; "
                          "choose another folder")
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and _usable(path)
-                   and results not in path.resolve().parents)
+    below = [path for path in files_below(folder, unreadable)
+             if results not in real_path(path).parents]
+    others = Counter(path.suffix.lower() for path in below if path.suffix.lower() in OTHERS)
+    told = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
+    found = [path for path in below if _usable(path)]
     if not found:
-        raise UsageError(f"folder '{folder}' holds no image or video; check its path")
+        raise UsageError(f"folder '{folder}' holds no image or video" + (
+            f" that can be read, but {told}; convert these to JPEG, PNG or H.264" if told
+            else "; check its path"))
+    if told:
+        notices.append(f"of folder '{folder}' these are left out: {told}; convert them to JPEG, "
+                       "PNG or H.264")
     return found
 
 
 def _is_result(path: Path, output: Path) -> bool:
-    return path.name.endswith(RESULTS) and output.resolve() in path.resolve().parents
+    return path.name.endswith(RESULTS) and real_path(output) in real_path(path).parents
 
 
 def _usable(path: Path) -> bool:
@@ -114,4 +130,4 @@ def _with_targets(paths: Sequence[Path], output: Path) -> list[Input]:
 
 def _without_dots(path: Path) -> Path:
     """Return an absolute path without "..", which would lead out of the output folder."""
-    return path.parent.resolve() / path.name if ".." in path.parts else path.absolute()
+    return real_path(path.parent) / path.name if ".." in path.parts else path.absolute()

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
-from sclip_seg_ros.segmentation.palette import lookup_table
 from sclip_seg_ros.segmentation.result import unlabelled_share
+from sclip_seg_ros.segmentation.text.palette import lookup_table
 
 IMAGE_RESULTS = (".label.png", ".confidence.png", ".overlay.png")
 
@@ -43,6 +43,15 @@ def write_image_results(target: Path, overlay: np.ndarray, result: SegmentationR
         **about, "width": width, "height": height,
         **statistics(result.vocabulary, result.coverage, result.mean_confidence),
         "stage_ms": {stage: round(value, 3) for stage, value in result.stage_ms.items()}})
+
+
+def read_labels(target: Path) -> np.ndarray | None:
+    """Read the label image of one image again, (H, W) uint8; None where there is none."""
+    path = beside(target, IMAGE_RESULTS[0])
+    if not path.is_file():
+        return None
+    with Image.open(path) as labels:
+        return np.asarray(labels)
 
 
 def statistics(vocabulary: Vocabulary, coverage: np.ndarray,

@@ -6,16 +6,18 @@ import itertools
 import json
 import math
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
-from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
-from sclip_seg_ros.segmentation.vocabulary import UNLABELLED
+from sclip_seg_ros.io.file_kinds import found_instead
+from sclip_seg_ros.segmentation import Vocabulary
+from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 from sclip_seg_ros.tools.console import readable
 from sclip_seg_ros.tools.segment.outputs import beside, statistics, write_json
 
@@ -27,11 +29,35 @@ _ERRORS_ALONE = 2  # LOG_LEVEL_ERROR, a name that OpenCV 4 does not give to Pyth
 VIDEO_RESULTS = _OVERLAY, _LABEL, _CONFIDENCE = ".overlay.mp4", ".label.mkv", ".confidence.mkv"
 DEFAULT_RATE = 25.0  # frames per second, for a file that tells none
 _TIME_BASE = 1000.0  # a file that tells as many frames per second means its clock
+# Those that the wheels of OpenCV do not decode, by their marks in MP4, Matroska and AVI.
+_UNKNOWN_CODECS = {b"av01": "AV1", b"V_AV1": "AV1", b"AV01": "AV1", b"vvc1": "H.266 (VVC)",
+                   b"vvi1": "H.266 (VVC)", b"V_MPEGI/ISO/VVC": "H.266 (VVC)", b"evc1": "EVC"}
+_SEARCHED = 1 << 20  # bytes at either end of a film
 _SIDES = (16, 8190)  # smallest and largest of an MPEG-4 film
 
 
 class VideoError(ValueError):
     """A video cannot be read or written; the message says which and what to do."""
+
+
+class Labels(Protocol):
+    """What is written of a frame; a SegmentationResult has more."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(H, W) uint8."""
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(H, W) uint8."""
+
+    @property
+    def coverage(self) -> np.ndarray:
+        """(C,) float32."""
+
+    @property
+    def mean_confidence(self) -> np.ndarray:
+        """(C,) float32."""
 
 
 class VideoSource:
@@ -51,10 +77,12 @@ class VideoSource:
             VideoError: it cannot be opened.
         """
         _check_name(path)
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        self._path = path
+        self._capture = cv2.VideoCapture(_url(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            raise VideoError(f"video '{readable(path)}' cannot be opened; it is damaged or "
-                             "cut short, or in a format that OpenCV lacks")
+            raise VideoError(f"video '{readable(path)}' cannot be opened; " + (
+                found_instead(path, "film") or _unknown_codec(path) or "it is damaged or cut "
+                "short, or in a format that OpenCV lacks"))
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.told = rate
         self.rate = rate if math.isfinite(rate) and 0 < rate < _TIME_BASE else DEFAULT_RATE
@@ -62,18 +90,39 @@ class VideoSource:
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.announced = int(count) if math.isfinite(count) and count > 0 else None
 
-    def frames(self) -> Iterator[np.ndarray]:
-        """Yield (H, W, 3) uint8 RGB frames, and close the file at the end."""
+    def frames(self, begin: int = 0) -> Iterator[np.ndarray]:
+        """Yield (H, W, 3) uint8 RGB frames, and close the file at the end.
+
+        Args:
+            begin: index of the first one. Those before are decoded, too, because films cannot be
+                entered exactly anywhere else than at their beginning.
+
+        Raises:
+            VideoError: there is none that can be read.
+        """
         try:
             for index in itertools.count():
-                found, pixels = self._capture.read()
+                found = self._capture.grab()
+                if not found and index == 0:
+                    raise VideoError(self._without_frames())
                 if not found:
                     return
                 self.seconds = self._time_of(index)
-                yield cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+                if index >= begin:
+                    found, pixels = self._capture.retrieve()
+                    if not found:
+                        return
+                    yield cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         finally:
             self._capture.release()
 
+    def _without_frames(self) -> str:
+        """Say why nothing can be read: OpenCV opens films of codecs that it cannot decode."""
+        number = int(self._capture.get(cv2.CAP_PROP_FOURCC)) & 0xffffffff
+        code = number.to_bytes(4, "little").decode("latin-1").strip("\0 ")
+        return f"video '{readable(self._path)}' has no frame that can be read; " + (
+            _unknown_codec(self._path) or "it is damaged or cut short, or OpenCV cannot decode "
+            f"its codec '{code}', which `ffmpeg -i IN -c:v libx264 OUT.mp4` may convert")
 
     def _time_of(self, index: int) -> float:
         """Return when the frame just read is shown; phones film at a rate that varies."""
@@ -118,7 +167,7 @@ class VideoResults:
         self._certainty: np.ndarray | float = 0.0
         self.count = 0
 
-    def append(self, overlay: np.ndarray, result: SegmentationResult, seconds: float) -> None:
+    def append(self, overlay: np.ndarray, result: Labels, seconds: float) -> None:
         """Write one frame, which is shown at a time of the video."""
         self._films[_OVERLAY].write(cv2.cvtColor(_even(overlay), cv2.COLOR_RGB2BGR))
         self._films[_LABEL].write(_even(result.labels, UNLABELLED))
@@ -153,7 +202,7 @@ class VideoResults:
         """
         for ending in self._films:
             path = beside(self._target, ending)
-            film = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+            film = cv2.VideoCapture(_url(path), cv2.CAP_FFMPEG)
             frames = max(0, int(film.get(cv2.CAP_PROP_FRAME_COUNT))) if film.isOpened() else 0
             film.release()
             if frames < self.count - 1:  # the count follows from the duration, rounded
@@ -174,12 +223,37 @@ class VideoResults:
 def _open_film(path: Path, codec: str, rate: float, size: tuple[int, int],
                colour: bool) -> cv2.VideoWriter:
     height, width = (side + side % 2 for side in size)
-    film = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), rate,
+    film = cv2.VideoWriter(_url(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), rate,
                            (width, height), isColor=colour)
     if not film.isOpened():
         raise VideoError(f"video '{path}' cannot be written; check the folder and the disk, and "
                          f"that OpenCV has the codec {codec}")
     return film
+
+
+def _unknown_codec(path: Path) -> str:
+    """Say which codec a film has that OpenCV cannot decode; empty where there is no sign of one.
+
+    The container names it: at its beginning, or, in MP4, often at the end.
+    """
+    try:
+        with open(path, "rb") as file:
+            ends = file.read(_SEARCHED)
+            file.seek(-min(_SEARCHED, path.stat().st_size), os.SEEK_END)
+            ends += file.read()
+    except OSError:
+        return ""
+    for mark, codec in _UNKNOWN_CODECS.items():
+        if mark in ends:
+            name = shlex.quote(readable(path))
+            return (f"it is coded in {codec}, which OpenCV cannot decode; convert it to H.264, "
+                    f"e.g. `ffmpeg -i {name} -c:v libx264 h264.mp4`")
+    return ""
+
+
+def _url(path: Path) -> str:
+    """Return a name that FFmpeg takes for a file's: it would take ``12:30.mp4`` for a protocol."""
+    return f"file:{path}"
 
 
 def _check_name(path: Path) -> None:
@@ -195,9 +269,9 @@ def _check_size(size: tuple[int, int]) -> None:
     """Refuse what the films of the results cannot hold."""
     height, width = size
     if min(size) < _SIDES[0] or max(size) > _SIDES[1]:
-        raise VideoError(f"a video of {width}x{height} pixels cannot be written, for films hold "
-                         f"sides of {_SIDES[0]} to {_SIDES[1]}; scale it, or give its frames as "
-                         "images")
+        raise VideoError(f"a video of {width}x{height} pixels cannot be written, because films "
+                         f"hold sides of {_SIDES[0]} to {_SIDES[1]}; scale it, or give its frames "
+                         "as images")
 
 
 def _even(pixels: np.ndarray, fill: int | None = None) -> np.ndarray:

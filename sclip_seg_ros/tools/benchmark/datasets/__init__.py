@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from sclip_seg_ros.tools.benchmark.datasets.ade20k import open_ade20k
 from sclip_seg_ros.tools.benchmark.datasets.base import (
     Dataset,
     DatasetError,
@@ -13,22 +12,30 @@ from sclip_seg_ros.tools.benchmark.datasets.base import (
     Pictures,
     Sample,
 )
-from sclip_seg_ros.tools.benchmark.datasets.camvid import open_camvid
-from sclip_seg_ros.tools.benchmark.datasets.cityscapes import open_cityscapes
 from sclip_seg_ros.tools.benchmark.datasets.coco import (
     open_coco_object,
     open_coco_stuff,
     open_coco_stuff10k,
 )
-from sclip_seg_ros.tools.benchmark.datasets.context import open_context59, open_context60
 from sclip_seg_ros.tools.benchmark.datasets.demo_scenes import DemoScenes
-from sclip_seg_ros.tools.benchmark.datasets.folder import open_folder
-from sclip_seg_ros.tools.benchmark.datasets.voc import open_voc20, open_voc21
+from sclip_seg_ros.tools.benchmark.datasets.layouts import (
+    open_ade20k,
+    open_camvid,
+    open_cityscapes,
+    open_context59,
+    open_context60,
+    open_folder,
+    open_voc20,
+    open_voc21,
+)
+from sclip_seg_ros.tools.benchmark.datasets.videos import DemoVideos, film_of, open_videos
 
-__all__ = ["DATASETS", "DEMO_SCENES", "Dataset", "DatasetError", "DemoScenes", "Picture",
-           "Pictures", "Sample", "open_dataset"]
+__all__ = ["DATASETS", "DEMO_SCENES", "RENDERED", "VIDEOS", "Dataset", "DatasetError",
+           "DemoScenes", "Picture", "Pictures", "Sample", "film_of", "open_dataset"]
 
 DEMO_SCENES = "demo-scenes"
+RENDERED: dict[str, Callable[[], Dataset]] = {DEMO_SCENES: DemoScenes, "demo-videos": DemoVideos}
+VIDEOS = ("demo-videos", "video-folder")
 _FILES: dict[str, Callable[[Path], Dataset]] = {
     "voc21": open_voc21,
     "voc20": open_voc20,
@@ -41,8 +48,9 @@ _FILES: dict[str, Callable[[Path], Dataset]] = {
     "cityscapes": open_cityscapes,
     "camvid": open_camvid,
     "folder": open_folder,
+    "video-folder": open_videos,
 }
-DATASETS = (*_FILES, DEMO_SCENES)
+DATASETS = (*_FILES, *RENDERED)
 
 
 def open_dataset(name: str, root: Path | None) -> Dataset:
@@ -50,20 +58,20 @@ def open_dataset(name: str, root: Path | None) -> Dataset:
 
     Args:
         name: one of `DATASETS`.
-        root: the folder that holds it; None for demo-scenes, which are rendered.
+        root: the folder that holds it; None for those that are rendered.
 
     Raises:
         DatasetError: an unknown name, or a root that is missing, superfluous or without the layout.
     """
     if name not in DATASETS:
         raise DatasetError(f"data set '{name}' is unknown; choose one of {', '.join(DATASETS)}")
-    if name == DEMO_SCENES:
+    if name in RENDERED:
         if root is not None:
-            raise DatasetError(f"--data-root '{root}' cannot apply to {DEMO_SCENES}, which are "
-                               "rendered; leave it out")
-        return DemoScenes()
+            raise DatasetError(f"--data-root '{root}' cannot apply to {name}, which are rendered; "
+                               "leave it out")
+        return RENDERED[name]()
     if root is None:
         raise DatasetError(f"data set '{name}' needs --data-root, the folder that holds it")
     if not root.is_dir():
-        raise DatasetError(f"--data-root '{root}' is no folder; give the one that holds {name}")
+        raise DatasetError(f"--data-root '{root}' is not a folder; give the one that holds {name}")
     return _FILES[name](root)

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from sclip_seg_ros.io.files import files_below
 from sclip_seg_ros.io.images import ImageFileError, read_image
 from sclip_seg_ros.tools.metrics import IGNORE
 
@@ -27,12 +28,17 @@ class Sample:
         image: (H, W, 3) uint8 RGB.
         truth: (H, W) uint8 or uint16 class ids; 255 counts nowhere.
         classes: what to look for in this image; empty where the data set has one list for all.
+        seconds: when it was taken, of a film's frame.
+        following: (H, W), the flat index of the pixel in the next frame that shows the same point,
+            -1 where none does; None where that is not known.
     """
 
     name: str
     image: np.ndarray
     truth: np.ndarray
     classes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    following: np.ndarray | None = None
 
 
 class Dataset(Protocol):
@@ -141,7 +147,7 @@ def beside(root: Path, images: str, labels: str, image_end: str | tuple[str, ...
     folder, label_folder = expect_folder(root, images), expect_folder(root, labels)
     ends = (image_end,) if isinstance(image_end, str) else image_end
     pictures = []
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         end = next((end for end in ends if path.name.lower().endswith(end.lower())), None)
         if end is None:
             continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sclip_seg_ros.tools.benchmark.datasets.base import Sample
-from sclip_seg_ros.tools.scenes.held_out import held_out_scene
 
 SCENES = 100  # as `evaluate_embedded_model` takes by default
 
@@ -26,6 +25,12 @@ class DemoScenes:
         return f"scene-{index:05d}"
 
     def load(self, index: int) -> Sample:
-        """Render a scene."""
+        """Render a scene.
+
+        Raises:
+            ModuleNotFoundError: outside a source tree; the sentence says so.
+        """
+        from sclip_seg_ros.tools.scenes import held_out_scene
+
         scene, words = held_out_scene(index)
         return Sample(self.name(index), scene.image, scene.labels(words), tuple(words))

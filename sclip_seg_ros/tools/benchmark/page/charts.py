@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sclip_seg_ros.segmentation.refinement import REFINEMENTS
 from sclip_seg_ros.tools.metrics import NONE, Confusion
 
 LARGEST = 24  # classes in the confusion matrix; more could not be read
@@ -89,6 +90,6 @@ def time_chart(speeds: Iterable[tuple[str, Mapping[str, Any]]]) -> TimeChart:
 
 def _place(stage: str) -> int:
     """Return a stage's place in the way of an image, which no single configuration shows."""
-    way = ("preprocess", "encode", "upsample", "similarity", "stitch", "pamr", "densecrf",
+    way = ("preprocess", "encode", "proxy", "upsample", "similarity", "stitch", *REFINEMENTS,
            "decode")
     return way.index(stage) if stage in way else len(way)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sclip_seg_ros.segmentation import SegmentorSettings
-from sclip_seg_ros.segmentation.vocabulary import Vocabulary
+from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 from sclip_seg_ros.tools.benchmark.bench import Bench
 from sclip_seg_ros.tools.benchmark.datasets import Sample
 from sclip_seg_ros.tools.benchmark.page.pictures import confidence_uri, image_uri, labels_uri

@@ -1,0 +1,8 @@
+"""Start python -m benchmarks.soak [--seconds 600]: see command.py."""
+
+import sys
+
+from sclip_seg_ros.common.entry import run_program
+
+if __name__ == "__main__":
+    sys.exit(run_program("benchmarks.soak.command", "soak"))

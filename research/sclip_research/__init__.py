@@ -1,0 +1,1 @@
+"""What a robot never needs: rendered scenes, training and evaluation of the embedded models."""

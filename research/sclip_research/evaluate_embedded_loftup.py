@@ -1,0 +1,150 @@
+"""Measure the embedded LoftUp against none and against bilinear features of the same size.
+
+    python -m sclip_research.evaluate_embedded_loftup [--output evaluation.json]
+
+Held-out rendered scenes and words as in `evaluate_embedded_model`, every row on the same scenes.
+Prints a Markdown table, and writes JSON if asked.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from sclip_seg_ros.common.entry import run_program
+
+if __name__ == "__main__":  # before libraries that take seconds to import
+    sys.exit(run_program("sclip_research.evaluate_embedded_loftup", "evaluate_embedded_loftup"))
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from sclip_research.scenes.held_out import held_out_scene
+from sclip_research.scenes.worlds import WORLDS
+from sclip_seg_ros.common.text import markdown_table
+from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
+from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.segmentation.upsamplers.loftup.weights import BILINEAR, EMBEDDED_FILE
+from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
+from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
+from sclip_seg_ros.tools.metrics import IouMeter
+
+PROGRAM = "evaluate_embedded_loftup"
+RESULTS = EMBEDDED_FOLDER / "loftup_evaluation.json"
+SLICE = 3           # scenes whose scores are kept apart, so that they can be checked quickly
+
+
+class Row(NamedTuple):
+    """One way to enlarge features: by what, and by how much ("adaptive", or a factor)."""
+
+    inference: str
+    upsampling: str
+    factor: str
+
+    def settings(self) -> dict[str, Any]:
+        """Return the segmentor's settings; windows are averaged plainly, as the papers do."""
+        plain = {"window_taper": False, "inference": self.inference}
+        if self.upsampling == "none":
+            return {**plain, "use_loftup": False}
+        adaptive = self.factor == "adaptive"
+        return {**plain, "use_loftup": True, "loftup.adaptive": adaptive,
+                "loftup.factor": 2.0 if adaptive else float(self.factor),
+                "loftup.source": BILINEAR if self.upsampling == BILINEAR else EMBEDDED}
+
+
+ROWS = [Row(inference, upsampling, factor)
+        for inference in ("slide", "whole")
+        for upsampling, factors in (("none", ("1",)), (BILINEAR, ("2", "3", "4", "adaptive")),
+                                    ("loftup", ("2", "3", "4", "adaptive")))
+        for factor in factors]
+
+
+class Tally:
+    """What one row has scored so far."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._iou, self._boundaries, self._seconds = IouMeter(), Boundaries(), []
+
+    def add(self, labels: np.ndarray, truth: np.ndarray, words: Sequence[str],
+            seconds: float) -> None:
+        """Count one scene."""
+        self._iou.add(labels, truth, words)
+        self._boundaries.add(boundary_counts(labels, truth, len(words)), words)
+        self._seconds.append(seconds)
+
+    def scores(self) -> dict[str, float]:
+        """Return mIoU, mean boundary F1 and IoU over phrases, and the median milliseconds."""
+        return {"miou": round(self._iou.mean(), 4),
+                "boundary_f1": round(float(np.mean(list(self._boundaries.f1().values()))), 4),
+                "boundary_iou": round(float(np.mean(list(self._boundaries.iou().values()))), 4),
+                "milliseconds": round(1000 * float(np.median(self._seconds)), 1)}
+
+
+def measure(count: int, rows: Sequence[Row] = ROWS, progress: bool = False,
+            world: str = "toy") -> dict[str, Any]:
+    """Segment held-out scenes 0..count-1 of a world in every way.
+
+    Returns:
+        the scores of all rows over all scenes, and over the first few.
+    """
+    segmentor = SCLIPSegmentor()
+    tallies, first = {row: Tally() for row in rows}, {}
+    for index in tqdm(range(count), desc="scenes", disable=not progress):
+        scene, names = held_out_scene(index, world=world)
+        words, truth = segmentor.vocabulary(names), scene.labels(names)
+        for row in rows:
+            segmentor.settings = segmentor.settings.with_changes(**row.settings())
+            if index == 0:      # the first pass through a model allocates and chooses kernels
+                segmentor.segment(scene.image, words)
+            start = time.perf_counter()
+            labels = segmentor.segment(scene.image, words)
+            tallies[row].add(labels, truth, names, time.perf_counter() - start)
+        if index + 1 == min(SLICE, count):
+            first = {row: tally.scores() for row, tally in tallies.items()}
+    return {"world": world, "scenes": count, "threads": torch.get_num_threads(),
+            "rows": _listed({row: tally.scores() for row, tally in tallies.items()}),
+            "slice": {"scenes": min(SLICE, count), "rows": _listed(first)},
+            "weights_sha256": sha256(EMBEDDED_FOLDER / "open_clip_model.safetensors"),
+            "loftup_sha256": sha256(EMBEDDED_FILE)}
+
+
+def table(results: dict[str, Any]) -> str:
+    """Write the scores of all scenes as Markdown."""
+    titles = {"loftup": "LoftUp", "none": "as they are"}
+    head = ("inference", "features", "factor", "mIoU", "boundary F1", "boundary IoU", "ms")
+    return "\n".join(markdown_table(head, (
+        (row["inference"], titles.get(row["upsampling"], row["upsampling"]), row["factor"],
+         *(f"{row[score]:.3f}" for score in ("miou", "boundary_f1", "boundary_iou")),
+         f"{row['milliseconds']:.0f}") for row in results["rows"])))
+
+
+def _listed(scores: dict[Row, dict[str, float]]) -> list[dict[str, Any]]:
+    return [{**row._asdict(), **values} for row, values in scores.items()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and return the exit code (2: unusable weights or file)."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--world", choices=WORLDS, default="toy", help="(default %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
+    parser.add_argument("--output", type=Path, help="JSON file to write as well")
+    parsed = parser.parse_args(arguments)
+    torch.set_num_threads(parsed.threads)
+    try:
+        results = measure(parsed.scenes, progress=True, world=parsed.world)
+        print(table(results))
+        if parsed.output:
+            parsed.output.write_text(json.dumps(results, indent=1) + "\n")
+    except USER_ERRORS as error:
+        return complain(PROGRAM, error, UNUSABLE)
+    return 0

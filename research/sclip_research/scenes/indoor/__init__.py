@@ -1,0 +1,1 @@
+"""Rooms with furniture, people and clutter: a world nearer to what a robot meets indoors."""

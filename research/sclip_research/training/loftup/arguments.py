@@ -1,0 +1,145 @@
+"""The flags of `sclip-train-loftup`, checked."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sclip_research.scenes.worlds import WORLDS
+from sclip_research.training.loftup.masks import LARGEST_FIRST, ORDERS
+from sclip_research.training.loftup.settings import PRECISIONS, TrainingSettings
+from sclip_seg_ros.segmentation.backbones.attention import last_block_rules
+from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import LAYERS, NORMALISATIONS
+from sclip_seg_ros.tools.arguments import UsageError, positive
+
+PROGRAM = "sclip-train-loftup"
+EXAMPLE = (f"{PROGRAM} --model ViT-B/16 --pretrained metaclip_400m --images photos "
+           "--masks masks --device cuda --precision bf16")
+_DEFAULTS = TrainingSettings()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    _add_model_flags(parser.add_argument_group("backbone"))
+    _add_data_flags(parser.add_argument_group("images and masks"))
+    _add_loss_flags(parser.add_argument_group("losses"))
+    _add_run_flags(parser.add_argument_group("run"))
+
+
+def check(parsed: argparse.Namespace) -> None:
+    """Refuse flags that do not go together, and name the checkpoint.
+
+    Raises:
+        UsageError: in one sentence.
+    """
+    parsed.output = parsed.output or parsed.work / "loftup.safetensors"
+    if parsed.output.suffix != ".safetensors":
+        raise UsageError(f"--output '{parsed.output}' must end in .safetensors, which holds the "
+                         "contract")
+    if parsed.stage == 2 and not parsed.initial and not parsed.resume:
+        raise UsageError("--stage 2 starts from stage 1; give its checkpoint with --initial")
+
+
+def settings_of(arguments: argparse.Namespace) -> TrainingSettings:
+    """Collect the settings of all processes together from the flags."""
+    names = TrainingSettings.__dataclass_fields__
+    values = {name: getattr(arguments, name) for name in names}
+    return TrainingSettings(**{name: tuple(value) if isinstance(value, list) else value
+                               for name, value in values.items()})
+
+
+def _add_model_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", default="embedded", help="embedded (default), or e.g. ViT-B/16")
+    group.add_argument("--pretrained", default="", help="tag such as openai, or a weights file")
+    group.add_argument("--features", choices=LAYERS, default="attended",
+                       help="contract: the last block as it segments (default), or its values "
+                            "alone")
+    group.add_argument("--normalisation", choices=NORMALISATIONS, default="clip",
+                       help="statistics of the images: the model's own (default), or ImageNet's, "
+                            "as published for the values")
+    group.add_argument("--attention", choices=last_block_rules(), default="sclip",
+                       help="of the last block, for attended features")
+    group.add_argument("--no-residual", action="store_true",
+                       help="attended features without residual and feed-forward network")
+    group.add_argument("--heads", type=positive, default=4, help="of a new network")
+    group.add_argument("--depth", type=positive, default=2, help="layers of a new network")
+    group.add_argument("--frequencies", type=positive, default=20, help="of a new network")
+    group.add_argument("--hidden", type=int, default=0,
+                       help="width of a new network's feed-forward networks; 0: the features'")
+
+
+def _add_data_flags(group: argparse._ArgumentGroup) -> None:
+    images = group.add_mutually_exclusive_group(required=True)
+    images.add_argument("--images", type=Path, metavar="FOLDER", help="photographs")
+    images.add_argument("--rooms", type=positive, metavar="N",
+                        help="render N rooms instead, with exact masks")
+    group.add_argument("--masks", metavar="WHERE",
+                       help="folder of PNG masks or COCO-RLE JSON, a COCO annotation file, or "
+                            "module:function")
+    group.add_argument("--overlap", choices=ORDERS, default=LARGEST_FIRST,
+                       help="painting order of overlapping masks; the last one owns the pixel")
+    group.add_argument("--smallest-crop", type=float, default=0.5, metavar="SHARE",
+                       help="of a photograph's short side (default 0.5)")
+    group.add_argument("--rooms-seed", type=int, default=1)
+    group.add_argument("--rooms-world", choices=WORLDS, default="toy",
+                       help="world of the rendered rooms (default %(default)s)")
+    group.add_argument("--rooms-folder", type=Path, metavar="FOLDER",
+                       help="where rendered rooms are kept (default: in --work)")
+    group.add_argument("--sides", type=positive, nargs="+", default=list(_DEFAULTS.sides),
+                       help="of the square images; one is drawn for each step (default 224)")
+    group.add_argument("--factors", type=float, nargs="+", default=list(_DEFAULTS.factors),
+                       help="output side / patch grid's side; one is drawn for each step "
+                            "(default 16, full resolution for patches of 16)")
+    group.add_argument("--workers", type=int, default=0, help="processes that prepare images")
+
+
+def _add_loss_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--stage", type=int, choices=(1, 2), default=_DEFAULTS.stage)
+    for name, text in (
+            ("alpha", "share of a mask's mean in the target"),
+            ("mask_weight", "L2 to the mask-refined target"),
+            ("direction_weight", "1 - cosine to the same target"),
+            ("contrast_weight", "resemblance to the batch's masks, as the target's"),
+            ("contrast_scale", "inverse temperature of that resemblance"),
+            ("balance", "pixels count as their mask's area to the power of minus this"),
+            ("affinity_weight", "stage 2: affinity matrices of student and teacher"),
+            ("teacher_weight", "stage 2: L2 to the teacher's features"),
+            ("enlargement", "stage 2: side of the teacher's image / the student's"),
+            ("teacher_alpha", "stage 2: share of a mask's mean in the teacher's features"),
+            ("teacher_decay", "stage 2: share of itself that the teacher keeps")):
+        group.add_argument(f"--{name.replace('_', '-')}", type=float,
+                           default=getattr(_DEFAULTS, name), help=text + " (default %(default)s)")
+    group.add_argument("--affinity-pixels", type=positive, default=_DEFAULTS.affinity_pixels,
+                       help="stage 2: pixels compared at once (default %(default)s)")
+    group.add_argument("--teacher-every", type=positive, default=_DEFAULTS.teacher_every,
+                       help="stage 2: steps between the teacher's updates (default %(default)s)")
+
+
+def _add_run_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--work", type=Path, default=Path("out/loftup"),
+                       help="folder of the state and the curves (default %(default)s)")
+    group.add_argument("--output", type=Path, help="checkpoint to write (default: in --work)")
+    group.add_argument("--initial", type=Path, help="checkpoint to start from")
+    group.add_argument("--resume", action="store_true", help="go on with the run in --work")
+    group.add_argument("--stop-after", type=positive, metavar="STEP",
+                       help="stop early, with a state to go on from")
+    group.add_argument("--half", action="store_true", help="write the weights as float16")
+    group.add_argument("--device", default="auto", help="auto (default), cpu, cuda, ...")
+    group.add_argument("--precision", choices=PRECISIONS, default=_DEFAULTS.precision,
+                       help="arithmetic; bf16 and fp16 are mixed precision (default %(default)s)")
+    for name, text in (("steps", "of the whole run"), ("batch", "images a process holds at once"),
+                       ("accumulation", "batches that make one step, over all processes")):
+        group.add_argument(f"--{name}", type=positive, default=getattr(_DEFAULTS, name),
+                           help=text + " (default %(default)s)")
+    for name, text in (("learning_rate", "the highest"), ("weight_decay", "on matrices"),
+                       ("clip", "largest norm of the gradient"),
+                       ("average", "decay of the averaged weights that are saved; 0: none")):
+        group.add_argument(f"--{name.replace('_', '-')}", type=float,
+                           default=getattr(_DEFAULTS, name), help=text + " (default %(default)s)")
+    group.add_argument("--warm-up", type=int, default=_DEFAULTS.warm_up,
+                       help="steps of it (default %(default)s)")
+    group.add_argument("--seed", type=int, default=_DEFAULTS.seed)
+    group.add_argument("--save-every", type=positive, default=500, metavar="STEPS")
+    group.add_argument("--log-every", type=positive, default=20, metavar="STEPS")
+    group.add_argument("--tensorboard", action="store_true",
+                       help="curves for TensorBoard as well as log.csv")

@@ -1,0 +1,48 @@
+"""Text for people: other people's errors and values in one line, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+_LONGEST = 200  # characters of an error; some libraries put whole configurations into theirs
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type where it has none."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return shortened(" ".join(lines[0].split()), _LONGEST)
+
+
+def shortened(value: object, length: int) -> str:
+    """Return a value as text of at most so many characters; dots stand for what is left out."""
+    text = str(value)
+    return text if len(text) <= length else text[:length - 3] + "..."
+
+
+def in_number(count: int, noun: str) -> str:
+    """Return so many things in words that fit: "1 class", "2 classes", "3 frames"."""
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count} {noun}{ending}"
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]], figures: bool = False,
+                   aligned: bool = False) -> list[str]:
+    """Return the lines of a Markdown table.
+
+    Args:
+        head: names of the columns.
+        rows: their cells; a bar in a text is escaped.
+        figures: whether all columns but the first hold numbers, which stand to the right.
+        aligned: whether cells are padded, so that it reads in a terminal as well.
+    """
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rules = ["-" * (width + 2) if aligned else "---" for width in widths]
+    if figures:
+        rules[1:] = [f"{rule}:" if not aligned else f"{rule[1:]}:" for rule in rules[1:]]
+    if aligned:
+        cells = [[cell.rjust(width) if figures and index else cell.ljust(width)
+                  for index, (cell, width) in enumerate(zip(row, widths, strict=True))]
+                 for row in cells]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return [lines[0], f"|{'|'.join(rules)}|", *lines[1:]]

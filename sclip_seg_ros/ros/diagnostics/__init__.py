@@ -1,0 +1,1 @@
+"""What /diagnostics says, and the thread that says it."""

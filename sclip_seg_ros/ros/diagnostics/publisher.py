@@ -1,0 +1,64 @@
+"""Publish the node's health on /diagnostics, once a second."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+
+from sclip_seg_ros.ros.log import describe
+
+PERIOD_SECONDS = 1.0
+COMPLAINT_SECONDS = 10.0       # between two log lines about diagnostics that could not be made
+LOADING = "loading"            # key that says what is being loaded, there only meanwhile
+ONLY_CAMERA = "segmentation"   # stands for the camera's name where there is only one
+
+
+class Diagnostics:
+    """Publish from a thread of its own.
+
+    A timer would fall silent just when diagnostics matter: while the executor's thread loads
+    weights, and under simulated time while the clock stands still.
+    """
+
+    def __init__(self, node: Node,
+                 health: Callable[[], list[tuple[str, DiagnosticStatus]]]) -> None:
+        """Start the thread.
+
+        Args:
+            node: to publish with.
+            health: returns the statuses to publish, each with the name of its camera.
+        """
+        self._node = node
+        self._health = health
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="diagnostics", daemon=True)
+        self._thread.start()
+
+    def stop(self, seconds: float) -> bool:
+        """End the thread, before the node is destroyed; return whether it ended in time."""
+        self._stop.set()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD_SECONDS):
+            try:
+                self._publish()
+            except Exception as error:
+                # Where the context is shut down under our feet, that is no wonder.
+                if not self._stop.is_set() and self._node.context.ok():
+                    self._node.get_logger().warning(
+                        f"a second without diagnostics: {describe(error)}",
+                        throttle_duration_sec=COMPLAINT_SECONDS)
+
+    def _publish(self) -> None:
+        array = DiagnosticArray()
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        for camera, status in self._health():
+            status.name = f"{self._node.get_fully_qualified_name()[1:]}: {camera or ONLY_CAMERA}"
+            array.status.append(status)
+        self._publisher.publish(array)

@@ -1,0 +1,257 @@
+"""Every frame is answered: by a run of the image tower of its own, or by what is known already."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import torch
+
+from sclip_seg_ros.latency.quality import QualityControl
+from sclip_seg_ros.ros.frames.frame import Job
+from sclip_seg_ros.ros.frames.tower import Outcome, Run, Tower, look
+from sclip_seg_ros.ros.log import describe
+from sclip_seg_ros.ros.parameters.options import NodeOptions
+from sclip_seg_ros.segmentation import SegmentationResult, SegmentorSettings, Vocabulary
+from sclip_seg_ros.temporal import LONGEST_GAP, Evidence, Memory
+
+UNKNOWN_INTERVAL = 0.5  # seconds between frames of a camera of which too few have come
+MARGIN = 0.85           # share of its time that a run must fit in before frames wait for runs again
+RUNS = 3                # newest runs that tell how long the next one takes a frame, by the longest
+EXTRAS = 20             # newest frames that tell how long the rest takes, the median of them
+REST_SECONDS = 10.0     # to wait for a run to end
+GUESS = 0.02            # seconds that the rest takes, before the first frame
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Labels of a frame, and what they rest on.
+
+    Attributes:
+        result: the labels.
+        evidence: that they rest on.
+        keyframe: whether the frame had a run of the tower of its own.
+    """
+
+    result: SegmentationResult
+    evidence: Evidence
+    keyframe: bool
+
+
+class Tracker:
+    """Answer frames with the help of those before.
+
+    A frame waits for its own run of the tower where that is expected to end in time: within the
+    latency budget or, without one, before the camera's next frame. Otherwise the tower works on
+    the newest frames in a thread of its own, and each frame is labelled at once from the scores
+    that are there, carried along with what moves.
+
+    All methods belong to the frame thread.
+
+    Attributes:
+        trouble: why the last run of the tower's thread failed; empty where it did not.
+        run_seconds: the last run took; 0 before the first.
+    """
+
+    def __init__(self, quality: QualityControl, tower: Tower, threads: int) -> None:
+        """Begin with nothing known.
+
+        Args:
+            quality: tells the pipeline of the next run, and takes what runs cost.
+            tower: makes the runs that frames do not wait for.
+            threads: that torch computes with on the CPU.
+        """
+        self.trouble = ""
+        self.run_seconds = 0.0
+        self._quality = quality
+        self._tower = tower
+        self._threads = threads
+        self._memories: dict[str, Memory] = {}
+        self._waiting = True                             # frames wait for runs
+        self._failure: Exception | None = None
+        self._one_by_one = False                         # cameras share no run, for one failed
+        self._turn = 0
+        self._kept: Outcome | None = None                # features for new words
+        self._settings: SegmentorSettings | None = None  # that the times are of
+        self._runs: deque[float] = deque(maxlen=RUNS)
+        self._extras: deque[float] = deque(maxlen=EXTRAS)
+        self._own_seconds = 0.0                          # of the last frames' own run
+        self._tower_ms: dict[str, float] = {}            # of stages, not yet told
+
+    def expect(self, seconds: float) -> None:
+        """Take what a run took at warm-up, until there are others."""
+        if seconds and not self._runs:
+            self._runs.append(seconds)
+
+    def rest(self) -> None:
+        """Let the tower come to rest, for what must not run beside it."""
+        self._tower.rest(REST_SECONDS)
+
+    def failure(self) -> Exception | None:
+        """Return what a run of the tower's thread raised since the last call."""
+        error, self._failure = self._failure, None
+        return error
+
+    def forget(self) -> None:
+        """Forget all frames and scores, and what is asked of the tower."""
+        self._tower.withdraw()
+        self._tower.collect()
+        self._memories.clear()
+        self._kept, self.trouble, self._one_by_one = None, "", False
+        self._waiting = True
+        torch.set_num_threads(self._threads)  # of the next frame thread
+
+    def answer(self, jobs: Sequence[Job], options: NodeOptions,
+               vocabulary: Vocabulary) -> list[Answer]:
+        """Label frames of different cameras.
+
+        Args:
+            jobs: with their pixels.
+            options, vocabulary: in force.
+
+        Raises:
+            Exception: whatever goes wrong in a run of their own, or in labelling.
+        """
+        pipeline = self._quality.pipeline
+        vocabulary = vocabulary.to(pipeline.device)
+        key = (vocabulary.version, _scoring(options.settings))
+        if options.settings != self._settings:
+            self._settings = options.settings
+            self._extras.clear()
+        watch = pipeline.stopwatch()
+        with watch.stage("temporal"):
+            memories = [self._observe(job, options) for job in jobs]
+            self.collect()
+        limit = self._limit(jobs, options)
+        waiting = self._choose(jobs, limit, options)
+        self._own_seconds = 0.0
+        wanting = [job for job, memory in zip(jobs, memories, strict=True)
+                   if memory.wants_scores(key)]
+        outcome = None
+        if wanting and not waiting:
+            self._tower.submit(self._run(self._turn_of(wanting), vocabulary, key))
+        elif wanting and not self._tower.busy:  # else the last run of the other kind ends first
+            run = replace(self._run(wanting, vocabulary, key), label_sizes=_label_sizes(wanting))
+            outcome = look(run, refine=False)
+            self._note(outcome)
+            self._own_seconds = outcome.seconds
+        with watch.stage("temporal"):
+            if outcome is not None:
+                self._fuse(outcome, outcome.scores, key)
+            elif not waiting:
+                self._score_new_words(vocabulary, key)
+            known = [memory.evidence(key) for memory in memories]
+        pictures = outcome.pictures if outcome is not None and wanting == jobs else \
+            pipeline.read([job.image for job in jobs], watch, _label_sizes(jobs))
+        evidence = [found or Evidence.nothing(len(vocabulary.query_class), picture.size,
+                                              pipeline.device)
+                    for found, picture in zip(known, pictures, strict=True)]
+        deadline = self._quality.deadline(min(job.frame.arrived for job in jobs), limit * 1e3) \
+            if options.latency_budget_ms or not waiting else None
+        results = pipeline.label(pictures, [found.scores for found in evidence], vocabulary, watch,
+                                 deadline, refined=not waiting,
+                                 settle=[found.settle for found in evidence])
+        stage_ms, self._tower_ms = self._tower_ms, {}
+        if outcome is not None:
+            stage_ms |= outcome.stage_ms
+        results = [replace(result, stage_ms={**stage_ms, **result.stage_ms}) for result in results]
+        own = [outcome is not None and job in wanting for job in jobs]
+        return [Answer(*parts) for parts in zip(results, evidence, own, strict=True)]
+
+    def took(self, seconds: float) -> None:
+        """Take how long the frames answered last were worked on, from message to messages."""
+        if self._own_seconds:
+            self._extras.append(seconds - self._own_seconds)
+
+    def collect(self) -> None:
+        """Take what the tower's thread has made."""
+        for outcome in self._tower.collect():
+            if outcome.error is not None:
+                self._failure, self.trouble = outcome.error, describe(outcome.error)
+                self._one_by_one = True
+                continue
+            self._note(outcome)
+            self._tower_ms = {f"tower {stage}": value for stage, value in outcome.stage_ms.items()}
+            self._fuse(outcome, outcome.scores, outcome.run.key)
+            self._kept = outcome if outcome.features is not None else None
+
+    def _observe(self, job: Job, options: NodeOptions) -> Memory:
+        """Return the memory of a job's camera, which has seen the frame."""
+        memory = self._memories.setdefault(job.camera.name, Memory())
+        memory.settings = options.temporal
+        if not job.observed:
+            job.observed = True
+            memory.observe(job.image, job.frame.arrived)
+        return memory
+
+    def _limit(self, jobs: Sequence[Job], options: NodeOptions) -> float:
+        """Return the seconds in which frames must be answered, and all cameras' in their turn."""
+        interval = self._interval(jobs) * len(jobs) / max(len(self._memories), len(jobs))
+        budget = options.latency_budget_ms * 1e-3
+        return min(budget, interval) if budget else interval
+
+    def _interval(self, jobs: Sequence[Job]) -> float:
+        """Return the seconds between two frames of the fastest of the cameras."""
+        return min(job.camera.log.interval(UNKNOWN_INTERVAL) for job in jobs)
+
+    def _choose(self, jobs: Sequence[Job], limit: float, options: NodeOptions) -> bool:
+        """Decide whether frames wait for runs; what holds already is not given up lightly."""
+        run = max(self._runs, default=0.0) * len(jobs)
+        needed = run + (median(self._extras) if self._extras else GUESS)
+        waiting = needed <= limit * (1.0 if self._waiting else MARGIN)
+        # Where all that is known would be too old, late labels are better than none.
+        waiting |= run > options.temporal.max_age or self._interval(jobs) > LONGEST_GAP
+        if waiting != self._waiting:
+            self._waiting = waiting
+            # Beside the tower's threads more than one would only be in one another's way.
+            torch.set_num_threads(self._threads if waiting else 1)
+            self._tower.withdraw()
+        return waiting
+
+    def _turn_of(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Return the jobs for one run: all, or one after another where they failed together."""
+        if not self._one_by_one:
+            return jobs
+        self._turn += 1
+        return [jobs[self._turn % len(jobs)]]
+
+    def _run(self, jobs: Sequence[Job], vocabulary: Vocabulary, key: Hashable) -> Run:
+        keyframes = [self._memories[job.camera.name].keyframe for job in jobs]
+        return Run(jobs, keyframes, self._quality.pipeline, vocabulary, key)
+
+    def _note(self, outcome: Outcome) -> None:
+        self.trouble, self.run_seconds = "", outcome.seconds
+        self._runs.append(outcome.seconds / len(outcome.run.jobs))
+        self._quality.ran(outcome.run.pipeline, outcome.seconds * 1e3,
+                          len(outcome.run.vocabulary.query_class), outcome.stage_ms)
+
+    def _fuse(self, outcome: Outcome, scores: Sequence, key: Hashable) -> None:
+        """Hand scores to the memories of their cameras."""
+        for job, keyframe, score in zip(outcome.run.jobs, outcome.run.keyframes, scores,
+                                        strict=True):
+            memory = self._memories.get(job.camera.name)
+            if memory is not None and memory.fuse(score, key, keyframe):
+                job.camera.log.keyframe()
+
+    def _score_new_words(self, vocabulary: Vocabulary, key: Hashable) -> None:
+        """Score the newest features for other words, so that these hold from this frame on."""
+        kept = self._kept
+        if kept is None or kept.run.key == key or kept.run.key[1:] != key[1:]:
+            return
+        self._fuse(kept, kept.rescored(vocabulary), key)
+        self._kept = replace(kept, run=replace(kept.run, key=key))
+
+
+def _label_sizes(jobs: Sequence[Job]) -> list[tuple[int, int] | None]:
+    return [job.camera.label_size.size() for job in jobs]
+
+
+def _scoring(settings: SegmentorSettings) -> SegmentorSettings:
+    """Return the part of settings that makes scores comparable; the decision is none of it."""
+    plain = SegmentorSettings()
+    return replace(
+        settings, logit_scale=0.0, probability_threshold=0.0, area_threshold=0.0,
+        decode_resolution=1.0, use_densecrf=False, crf=plain.crf, use_pamr=False, pamr=plain.pamr,
+        use_anyup=False, anyup=plain.anyup).effective()

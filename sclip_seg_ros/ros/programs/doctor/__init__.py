@@ -1,0 +1,1 @@
+"""What ROS adds to the doctor: installation, middleware, buffers, cameras."""

@@ -1,0 +1,61 @@
+"""Why ROS does not start: which setting, and what to do, in one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+# Found in rcl's text, and whose fault it is; what else it refuses are arguments.
+_CAUSES = {
+    "initialize logging": "ROS has no folder for its log files: {}; set ROS_LOG_DIR, or HOME, to "
+                          "a folder that can be written",
+    "ROS_DOMAIN_ID is": "ROS refuses the environment: {}; set ROS_DOMAIN_ID to a number from 0 to "
+                        "101, or unset it",
+    "SECURITY ERROR": "ROS refuses the security settings: {}; see ROS_SECURITY_KEYSTORE, "
+                      "ROS_SECURITY_ENCLAVE_OVERRIDE and ROS_SECURITY_ENABLE",
+}
+_ARGUMENTS = ("ROS refuses the node's arguments: {}; mend what is given behind --ros-args, or the "
+              "parameter file")
+_FILE = re.compile(r"--params-file (.+?)'\. Error")
+
+
+def why_refused(error: Exception) -> str:
+    """Return what `rclpy.init` says in one line, with the remedy that fits.
+
+    Args:
+        error: that it raised.
+    """
+    said = " ".join(str(error).split())
+    for mark, sentence in _CAUSES.items():
+        if mark in said:
+            return sentence.format(said)
+    file = _FILE.search(said)
+    if file and (fault := _fault_of(Path(file[1]))):
+        return f"ROS refuses the parameter file '{file[1]}': {fault}"
+    return _ARGUMENTS.format(said)
+
+
+def _fault_of(file: Path) -> str:
+    """Say what is wrong with a parameter file, of which rcl names a line at best; "" if unknown."""
+    if file.is_dir():
+        return "it is a folder; name a file in it"
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        if "'\\t'" in str(error.problem):
+            return f"line {line} is indented with a tab; indent with spaces"
+        return f"line {line} is not YAML ({error.problem}); mend it"
+    except (OSError, ValueError, yaml.YAMLError):
+        return ""
+    if not _has_values(content):
+        return ("no values stand below 'ros__parameters:'; write '/**:', indented below it "
+                "'ros__parameters:', and the values below that, indented further")
+    return ""
+
+
+def _has_values(content: object) -> bool:
+    return isinstance(content, dict) and (
+        "ros__parameters" in content or any(map(_has_values, content.values())))

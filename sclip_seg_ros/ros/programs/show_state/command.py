@@ -1,0 +1,173 @@
+"""Print the whole state of a running segmentation node in a terminal.
+
+    ros2 run sclip_seg_ros show_state [/front/sclip_seg]
+"""
+
+from __future__ import annotations
+
+import sys
+
+from sclip_seg_ros.common.entry import run_program
+
+if __name__ == "__main__":  # before libraries that take seconds to import
+    sys.exit(run_program("sclip_seg_ros.ros.programs.show_state.command", "show_state"))
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import GetState
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
+
+from sclip_seg_ros.common.entry import INTERRUPTED
+from sclip_seg_ros.msg import Vocabulary
+from sclip_seg_ros.ros.cameras.qos import latched
+from sclip_seg_ros.ros.diagnostics.publisher import LOADING, ONLY_CAMERA
+from sclip_seg_ros.ros.programs.refusals import why_refused
+from sclip_seg_ros.ros.programs.show_state.text import CameraState, NodeState, state_text
+
+WAIT_SECONDS = 10.0       # for a node's answers; diagnostics come once a second
+VOCABULARY_SECONDS = 2.0  # for its words, which a node that was never active has not announced
+
+
+class NoAnswer(RuntimeError):
+    """The node does not answer; the message says what to do."""
+
+
+@dataclass
+class _Answers:
+    """What has been heard of a node so far."""
+
+    lifecycle: str = ""
+    cameras: list[CameraState] = field(default_factory=list)
+    vocabulary: Vocabulary | None = None
+
+
+class StateReader:
+    """Ask one node for its state, with a node of one's own."""
+
+    def __init__(self, node: Node, name: str) -> None:
+        """Prepare to ask.
+
+        Args:
+            node: to ask with; this class spins it.
+            name: of the node to ask, with or without the leading slash.
+        """
+        self._node = node
+        self.name = "/" + name.strip("/")
+        self._answers = _Answers()
+        self._client = node.create_client(GetState, f"{self.name}/get_state")
+        self._diagnostics = node.create_subscription(DiagnosticArray, "/diagnostics",
+                                                     self._on_diagnostics, 10)
+
+    def read(self, seconds: float = WAIT_SECONDS) -> NodeState:
+        """Return the state.
+
+        Args:
+            seconds: to wait at most, for the node to answer.
+
+        Raises:
+            NoAnswer: it did not.
+        """
+        answers, deadline = self._answers, time.monotonic() + seconds
+        request = None
+        while not (answers.lifecycle and answers.cameras):
+            if time.monotonic() > deadline:
+                raise NoAnswer(self._complaint(seconds))
+            if request is None and self._client.service_is_ready():
+                request = self._client.call_async(GetState.Request())
+            self._spin()
+            if request is not None and request.done():
+                answers.lifecycle = request.result().current_state.label
+            elif answers.cameras and LOADING in answers.cameras[0].values \
+                    and "model" not in answers.cameras[0].values:
+                # Its services answer once that is done.
+                return NodeState(self.name, "configuring", tuple(answers.cameras), None)
+        self._wait_for_vocabulary()
+        return NodeState(self.name, answers.lifecycle, tuple(answers.cameras), answers.vocabulary)
+
+    def _wait_for_vocabulary(self) -> None:
+        camera = self._answers.cameras[0].name
+        topic = f"{self.name}/{camera}/vocabulary" if camera else f"{self.name}/vocabulary"
+        subscription = self._node.create_subscription(Vocabulary, topic, self._on_vocabulary,
+                                                      latched())
+        deadline = time.monotonic() + VOCABULARY_SECONDS
+        while self._answers.vocabulary is None and time.monotonic() < deadline:
+            self._spin()
+        self._node.destroy_subscription(subscription)
+
+    def _spin(self) -> None:
+        rclpy.spin_once(self._node, timeout_sec=0.1)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        found = []
+        for status in message.status:
+            node, _, camera = status.name.partition(": ")
+            if f"/{node}" == self.name:
+                found.append(CameraState("" if camera == ONLY_CAMERA else camera,
+                                         int.from_bytes(status.level, "little"), status.message,
+                                         {entry.key: entry.value for entry in status.values}))
+        self._answers.cameras = found or self._answers.cameras
+
+    def _on_vocabulary(self, message: Vocabulary) -> None:
+        self._answers.vocabulary = message
+
+    def _complaint(self, seconds: float) -> str:
+        what = "its diagnostics do not come" if self._answers.lifecycle \
+            else "its lifecycle service does not answer"
+        others = sorted(_segmentation_nodes(self._node))
+        remedy = f"segmentation nodes in sight: {', '.join(others)}" if others else \
+            "see that it runs, with the same ROS_DOMAIN_ID, and give its full name"
+        return f"no state of '{self.name}' within {seconds:g} s: {what}; {remedy}"
+
+
+def _segmentation_nodes(node: Node) -> set[str]:
+    """Return the names of the nodes that announce vocabularies."""
+    kind = "sclip_seg_ros/msg/Vocabulary"
+    return {f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            for topic, kinds in node.get_topic_names_and_types() if kind in kinds
+            for info in node.get_publishers_info_by_topic(topic)}
+
+
+def main(args: Sequence[str] | None = None, write: Callable[[str], object] = print) -> int:
+    """Print a node's state; return 1 when the node does not answer."""
+    given = sys.argv if args is None else ["show_state", *args]
+    parser = argparse.ArgumentParser(prog="show_state", description=__doc__.split("\n")[0])
+    parser.add_argument("node", nargs="?", default="/sclip_seg", help="its full name")
+    parser.add_argument("--timeout", type=float, default=WAIT_SECONDS,
+                        help="seconds to wait for the node (%(default)g)")
+    parser.add_argument("--colour", choices=("auto", "always", "never"), default="auto",
+                        help="of the classes; auto: where the output is a terminal")
+    try:
+        arguments = parser.parse_args(remove_ros_args(given)[1:])
+        rclpy.init(args=given)
+    except RuntimeError as error:
+        print(f"show_state: {why_refused(error)}", file=sys.stderr)
+        return 1
+    colour = arguments.colour == "always" or (arguments.colour == "auto" and sys.stdout.isatty())
+    node = Node("show_state", start_parameter_services=False, enable_rosout=False)
+    try:
+        write(state_text(StateReader(node, arguments.node).read(arguments.timeout), colour))
+    except NoAnswer as error:
+        print(f"show_state: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):  # Ctrl-C, SIGTERM
+        return _interrupted()
+    except Exception:
+        if rclpy.ok():
+            raise
+        return _interrupted()  # a signal took the context away under a call
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _interrupted() -> int:
+    print("show_state: interrupted", file=sys.stderr)
+    return INTERRUPTED

@@ -1,0 +1,1 @@
+"""The studio beside a running node: its results are shown, its parameters set."""

@@ -1,0 +1,109 @@
+"""Services that set parameters and answer once the change holds: ~/change_words and ~/enable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.task import Future
+from std_srvs.srv import SetBool
+
+from sclip_seg_ros.srv import ChangeWords
+
+
+class Verdict(NamedTuple):
+    """What became of words that were asked for.
+
+    Attributes:
+        success: whether they hold.
+        message: why not, or what holds.
+        version: of the vocabulary they are in; of the one in force where they are not.
+    """
+
+    success: bool
+    message: str
+    version: int
+
+
+@dataclass
+class _Waiting:
+    """A caller of ~/change_words: the words asked for, and where the answer goes."""
+
+    words: Any
+    verdict: Future
+
+
+class Services:
+    """Offer the services; every one of them sets parameters, and only waits for what follows.
+
+    All methods belong to the executor's thread.
+    """
+
+    def __init__(self, node: Node, take: Callable[[], Any],
+                 judge: Callable[[Any], Verdict | None], version: Callable[[], int],
+                 phase: Callable[[], str]) -> None:
+        """Create the services.
+
+        Args:
+            node: whose parameters are set.
+            take: has the node read its parameters now, and returns the words they ask for.
+            judge: returns what became of such words, None while that is open.
+            version: returns that of the vocabulary in force.
+            phase: returns in which phase of its lifecycle the node is, "active" where it labels.
+        """
+        self._node = node
+        self._take = take
+        self._judge = judge
+        self._version = version
+        self._phase = phase
+        self._waiting: list[_Waiting] = []
+        # A group of its own: whoever waits must not keep the node's other callbacks waiting.
+        node.create_service(ChangeWords, "~/change_words", self._change_words,
+                            callback_group=ReentrantCallbackGroup())
+        node.create_service(SetBool, "~/enable", self._enable)
+
+    def look(self) -> None:
+        """Answer those whose words have come into force, or no longer can."""
+        for waiting in list(self._waiting):
+            self._answer(waiting, self._judge(waiting.words))
+
+    def refuse(self, words: Any, reason: str) -> None:
+        """Answer those whose words turned out not to work."""
+        for waiting in list(self._waiting):
+            if waiting.words == words:
+                self._answer(waiting, Verdict(False, reason, self._version()))
+
+    def _answer(self, waiting: _Waiting, verdict: Verdict | None) -> None:
+        if verdict is not None:
+            self._waiting.remove(waiting)
+            waiting.verdict.set_result(verdict)
+
+    async def _change_words(self, request: ChangeWords.Request,
+                            response: ChangeWords.Response) -> ChangeWords.Response:
+        answer = self._node.set_parameters_atomically([
+            Parameter("classes", value=list(request.words)),
+            Parameter("class_ids", value=list(request.ids))])
+        if answer.successful:
+            words = self._take()
+            verdict = self._judge(words)
+            if verdict is None:
+                waiting = _Waiting(words, Future())
+                self._waiting.append(waiting)
+                verdict = await waiting.verdict
+        else:
+            verdict = Verdict(False, answer.reason, self._version())
+        response.success, response.message, response.version = verdict
+        return response
+
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        answer = self._node.set_parameters_atomically([Parameter("enabled", value=request.data)])
+        response.success = answer.successful
+        phase = self._phase()
+        state = "labelling" if request.data else "images are skipped"
+        response.message = answer.reason if not answer.successful else \
+            state if phase == "active" else f"{state} once the node is active; it is {phase}"
+        return response

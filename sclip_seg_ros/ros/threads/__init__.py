@@ -1,0 +1,1 @@
+"""A thread that works on the newest items."""

@@ -1,0 +1,1 @@
+"""What an image tower gives: dense tokens, by one of several attention rules."""

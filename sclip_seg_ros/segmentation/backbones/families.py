@@ -1,0 +1,33 @@
+"""Which family an image tower belongs to."""
+
+from __future__ import annotations
+
+from open_clip.timm_model import TimmModel
+from torch import nn
+
+from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
+from sclip_seg_ros.segmentation.backbones.clip_vit import ClipViT
+from sclip_seg_ros.segmentation.backbones.eva import EvaViT
+from sclip_seg_ros.segmentation.backbones.timm_vit import TimmViT
+
+TIMM_FAMILIES: tuple[type[TimmViT], ...] = (TimmViT, EvaViT)
+
+
+def backbone_of(visual: nn.Module, name: str = "") -> DenseBackbone:
+    """Wrap the image tower of an open_clip model, by what it is.
+
+    Args:
+        visual: the tower.
+        name: of the model and its weights.
+
+    Raises:
+        ValueError: a tower that gives no dense tokens; the message names what can be used.
+    """
+    for family in TIMM_FAMILIES:
+        if family.holds(visual):
+            return family(visual, name)
+    if isinstance(visual, TimmModel):
+        raise ValueError(f"image tower {type(visual.trunk).__name__} has no tokens of patches; "
+                         "choose a ViT, e.g. 'ViT-B/16', 'ViT-B-16-SigLIP2', 'EVA02-B-16', "
+                         "'PE-Core-B-16' or 'MobileCLIP2-B'")
+    return ClipViT(visual, name)

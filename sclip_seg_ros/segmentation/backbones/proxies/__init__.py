@@ -1,0 +1,1 @@
+"""Towers beside CLIP's, by whose features places attend to each other (ProxyCLIP)."""

@@ -1,0 +1,416 @@
+"""One way to label images: settings joined with a model, for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from sclip_seg_ros.common.forks import survive_fork
+from sclip_seg_ros.common.stopwatch import Stopwatch
+from sclip_seg_ros.models import ClipModel
+from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
+from sclip_seg_ros.segmentation.backbones.proxies.towers import Proxy
+from sclip_seg_ros.segmentation.preprocessing import (
+    resize,
+    resize_pixels,
+    to_tensor,
+    tower_size,
+)
+from sclip_seg_ros.segmentation.refinement import Context
+from sclip_seg_ros.segmentation.refinement.anytime import KeepGoing
+from sclip_seg_ros.segmentation.result import DeviceView, SegmentationResult, summarise
+from sclip_seg_ros.segmentation.scores import decoding_triton
+from sclip_seg_ros.segmentation.scores.labelling import Labelling
+from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
+from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
+from sclip_seg_ros.segmentation.scores.window_batches import WindowBatches
+from sclip_seg_ros.segmentation.settings.checks import refuse_foreign, refuse_not_finite
+from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
+from sclip_seg_ros.segmentation.upsamplers import FeatureUpsampler
+
+
+@dataclass(eq=False)
+class Model:
+    """What all pipelines of one segmentor share.
+
+    Attributes:
+        clip: both towers, and the statistics of their images.
+        backbone: the image tower, in the arithmetic of ``precision``.
+        device: torch device, with its number.
+        precision: arithmetic of the image tower, "fp32", "bf16" or "fp16".
+        clock: seconds by which stages are timed on a CPU; None for the time of day's pace.
+    """
+
+    clip: ClipModel
+    backbone: DenseBackbone
+    device: torch.device
+    precision: str
+    clock: Callable[[], float] | None = None
+
+
+Settle = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image on the device.
+
+    Attributes:
+        original: (3, H, W) uint8 RGB, at the size that labels are decided at.
+        source: (3, H', W') uint8 RGB, as it came.
+        size: (h, w) it is worked on at.
+        antialias: of the resizing to it.
+    """
+
+    original: Tensor
+    source: Tensor
+    size: tuple[int, int]
+    antialias: bool
+
+    @cached_property
+    def working(self) -> Tensor:
+        """(3, h, w) float32 RGB in 0..1, made when it is first asked for."""
+        return resize(self.source, self.size, self.antialias)
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the image tower saw of some pictures; scored against any words, at any time.
+
+    Attributes:
+        batches: how the pictures' windows lie.
+        parts: indices of pictures with windows of one size, and the features of those windows,
+            (N, D, h', w') of length 1 along D, in as many pieces as there were forwards.
+        overviews: (P, D) embeddings of the pictures as a whole, where the settings want them.
+    """
+
+    batches: WindowBatches
+    parts: Iterable[tuple[list[int], Iterable[Tensor]]]
+    overviews: Tensor | None = None
+
+    def overviews_of(self, windows: Sequence[int]) -> Tensor | None:
+        """Return the overview of the picture that each window belongs to."""
+        return None if self.overviews is None else self.overviews[list(windows)]
+
+
+class KeptFeatures:
+    """Features that can be scored again later, if they are not too large to be kept.
+
+    Pass :attr:`passing` to :meth:`Pipeline.score`; afterwards :attr:`features` has what went by.
+    """
+
+    def __init__(self, features: Features, most_bytes: int) -> None:
+        """Keep at most so many bytes of features that are made as they are asked for."""
+        self.passing = replace(features, parts=self._pass(features))
+        self._features = features
+        self._left = most_bytes
+        self._kept: list[tuple[list[int], list[Tensor]]] = []
+
+    @property
+    def features(self) -> Features | None:
+        """What went by; None where it was too large."""
+        return replace(self._features, parts=self._kept) if self._left >= 0 else None
+
+    def _pass(self, features: Features) -> Iterator[tuple[list[int], Iterator[Tensor]]]:
+        for indices, pieces in features.parts:
+            kept: list[Tensor] = []
+            self._kept.append((indices, kept))
+            yield indices, self._pass_pieces(pieces, kept)
+
+    def _pass_pieces(self, pieces: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
+        for piece in pieces:
+            self._left -= piece.nbytes
+            if self._left >= 0:
+                kept.append(piece)
+            else:
+                self._kept.clear()
+            yield piece
+
+
+class Pipeline:
+    """Label images with one set of settings; immutable, and for any thread.
+
+    :meth:`predict` does it all. Its steps can be taken one by one, so that features are kept, and
+    scores are changed before they become labels: :meth:`read`, :meth:`look`, :meth:`score`,
+    :meth:`label`.
+
+    Attributes:
+        settings: how images become labels.
+        attention: name of the rule in use, or of the proxy.
+        upsampler: of features, or of scores; None where it is off.
+        scorer: from windows to scores.
+        device: torch device.
+    """
+
+    def __init__(self, model: Model, settings: SegmentorSettings,
+                 upsampler: FeatureUpsampler | None, proxy: Proxy | None = None) -> None:
+        """Join a model with settings that it was checked to work with.
+
+        Args:
+            model: shared with other pipelines.
+            settings: how images become labels.
+            upsampler: of features, or of scores; None where it is off.
+            proxy: by whose features places are compared; None where it is off.
+
+        Raises:
+            WeightsError: an upsampler that was trained on other features.
+        """
+        self.settings = settings
+        decided = settings.for_model(model.clip.name, model.backbone.usual_attention)
+        self.attention = f"proxy {proxy.name}" if proxy else decided.attention
+        self.upsampler = upsampler
+        of_features = None if upsampler is None or upsampler.of_scores else upsampler
+        self.scorer = WindowScorer(model.backbone, model.clip, decided, of_features, proxy)
+        self.device = model.device
+        self._model = model
+
+    @property
+    def logit_scale(self) -> float:
+        """Inverse softmax temperature: the setting's, or the model's own."""
+        return self.settings.logit_scale or self._model.clip.logit_scale
+
+    @property
+    def upsampler_fallback(self) -> str | None:
+        """Why bilinear interpolation stands in for an upsampler; None where it does not."""
+        return self.upsampler.fallback if self.upsampler is not None else None
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """In what the features that the upsampler is fed differ from those it was trained on."""
+        return self.scorer.departures
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """Stages replaced by a simpler one, e.g. ``"loftup -> bilinear"``."""
+        found = []
+        if self.upsampler is not None and self.upsampler.fallback:
+            found.append(f"{self.upsampler.name} -> bilinear")
+        if self.device.type == "cuda" and decoding_triton.fallback():
+            found.append("decoding kernel -> torch")
+        if self.scorer.tower.failure:
+            found.append("CUDA graph -> single kernels")
+        return tuple(found)
+
+    def stopwatch(self) -> Stopwatch:
+        """Return a stopwatch for the stages of one batch."""
+        return Stopwatch(self.device, self._model.clock)
+
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the (H, W) an image is worked on."""
+        return tower_size(height, width, self.settings, self._model.backbone.patch_size)
+
+    @torch.inference_mode()
+    def read(self, images: Sequence[np.ndarray | Tensor | Image], watch: Stopwatch,
+             label_sizes: Sequence[tuple[int, int] | None] = ()) -> list[Picture]:
+        """Bring images (H, W, 3) uint8 RGB to the device.
+
+        Args:
+            images: of any sizes.
+            watch: takes the time.
+            label_sizes: (H, W) of each image's labels; None for the image's own, empty for all.
+
+        Raises:
+            ValueError: an image that cannot be used.
+        """
+        survive_fork()
+        with watch.stage("preprocess"):
+            sources = [to_tensor(image, self.device) for image in images]
+            return [Picture(resize_pixels(source, size) if size else source, source,
+                            self._size_for(source), self.settings.antialias)
+                    for source, size in zip(sources, label_sizes or [None] * len(sources),
+                                            strict=True)]
+
+    @torch.inference_mode()
+    def look(self, pictures: Sequence[Picture], vocabulary: Vocabulary,
+             watch: Stopwatch) -> Features:
+        """Run the image tower, and the upsampler, on the windows of pictures of any sizes.
+
+        Args:
+            pictures: as :meth:`read` returns them.
+            vocabulary: steers ResCLIP's feedback alone.
+            watch: takes the stage times.
+        """
+        seen = self.glance(pictures, vocabulary, watch)
+        return replace(seen, parts=[(indices, list(pieces)) for indices, pieces in seen.parts])
+
+    @torch.inference_mode()
+    def glance(self, pictures: Sequence[Picture], vocabulary: Vocabulary,
+               watch: Stopwatch) -> Features:
+        """Do the same as they are asked for, so that few exist at a time; they serve once."""
+        with watch.stage("preprocess"):
+            working = [picture.working for picture in pictures]
+        batches = self._windows(working)
+        overviews = None
+        if self.settings.use_image_words and pictures:
+            overviews = torch.stack([self.scorer.overview(each, watch) for each in working])
+        return Features(batches, (
+            (indices, (self.scorer.dense(chunk, vocabulary.embeddings, watch) for chunk in chunks))
+            for indices, chunks in batches), overviews)
+
+    @torch.inference_mode()
+    def score(self, features: Features, vocabulary: Vocabulary,
+              watch: Stopwatch) -> list[ScoreMap]:
+        """Return each picture's cosine scores.
+
+        Raises:
+            ValueError: words of another model, or scores that are not numbers, from broken weights
+                or an overflow.
+        """
+        refuse_foreign(vocabulary, self._model.backbone.dimension)
+        scores: dict[int, ScoreMap] = {}
+        for indices, pieces in features.parts:
+            owners, compared = features.batches.owners(indices), []
+            for piece in pieces:
+                compared.append(self.scorer.compare(piece, vocabulary.embeddings, watch,
+                                                    features.overviews_of(owners[:len(piece)])))
+                owners = owners[len(piece):]
+            with watch.stage("stitch"):
+                scores.update(features.batches.stitch(indices, torch.cat(compared)))
+        found = [scores[index] for index in range(len(scores))]
+        refuse_not_finite(found, self._model.precision)
+        return found
+
+    @torch.inference_mode()
+    def refine(self, pictures: Sequence[Picture], scores: Sequence[ScoreMap],
+               vocabulary: Vocabulary, watch: Stopwatch) -> list[ScoreMap]:
+        """Return scores after all stages that refine scores: AnyUp, PAMR.
+
+        Args:
+            pictures, scores, vocabulary, watch: as for :meth:`label`.
+        """
+        labelling = self._labelling(pictures, vocabulary, watch, None)
+        scores = self._enlarged(pictures, scores, watch)
+        if not labelling.refines_scores:
+            return scores
+        # Words left out go on unrefined: the next picture may show what this one does not.
+        refined = labelling.refine([picture.working for picture in pictures],
+                                   labelling.narrow(scores))
+        return [labelling.rejoin(index, *pair)
+                for index, pair in enumerate(zip(scores, refined, strict=True))]
+
+    @torch.inference_mode()
+    def label(self, pictures: Sequence[Picture], scores: Sequence[ScoreMap],
+              vocabulary: Vocabulary, watch: Stopwatch, keep_going: KeepGoing | None = None, *,
+              refined: bool = False, settle: Sequence[Settle] = ()) -> list[SegmentationResult]:
+        """Refine scores, and decide each picture's labels at its own size.
+
+        Args:
+            pictures: as :meth:`read` returns them.
+            scores: of each picture.
+            vocabulary: they are scores of.
+            watch: takes the stage times; the results' times are all that it has.
+            keep_going: see :meth:`predict`.
+            refined: whether the scores went through :meth:`refine`.
+            settle: for each picture, from labels and confidence, (H, W) uint8 both, to those that
+                are to hold; empty where they hold as they are.
+        """
+        labelling = self._labelling(pictures, vocabulary, watch, keep_going)
+        if not refined:
+            scores = self._enlarged(pictures, scores, watch)
+        scores = labelling.narrow(scores)
+        if not refined and labelling.refines_scores:
+            scores = labelling.refine([picture.working for picture in pictures], scores)
+        decided = [labelling.decide(index, picture.original, score)
+                   for index, (picture, score) in enumerate(zip(pictures, scores, strict=True))]
+        with watch.stage("decode"):  # a GPU's work is waited for here, and only here
+            arrays = [(labels.cpu().numpy(), confidence.cpu().numpy())
+                      for labels, confidence in decided]
+            on_device = [labels for labels, _ in decided]
+            if settle:
+                arrays = [last(*pair) for last, pair in zip(settle, arrays, strict=True)]
+                on_device = [torch.from_numpy(labels).to(self.device) for labels, _ in arrays]
+        milliseconds = watch.milliseconds()
+        return [
+            SegmentationResult(*pair, *summarise(*pair, len(vocabulary)),
+                               DeviceView(picture.original.permute(1, 2, 0), labels),
+                               labelling.widen(index, score), vocabulary, self.logit_scale,
+                               milliseconds, refinements)
+            for index, (pair, picture, labels, score, refinements) in enumerate(zip(
+                arrays, pictures, on_device, scores, labelling.refinements, strict=True))]
+
+    def predict(self, images: Sequence[np.ndarray | Tensor | Image], vocabulary: Vocabulary,
+                keep_going: KeepGoing | None = None,
+                label_sizes: Sequence[tuple[int, int] | None] = ()) -> list[SegmentationResult]:
+        """Label several images, of any sizes, with their windows in joint forwards.
+
+        The result equals labelling them one by one. The stage times are the whole batch's.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each, or PIL images.
+            vocabulary: the words.
+            keep_going: asked before every iteration of PAMR and DenseCRF, with the number of
+                iterations that this refinement has run; when it says no, what was reached is used.
+                PAMR works on all images of one working size together, DenseCRF on one image after
+                another. A GPU is waited for before each question, and only then.
+            label_sizes: (H, W) that each image's labels are decided at, which need not have the
+                image's proportions; None for the image's own, empty for all.
+        """
+        vocabulary = vocabulary.to(self.device)  # words encoded while released are on the CPU
+        refuse_foreign(vocabulary, self._model.backbone.dimension)
+        watch = self.stopwatch()
+        pictures = self.read(images, watch, label_sizes)
+        scores = self.score(self.glance(pictures, vocabulary, watch), vocabulary, watch)
+        return self.label(pictures, scores, vocabulary, watch, keep_going)
+
+    @torch.inference_mode()
+    def warm_up(self, sizes: Sequence[tuple[int, int]], vocabulary: Vocabulary) -> None:
+        """Do now what the first images would wait for.
+
+        Kernels are compiled, memory is taken, and on CUDA the image tower is recorded as a graph
+        where that makes it faster.
+
+        Args:
+            sizes: (H, W) of the images to come, one a camera; they are labelled together.
+            vocabulary: as long as the one to come.
+        """
+        images = [torch.zeros(*size, 3, dtype=torch.uint8) for size in sizes]
+        self.predict(images, vocabulary)
+        if self.records:
+            pictures = self.read(images, self.stopwatch())
+            for _, chunks in self._windows([picture.working for picture in pictures]):
+                for chunk in chunks:
+                    self.scorer.record(chunk)
+            self.predict(images, vocabulary)
+
+    @property
+    def records(self) -> bool:
+        """Whether :meth:`warm_up` makes recordings, each for one layout of windows."""
+        return self.device.type == "cuda"
+
+    def _labelling(self, pictures: Sequence[Picture], vocabulary: Vocabulary, watch: Stopwatch,
+                   keep_going: KeepGoing | None) -> Labelling:
+        return Labelling(self.settings, self.logit_scale, vocabulary, watch, keep_going,
+                         len(pictures), Context(vocabulary.embeddings, self.scorer.correlate))
+
+    def _enlarged(self, pictures: Sequence[Picture], scores: Sequence[ScoreMap],
+                  watch: Stopwatch) -> list[ScoreMap]:
+        if self.upsampler is None or not self.upsampler.of_scores:
+            return list(scores)
+        with watch.stage("upsample"):
+            return [self._enlarge(picture, score, self.upsampler)
+                    for picture, score in zip(pictures, scores, strict=True)]
+
+    def _enlarge(self, picture: Picture, scores: ScoreMap,
+                 upsampler: FeatureUpsampler) -> ScoreMap:
+        """Bring scores to the patch grid of the whole image, and from there to a finer one."""
+        coarse = scores.dense(self._model.backbone.grid(*picture.working.shape[1:]))
+        return ScoreMap.of_cells(upsampler(coarse[None], picture.working[None])[0],
+                                 tuple(picture.working.shape[1:]))
+
+    def _windows(self, working: Sequence[Tensor]) -> WindowBatches:
+        return WindowBatches(working, self.settings, self._model.backbone.patch_size)
+
+    def _size_for(self, image: Tensor) -> tuple[int, int]:
+        size, patch = self.working_size(*image.shape[1:]), self._model.backbone.patch_size
+        if min(size) < patch:
+            raise ValueError(f"image of {image.shape[2]}x{image.shape[1]} pixels is worked on as "
+                             f"{size[1]}x{size[0]}, smaller than one patch of {patch}; enlarge it "
+                             "or crop its long side")
+        return size

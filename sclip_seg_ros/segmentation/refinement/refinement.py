@@ -1,0 +1,76 @@
+"""What every refinement is: a way to change maps by the edges of the image they belong to."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from sclip_seg_ros.segmentation.refinement.anytime import Iterations
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a refinement may want to know besides images and maps.
+
+    Attributes:
+        words: (Q, D) embeddings of the words that scores belong to.
+        correlate: from images (B, 3, H, W) RGB in 0..1 to how their patches correlate in the
+            tower's block before the last, (B, P + h*w, P + h*w), and the patch grid (h, w).
+    """
+
+    words: Tensor
+    correlate: Callable[[Tensor], tuple[Tensor, tuple[int, int]]]
+
+
+class Refinement(ABC):
+    """Change maps of scores, or of probabilities, by what the image shows.
+
+    Attributes:
+        name: of the stage in times, messages and tables.
+        switch: name of the setting that switches it on.
+        group: name of its group of settings.
+        of_probabilities: whether it refines the classes' probabilities at the camera's size, one
+            image after another; otherwise it refines the words' scores at the working size, all
+            images of one size together. Its cost grows with those pixels, and with the maps.
+    """
+
+    name: ClassVar[str]
+    switch: ClassVar[str]
+    group: ClassVar[str]
+    of_probabilities: ClassVar[bool] = False
+
+    def refuse(self, settings: Any) -> None:
+        """Refuse settings of the group that cannot run on this machine, before any image comes.
+
+        Raises:
+            ValueError: naming the setting and the remedy.
+        """
+        return
+
+    def in_context(self, context: Context) -> Refinement:
+        """Return the refinement for one batch; itself where images and maps are all it wants."""
+        return self
+
+    @abstractmethod
+    def iterations(self, settings: Any, maps: int) -> int:
+        """Return how many iterations run on so many maps where nobody stops them."""
+
+    @abstractmethod
+    def __call__(self, images: Tensor, maps: Tensor, settings: Any,
+                 keep_going: Iterations) -> Tensor:
+        """Refine maps.
+
+        Args:
+            images: (B, 3, H, W) RGB, float in 0..1 or, of probabilities, uint8.
+            maps: (B, M, h, w) float32; scores may be smaller than the images.
+            settings: the group's.
+            keep_going: asked before each iteration; what has been reached when it says no is
+                returned.
+
+        Returns:
+            (B, M, H, W) in the maps' dtype.
+        """

@@ -1,0 +1,1 @@
+"""How images become labels: every setting, its range, its spellings."""

@@ -1,0 +1,1 @@
+"""Words to embeddings: templates, encoder, vocabulary and its colours."""

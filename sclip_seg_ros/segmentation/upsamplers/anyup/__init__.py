@@ -1,0 +1,1 @@
+"""AnyUp: the network, and its weights at work on class scores."""

@@ -1,0 +1,104 @@
+"""AnyUp on stitched scores: once an image, whatever tower they come from.
+
+Its output averages its input, so that class scores can be enlarged instead of the hundreds of
+channels they were compared in. Scores tell places apart as well as features do.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sclip_seg_ros.models.hub import obtain_published
+from sclip_seg_ros.models.weights import WeightsError, read_state_dict, sha256
+from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
+from sclip_seg_ros.segmentation.settings.settings import AnyUpSettings
+from sclip_seg_ros.segmentation.upsamplers.anyup.network import AnyUp, build_anyup
+from sclip_seg_ros.segmentation.upsamplers.interface import FeatureUpsampler
+from sclip_seg_ros.segmentation.upsamplers.upsampler import resize_guidance, upsampled_size
+
+RELEASE = "release"
+FILE_NAME = "anyup_multi_backbone.pth"
+URL = f"https://github.com/wimmerth/anyup/releases/download/checkpoint_v2/{FILE_NAME}"
+CHECKSUM = "b6cc407da8986c7e5c9098e61f7531767a9aca8fff20a1bc6c99d488e61aac59"
+_CHECKSUM_MARK = "#sha256="  # as pip writes it behind an address
+
+_log = logging.getLogger(__name__)
+
+
+class ScoreUpsampler(FeatureUpsampler):
+    """Class scores and their image in, scores on a finer grid out."""
+
+    name, title, of_scores = "anyup", "AnyUp", True
+    network: AnyUp
+
+    def __init__(self, settings: AnyUpSettings, network: AnyUp) -> None:
+        """Hold a network with weights."""
+        self.settings = settings
+        self.network = network
+
+    def size(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Return (rows, columns) of the output for a patch grid."""
+        return upsampled_size(grid, self.settings.factor)
+
+    def with_settings(self, settings: AnyUpSettings) -> ScoreUpsampler:
+        """Return one with the same network and other settings."""
+        return ScoreUpsampler(settings, self.network)
+
+    @torch.no_grad()
+    def __call__(self, features: Tensor, guidance: Tensor) -> Tensor:
+        """Enlarge scores.
+
+        Args:
+            features: (B, Q, h, w) scores on the patch grid.
+            guidance: (B, 3, H, W) the images they come from, RGB in 0..1.
+
+        Returns:
+            (B, Q, H', W') float32, each value an average of the input's for the same word.
+        """
+        size = self.size(tuple(features.shape[-2:]))
+        small = normalise(resize_guidance(guidance, size), IMAGENET_MEAN, IMAGENET_STD)
+        return self.network(features.float(), small)
+
+
+def make_anyup(settings: AnyUpSettings, dimension: int, device: torch.device | str = "cpu",
+               cache_dir: str | None = None, backbone: str = "") -> ScoreUpsampler:
+    """Load AnyUp as the settings say; it fits any model.
+
+    Args:
+        settings: source of the weights, and the factor.
+        dimension: of the model's embeddings; any will do.
+        device: where the network runs.
+        cache_dir: folder for downloads instead of torch.hub's own.
+        backbone: the model's name; any will do.
+
+    Raises:
+        WeightsError: weights out of reach, with another checksum than they should have, or no
+            weights of AnyUp.
+    """
+    place, _, checksum = settings.source.partition(_CHECKSUM_MARK)
+    path = fetch_anyup(cache_dir) if place == RELEASE else Path(place).expanduser()
+    if place == RELEASE:
+        checksum = checksum or CHECKSUM
+    found = sha256(path) if path.is_file() else ""
+    if found and checksum and found != checksum.lower():
+        raise WeightsError(f"AnyUp's file '{path}' has the SHA-256 {found}, not {checksum}; delete "
+                           "it and fetch it again, or give the one that is right as anyup.source "
+                           f"'{place}{_CHECKSUM_MARK}...'")
+    network = build_anyup(read_state_dict(path), str(path))
+    _log.info("AnyUp loaded from %s (SHA-256 %s)", place, found)
+    return ScoreUpsampler(settings, network.to(device))
+
+
+def fetch_anyup(cache_dir: str | None = None) -> Path:
+    """Return the authors' published file, downloaded once.
+
+    Raises:
+        WeightsError: it is out of reach.
+    """
+    folder = Path(cache_dir) if cache_dir else Path(torch.hub.get_dir()) / "checkpoints"
+    return obtain_published(URL, CHECKSUM, folder, "AnyUp", f"download {URL} elsewhere and give "
+                            "its path as anyup.source, or set use_anyup to false")

@@ -1,0 +1,91 @@
+"""What every upsampler of features is, and what a row of their registry says."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+
+
+class FeatureUpsampler(ABC):
+    """Features and their image in, larger features of length 1 out; or scores in, scores out.
+
+    Attributes:
+        name: key of its kind in the registry.
+        title: for people.
+        of_scores: whether it enlarges an image's stitched scores instead of windows' features.
+        settings: its group of settings.
+        network: with weights that go where the model goes; None where it has none.
+        contract: the features that the network was trained on; None where any will do.
+        stated: the parts of the contract that the checkpoint itself states; the rest is assumed.
+        fallback: why there is no network though there should be; None where all is as asked.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    of_scores: ClassVar[bool] = False
+    settings: Any
+    network: nn.Module | None = None
+    contract: FeatureContract | None = None
+    stated: frozenset[str] = frozenset()
+    fallback: str | None = None
+
+    @property
+    def layer(self) -> str | None:
+        """What it is fed, see :class:`FeatureContract`; None: what words are compared with."""
+        return self.contract.layer if self.contract is not None else None
+
+    @abstractmethod
+    def size(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Return (rows, columns) of the output for a patch grid."""
+
+    @abstractmethod
+    def with_settings(self, settings: Any) -> FeatureUpsampler:
+        """Return one with the same network and other settings of its group."""
+
+    @abstractmethod
+    def __call__(self, features: Tensor, guidance: Tensor) -> Tensor:
+        """Upsample dense features.
+
+        Args:
+            features: (B, D, h, w), not normalised.
+            guidance: (B, 3, H, W) the images they come from, RGB in 0..1.
+
+        Returns:
+            (B, D, H', W') of length 1 along D, in the dtype of ``features``. Scores (B, Q, h, w)
+            become (B, Q, H', W') float32.
+        """
+
+    def enlarge(self, features: Tensor, guidance: Tensor) -> Tensor:
+        """Upsample features that another layer is to read, with the scale they had.
+
+        Only what is fed ``"plain"`` features needs to be able to.
+        """
+        raise NotImplementedError(f"{self.title} gives features of length 1 alone")
+
+
+@dataclass(frozen=True)
+class UpsamplerKind:
+    """A kind of upsamplers: a row of the registry.
+
+    Attributes:
+        title: for people.
+        switch: name of the setting that switches it on.
+        group: name of its group of settings.
+        load: makes one of its group's settings, the length D of the model's embeddings, the device
+            it runs on, the folder for downloads (None: the hub's own), and the model's name. Raises
+            WeightsError where weights are out of reach or do not fit.
+        weights: returns what its group's settings say of the weights; where that is equal, loaded
+            ones serve again.
+    """
+
+    title: str
+    switch: str
+    group: str
+    load: Callable[..., FeatureUpsampler]
+    weights: Callable[[Any], Hashable]

@@ -1,0 +1,1 @@
+"""LoftUp (ICCV 2025): the network, its weights, and what features they expect."""

@@ -1,0 +1,221 @@
+"""Enlarge dense features before they meet the text: LoftUp, or plain bilinear interpolation."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize
+
+from sclip_seg_ros.models.weights import WeightsError
+from sclip_seg_ros.segmentation.settings.settings import LoftUpSettings
+from sclip_seg_ros.segmentation.upsamplers.interface import FeatureUpsampler
+from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import (
+    PUBLISHED,
+    FeatureContract,
+    stated_names,
+)
+from sclip_seg_ros.segmentation.upsamplers.loftup.network import HEADS_KEY, LoftUp, build_loftup
+from sclip_seg_ros.segmentation.upsamplers.loftup.weights import (
+    BILINEAR,
+    published_contract,
+    read_loftup,
+    resolve_source,
+)
+
+_log = logging.getLogger(__name__)
+
+
+def adaptive_factor(grid: tuple[int, int]) -> float:
+    """Choose the upsampling factor from the smaller side s of the patch grid.
+
+    ========  ============  =============  ======
+    s < 14    14 <= s < 28  28 <= s <= 56  s > 56
+    4.0       3.0           2.0            1.5
+    ========  ============  =============  ======
+
+    The smaller side decides, because it is the one that runs out of detail first.
+    """
+    side = min(_checked(grid))
+    if side < 14:
+        return 4.0
+    if side < 28:
+        return 3.0
+    return 2.0 if side <= 56 else 1.5
+
+
+def upsampled_size(grid: tuple[int, int], factor: float) -> tuple[int, int]:
+    """Return (rows, columns) of a grid enlarged by a factor, each rounded to nearest, half up.
+
+    Raises:
+        ValueError: an empty grid or a factor below 1.
+    """
+    if not 1.0 <= factor < math.inf:
+        raise ValueError(f"upsampling factor {factor} is out of range; give 1 or more")
+    rows, columns = (math.floor(side * factor + 0.5) for side in _checked(grid))
+    return rows, columns
+
+
+def upsample_bilinear(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """Interpolate (B, D, h, w) to (B, D, *size); corners are not aligned."""
+    return interpolate(features, size=size, mode="bilinear", align_corners=False)
+
+
+class Upsampler(FeatureUpsampler):
+    """LoftUp, or bilinear interpolation where that is asked for or allowed in its place.
+
+    Attributes:
+        network: LoftUp, or None for bilinear interpolation.
+        settings: how much to enlarge.
+    """
+
+    name, title = "loftup", "LoftUp"
+
+    def __init__(self, settings: LoftUpSettings, network: LoftUp | None,
+                 fallback: str | None = None, contract: FeatureContract = PUBLISHED,
+                 stated: frozenset[str] = frozenset()) -> None:
+        """Hold a network, or the reason why bilinear interpolation stands in for it.
+
+        Raises:
+            ValueError: neither of the two, or both, or a fallback that the settings forbid.
+        """
+        excused = bool(fallback) or settings.source == BILINEAR
+        if (network is None) != excused:
+            raise ValueError("an upsampler needs a LoftUp network or the reason why it has none; "
+                             "give one of the two")
+        if fallback and not settings.allow_fallback:
+            raise ValueError(f"LoftUp is missing ({fallback}) and loftup.allow_fallback is false; "
+                             "set it to true to accept bilinear interpolation")
+        self.network = network
+        self.settings = settings
+        self.contract = contract if network is not None else None
+        self.stated = stated
+        self.fallback = fallback
+
+    @property
+    def layer(self) -> str | None:
+        """What LoftUp is fed: what its checkpoint was trained on, unless the settings say else."""
+        if self.contract is None:
+            return None
+        return self.contract.layer if self.settings.contract == "auto" else self.settings.contract
+
+    def factor(self, grid: tuple[int, int]) -> float:
+        """Return the factor for a patch grid: adaptive or fixed, as the settings say."""
+        return adaptive_factor(grid) if self.settings.adaptive else self.settings.factor
+
+    def size(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Return (rows, columns) of the output for a patch grid."""
+        return upsampled_size(grid, self.factor(grid))
+
+    def with_settings(self, settings: LoftUpSettings) -> Upsampler:
+        """Return an upsampler with the same network and other settings."""
+        return Upsampler(settings, self.network, self.fallback, self.contract or PUBLISHED,
+                         self.stated)
+
+    @torch.no_grad()
+    def __call__(self, features: Tensor, guidance: Tensor) -> Tensor:
+        """Upsample dense features, in the tower's arithmetic but for what needs float32.
+
+        Args:
+            features: (B, D, h, w), not normalised; half precision makes LoftUp compute in it.
+            guidance: (B, 3, H, W) the images they come from, any per-channel scale and offset.
+
+        Returns:
+            (B, D, H', W') of length 1 along D, in the dtype of ``features``.
+        """
+        return normalize(self._enlarged(features, guidance).float(), dim=1).to(features.dtype)
+
+    @torch.no_grad()
+    def enlarge(self, features: Tensor, guidance: Tensor) -> Tensor:
+        """Upsample features that another layer is to read: with the mean and scale they had.
+
+        LoftUp gives features as its input norm makes them. That norm is undone by each place's own
+        mean and deviation, which are interpolated.
+
+        Returns:
+            (B, D, H', W') in the dtype of ``features``.
+        """
+        larger = self._enlarged(features, guidance).float()
+        if self.network is None:
+            return larger.to(features.dtype)
+        norm, size = self.network.channelnorm.norm, tuple(larger.shape[-2:])
+        deviation, mean = torch.std_mean(features.float(), dim=1, correction=0, keepdim=True)
+        scale, shift = (value.float()[:, None, None] for value in (norm.weight, norm.bias))
+        plain = (larger - shift) / torch.where(scale == 0, torch.ones_like(scale), scale)
+        return (plain * upsample_bilinear(deviation, size)
+                + upsample_bilinear(mean, size)).to(features.dtype)
+
+    def _enlarged(self, features: Tensor, guidance: Tensor) -> Tensor:
+        size = self.size(tuple(features.shape[-2:]))
+        if self.network is None:
+            return upsample_bilinear(features.float(), size)
+        half = features.dtype != torch.float32
+        with torch.autocast(features.device.type, features.dtype if half else None,
+                            enabled=half):
+            return self.network(features, resize_guidance(guidance, size))
+
+
+def make_upsampler(settings: LoftUpSettings, dimension: int,
+                   device: torch.device | str = "cpu",
+                   cache_dir: str | None = None, backbone: str = "") -> Upsampler:
+    """Load LoftUp as the settings say, or fall back if, and only if, they allow it.
+
+    Args:
+        settings: source of the weights, factor, and whether bilinear may stand in.
+        dimension: length D of the CLIP model's embeddings.
+        device: where the network runs.
+        cache_dir: folder for downloads instead of the hub's own.
+        backbone: the CLIP model's name, by which "auto" chooses, and which a checkpoint that
+            states its backbone must have; empty if unknown.
+
+    Raises:
+        WeightsError: weights out of reach or unfit, and no fallback allowed.
+    """
+    if settings.source == BILINEAR:
+        return Upsampler(settings, None)
+    try:
+        source = resolve_source(settings.source, backbone)
+        weights = read_loftup(source, cache_dir=cache_dir)
+        contract = FeatureContract.from_metadata(weights.metadata,
+                                                 published_contract(source, backbone))
+        stated = stated_names(weights.metadata)
+        if backbone and "backbone" in stated and contract.backbone != backbone:
+            raise WeightsError(f"LoftUp from {weights.origin} was trained for "
+                               f"'{contract.backbone}', not for '{backbone}'; give one that "
+                               "sclip-train-loftup made for this model, or set use_loftup to false")
+        network = build_loftup(weights.state, dimension, stated_heads(weights.metadata))
+    except WeightsError as error:
+        if not settings.allow_fallback:
+            raise
+        _log.warning("LoftUp could not be loaded, bilinear interpolation stands in: %s", error)
+        return Upsampler(settings, None, fallback=str(error))
+    _log.info("LoftUp loaded from %s", weights.origin)
+    return Upsampler(settings, network.to(device), contract=contract, stated=stated)
+
+
+def resize_guidance(guidance: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images (B, 3, H, W) to the output grid in float32, bilinear with antialiasing."""
+    return interpolate(guidance.float(), size=size, mode="bilinear", align_corners=False,
+                       antialias=True)
+
+
+def stated_heads(metadata: Mapping[str, str]) -> int:
+    """Read the number of heads, which no tensor tells, from a checkpoint's metadata.
+
+    Raises:
+        WeightsError: it is not a number.
+    """
+    text = metadata.get(HEADS_KEY, "4")
+    if not text.isdecimal() or int(text) < 1:
+        raise WeightsError(f"LoftUp checkpoint states {HEADS_KEY}='{text}', which is not a number "
+                           "of heads; train or download it again")
+    return int(text)
+
+
+def _checked(grid: tuple[int, int]) -> tuple[int, int]:
+    if min(grid) < 1:
+        raise ValueError(f"patch grid {tuple(grid)} is empty; enlarge the image")
+    return grid

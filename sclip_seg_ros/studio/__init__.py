@@ -1,0 +1,1 @@
+"""A web page for choosing words by looking; `ros/programs/studio` reaches the live node."""

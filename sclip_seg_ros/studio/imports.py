@@ -1,0 +1,190 @@
+"""Choices from text that people have: parameter files, vocabularies, command lines."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import yaml
+
+from sclip_seg_ros.io.profiles import load_profile, profile_names
+from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.text.palette import parse_palette
+from sclip_seg_ros.studio.choices import (
+    Choices,
+    Refusal,
+    declared_settings,
+    parameter_name,
+    value_of,
+)
+from sclip_seg_ros.tools.arguments import (
+    OneLineParser,
+    chosen_classes,
+    chosen_settings,
+    chosen_temporal,
+)
+from sclip_seg_ros.tools.segment.arguments import add_arguments
+
+LONGEST = 200_000  # characters
+FIELD = "import"
+
+
+@dataclass(frozen=True)
+class Import:
+    """What a text says.
+
+    Attributes:
+        choices: those it asks for.
+        notes: what of it was left aside, in sentences.
+    """
+
+    choices: Choices
+    notes: tuple[str, ...] = ()
+
+
+def read(text: str, present: Choices) -> Import:
+    """Read a parameter file, a vocabulary file, or a line of sclip-segment or ros2 launch.
+
+    What a text does not name has its default. No file that it names is opened: what is fixed once
+    a model is loaded, paths among it, stays as in the present choices.
+
+    Raises:
+        Refusal: at the field of the import.
+    """
+    if len(text) > LONGEST:
+        raise Refusal(FIELD, f"the text has {len(text)} characters; at most {LONGEST} are read")
+    plain = text.strip()
+    if not plain:
+        raise Refusal(FIELD, "there is nothing to import; paste a parameter file, a vocabulary, or "
+                             "a command line")
+    try:
+        if re.match(r"(ros2 run \S+ )?sclip[- ]segment\s", plain):
+            found = _segment(plain)
+        elif re.match(r"ros2 launch\s", plain):
+            found = _launch(plain)
+        elif "ros__parameters" in plain:
+            found = _parameters(plain)
+        else:
+            found = Import(Choices(_vocabulary(plain)))
+        return _with_fixed(replace(found, choices=found.choices.checked()), present)
+    except Refusal as error:
+        raise Refusal(FIELD, error) from error
+    except (ValueError, FileNotFoundError) as error:
+        raise Refusal(FIELD, error) from error
+
+
+def _with_fixed(found: Import, present: Choices) -> Import:
+    """Keep what cannot change while the model is loaded."""
+    kept, notes = {}, list(found.notes)
+    for name, item in SegmentorSettings.declared().items():
+        if item.fixed:
+            kept[name] = value_of(present, name)
+            asked = value_of(found.choices, name)
+            if asked not in (item.default, kept[name]):
+                notes.append(f"{name} '{asked}' is not changed by an import; start the studio "
+                             "with it.")
+    settings = found.choices.settings.with_changes(kept)
+    return Import(replace(found.choices, settings=settings), tuple(notes))
+
+
+def _vocabulary(text: str) -> tuple[str, ...]:
+    """Read a vocabulary file: one class a line, synonyms separated by ``,`` or ``|``."""
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    return tuple("|".join(word.strip() for word in line.replace(",", "|").split("|"))
+                 for line in lines if line)
+
+
+def _parameters(text: str) -> Import:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"the text is not valid YAML ({' '.join(str(error).split())})") from error
+    sections = list(_sections(content))
+    if len(sections) != 1:
+        raise ValueError(f"the parameter file has {len(sections)} nodes with ros__parameters; give "
+                         "that of one node")
+    return of_node(sections[0])
+
+
+def _sections(content: Any) -> list[Mapping[str, Any]]:
+    """Return the mappings below ros__parameters, at whatever depth."""
+    if not isinstance(content, Mapping):
+        return []
+    found = []
+    for name, value in content.items():
+        if name == "ros__parameters":
+            if not isinstance(value, Mapping):
+                raise ValueError("ros__parameters holds no 'name: value' lines")
+            found.append(value)
+        else:
+            found += _sections(value)
+    return found
+
+
+def of_node(values: Mapping[str, Any]) -> Import:
+    """Read the node's parameters.
+
+    Raises:
+        Refusal, ValueError: it names no words, or values that cannot be.
+    """
+    left = dict(values)
+    classes = left.pop("classes", None)
+    if isinstance(classes, str):
+        classes = [part.strip() for part in classes.split(",") if part.strip()]
+    if not isinstance(classes, list) or not classes:
+        raise ValueError("it has no classes; a vocabulary_file is not opened here, paste its words "
+                         "instead")
+    choices = Choices(tuple(map(str, classes)), str(left.pop("background", "") or ""))
+    if left.get("palette"):
+        choices = replace(choices, palette=dict(parse_palette(str(left["palette"]))))
+    left.pop("palette", None)
+    names = {parameter_name(name): name for name in declared_settings()}
+    settings = {names[name]: value for name, value in left.items() if name in names}
+    notes = [_aside(name, value) for name, value in left.items() if name not in names]
+    return Import(choices.with_settings(settings), tuple(notes))
+
+
+def _segment(text: str) -> Import:
+    words = shlex.split(text.replace("\\\n", " "))
+    words = words[words.index("segment") + 1:] if "segment" in words \
+        else words[words.index("sclip-segment") + 1:]
+    parser = OneLineParser(prog="sclip-segment", allow_abbrev=False, add_help=False)
+    add_arguments(parser)
+    if "--version" in words:
+        raise ValueError("--version says nothing of words; leave it out")
+    parsed = parser.parse_intermixed_args(words)
+    if parsed.vocabulary_file is not None:
+        raise ValueError("--vocabulary-file is not opened here; paste the file's words instead")
+    if parsed.profile and parsed.profile.replace("-", "_") not in profile_names():
+        raise ValueError(f"--profile '{parsed.profile}' is not opened here; name one of "
+                         f"{', '.join(profile_names())}, or give words and settings")
+    profile = load_profile(parsed.profile, parsed.method or "sclip") if parsed.profile else None
+    classes, background = chosen_classes(parsed, profile)
+    settings = chosen_settings(parsed, profile)
+    notes = [_aside(f"--{name}", getattr(parsed, name)) for name in ("model", "pretrained")
+             if getattr(parsed, name) not in ("", "embedded")]
+    notes += [f"--{flag} is not changed by an import; start the studio with it."
+              for flag, given in (("negative", parsed.negative),
+                                  ("prompt-templates", parsed.prompt_templates)) if given]
+    return Import(Choices(tuple(classes), background, settings=settings,
+                          temporal=chosen_temporal(parsed)), tuple(notes))
+
+
+def _launch(text: str) -> Import:
+    given = dict(word.split(":=", 1) for word in shlex.split(text.replace("\\\n", " "))
+                 if ":=" in word)
+    if "params_file" in given:
+        raise ValueError("params_file is not opened here; paste the parameter file itself")
+    if "classes" not in given:
+        raise ValueError("the line has no classes:=[...]; add them")
+    values = {name: yaml.safe_load(value) for name, value in given.items()}
+    return of_node(values)
+
+
+def _aside(name: str, value: Any) -> str:
+    if name in ("model", "pretrained", "--model", "--pretrained"):
+        return f"{name} '{value}' is not loaded by an import; start the studio with it."
+    return f"{name} is the node's alone and was left aside."

@@ -1,0 +1,228 @@
+"""Where pictures come from: folders of photos, films, recordings, and what a browser sends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from sclip_seg_ros.io.files import real_path
+from sclip_seg_ros.io.images import ImageFileError, images_below, is_image, read_image
+from sclip_seg_ros.studio.labelled import Frame
+from sclip_seg_ros.tools.arguments import UsageError
+from sclip_seg_ros.tools.console import readable
+from sclip_seg_ros.tools.segment.inputs import VIDEOS
+from sclip_seg_ros.tools.segment.video import VideoError, VideoSource
+
+RECORDINGS = (".mcap", ".db3")
+MOST_SENT = 32  # pictures from browsers that are held at a time
+
+
+class Source(Protocol):
+    """Frames by their number.
+
+    Attributes:
+        name: for people.
+        kind: "photos", "film" or "recording".
+        count: of frames, as far as known.
+        rate: frames a second of a film; 0 for photos.
+        moving: whether frames follow one another in time.
+    """
+
+    name: str
+    kind: str
+    rate: float
+    moving: bool
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+
+    def frame(self, index: int) -> Frame:
+        """Return a frame.
+
+        Raises:
+            ValueError: there is none, or it cannot be read.
+        """
+
+    def name_of(self, index: int) -> str:
+        """Return a frame's name; empty where it only has a time."""
+
+
+class Photos:
+    """The pictures of a folder, and of all below it; or pictures named one by one."""
+
+    kind, rate, moving = "photos", 0.0, False
+
+    def __init__(self, name: str, root: Path, paths: Sequence[Path]) -> None:
+        """Know the files; none is opened yet."""
+        self.name = name
+        self._root = root
+        self._paths = list(paths)
+
+    @property
+    def count(self) -> int:
+        """Number of pictures."""
+        return len(self._paths)
+
+    def name_of(self, index: int) -> str:
+        """Return a picture's name below the folder."""
+        return readable(self._paths[index].relative_to(self._root))
+
+    def frame(self, index: int) -> Frame:
+        """Read a picture."""
+        path = self._paths[_checked(index, self.count)]
+        return Frame((str(path),), readable(path.relative_to(self._root)), read_image(path),
+                     path=path)
+
+
+class Sent:
+    """Pictures that browsers sent; held in memory, the newest of them."""
+
+    kind, name, rate, moving = "photos", "sent from a browser", 0.0, False
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._frames: list[Frame] = []
+        self._number = 0
+
+    @property
+    def count(self) -> int:
+        """Number of pictures."""
+        return len(self._frames)
+
+    def add(self, name: str, image: np.ndarray) -> None:
+        """Hold a picture; the oldest goes when there are too many."""
+        self._number += 1
+        self._frames.append(Frame(("sent", self._number), name, image))
+        del self._frames[:-MOST_SENT]
+
+    def name_of(self, index: int) -> str:
+        """Return a picture's name."""
+        return self._frames[index].name
+
+    def frame(self, index: int) -> Frame:
+        """Return a picture."""
+        return self._frames[_checked(index, self.count)]
+
+
+class Film:
+    """A video file; any frame of it, the next one without searching."""
+
+    kind, moving = "film", True
+
+    def __init__(self, name: str, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            VideoError: it cannot be read.
+        """
+        source = VideoSource(path)
+        first = next(source.frames(), None)
+        if first is None or not source.announced:
+            raise VideoError(f"video '{readable(path)}' has no frame that can be read; it is "
+                             "damaged or cut short")
+        self.name, self.rate = name, source.rate
+        self._count = source.announced
+        self._path = path
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        self._next = 0
+
+    @property
+    def count(self) -> int:
+        """Number of frames, as the file says."""
+        return self._count
+
+    def name_of(self, index: int) -> str:
+        """Return nothing: frames have times."""
+        return ""
+
+    def frame(self, index: int) -> Frame:
+        """Read a frame; where the file ends before it, the film is shorter from then on."""
+        index = _checked(index, self._count)
+        if index != self._next:
+            self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+        found, pixels = self._capture.read()
+        self._next = index + 1
+        if not found:
+            self._next = -1
+            self._count = max(1, min(self._count, index))
+            raise VideoError(f"frame {index + 1} of '{self.name}' cannot be read; the film ends "
+                             "before it, or is damaged there")
+        seconds = index / self.rate
+        return Frame((str(self._path), index), f"{self.name}, {seconds:.2f} s",
+                     cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), seconds)
+
+
+def open_sources(names: Sequence[Path]) -> list[Source]:
+    """Open what a command line names: folders, pictures, films and recordings.
+
+    A folder gives its pictures as one source and each of its films as one; links that lead out of
+    it are not followed.
+
+    Raises:
+        UsageError: a name that leads to nothing of these.
+        ValueError: a film or recording that cannot be read.
+    """
+    found: list[Source] = []
+    single: list[Path] = []
+    for path in names:
+        if _is_recording(path):
+            from sclip_seg_ros.studio.recordings import open_recording  # needs the extra 'tools'
+            found += open_recording(path)
+        elif path.is_dir():
+            found += _of_folder(path)
+        elif is_image(path):
+            single.append(real_path(path))
+        elif path.is_file() and path.suffix.lower() in VIDEOS:
+            found.append(Film(readable(path.name), path))
+        elif path.exists():
+            raise UsageError(f"'{readable(path)}' is not a picture, film or recording; give a "
+                             "folder of pictures, a film, or a rosbag2 recording")
+        else:
+            raise UsageError(f"'{readable(path)}' does not exist; check its path")
+    if single:
+        root = Path(*_shared_parts(single))
+        found.insert(0, Photos("pictures", root, single))
+    return found
+
+
+def _of_folder(folder: Path) -> list[Source]:
+    root = real_path(folder)
+    inside = [path for path in sorted(root.rglob("*"))
+              if path.is_file() and root in real_path(path).parents]
+    pictures = [path for path in images_below(root) if path in set(inside)]
+    sources: list[Source] = []
+    if pictures:
+        sources.append(Photos(readable(root.name or str(root)), root, pictures))
+    sources += [Film(readable(path.relative_to(root)), path) for path in inside
+                if path.suffix.lower() in VIDEOS]
+    if not sources:
+        raise ImageFileError(f"'{readable(folder)}' is a folder without pictures or films; name "
+                             "another")
+    return sources
+
+
+def _is_recording(path: Path) -> bool:
+    if path.is_dir():
+        return any(entry.suffix in RECORDINGS for entry in path.iterdir())
+    return path.is_file() and path.suffix in RECORDINGS
+
+
+def _shared_parts(paths: Sequence[Path]) -> list[str]:
+    parts = [path.parent.parts for path in paths]
+    shared: list[str] = []
+    for column in zip(*parts, strict=False):
+        if len(set(column)) > 1:
+            break
+        shared.append(column[0])
+    return shared
+
+
+def _checked(index: int, count: int) -> int:
+    if not 0 <= index < count:
+        raise ValueError(f"there is no frame {index + 1}; the source has {count}")
+    return index

@@ -1,0 +1,1 @@
+"""`sclip-check-attention`: which attention rule to take, from one's own labelled pictures."""

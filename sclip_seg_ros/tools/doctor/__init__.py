@@ -1,0 +1,1 @@
+"""Whether this computer is fit: checks with remedies, and what each quality level takes."""

@@ -1,0 +1,229 @@
+"""The launch file describes its arguments and hands them to the node; config files fit it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sclip_seg_ros.models.resources import config_folders
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def launch_file():
+    """The launch file as a module; skips without launch_ros, which only a ROS installation has."""
+    # Not `launch`: the folder of that name would pass for it.
+    pytest.importorskip("launch_ros.actions", reason="launch_ros is not installed")
+    spec = importlib.util.spec_from_file_location("segment_launch",
+                                                  ROOT / "launch" / "segment.launch.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def node_action(launch_file, start="start_node", before=(), **given: str):
+    """Return a node that the launch file starts with some arguments given, and its context.
+
+    Args:
+        launch_file: the module.
+        start: its function that starts the node.
+        before: actions of a launch file around it.
+        given: arguments.
+    """
+    from launch import LaunchContext
+
+    context = LaunchContext()
+    for argument in [*before,
+                     *launch_file.generate_launch_description().get_launch_arguments()]:
+        argument.execute(context)
+    context.launch_configurations.update(given)
+    [node] = getattr(launch_file, start)(context)
+    node._perform_substitutions(context)
+    return node, context
+
+
+def arguments_of(node) -> list[str]:
+    """Return the literal parts of a launched node's command line."""
+    from launch.substitutions import TextSubstitution
+
+    return [part.text for argument in node.cmd for part in argument
+            if isinstance(part, TextSubstitution)]
+
+
+def parameters_of(node) -> dict:
+    """Return the parameters that a launched node would be given, later files over earlier."""
+    values: dict = {}
+    for entry, is_file in node._Node__expanded_parameter_arguments:
+        if is_file:
+            for section in yaml.safe_load(Path(entry).read_text()).values():
+                values.update(section["ros__parameters"])
+        else:
+            values[entry.name] = entry.value
+    return values
+
+
+def test_every_argument_has_a_description(launch_file):
+    arguments = launch_file.generate_launch_description().get_launch_arguments()
+    assert {argument.name for argument in arguments} >= {
+        "image", "namespace", "model", "pretrained", "classes", "params_file", "latency_budget_ms",
+        "image_transport", "rviz", "log_level", "use_sim_time"}
+    for argument in arguments:
+        assert argument.description and argument.description != "no description given", \
+            argument.name
+
+
+def test_without_arguments_the_parameter_file_holds(launch_file):
+    node, _ = node_action(launch_file)
+    file = yaml.safe_load((ROOT / "config/segment.yaml").read_text())["/**"]["ros__parameters"]
+    assert parameters_of(node) == file
+    assert "--log-level" not in " ".join(arguments_of(node))
+
+
+def test_a_parameter_file_and_a_launch_file_around_have_their_say(launch_file, tmp_path):
+    """Of what is not given here, simulated time above all."""
+    from launch_ros.actions import SetParameter
+
+    file = tmp_path / "mine.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    use_sim_time: true\n    short_side: 224\n")
+    node, _ = node_action(launch_file, params_file=str(file))
+    assert parameters_of(node) == {"use_sim_time": True, "short_side": 224}
+    node, _ = node_action(launch_file, before=[SetParameter("use_sim_time", True)])
+    assert "use_sim_time:=True" in arguments_of(node)
+    assert "use_sim_time" not in parameters_of(node), "the later one would hold"
+    node, _ = node_action(launch_file, params_file=str(file), use_sim_time="false")
+    assert parameters_of(node)["use_sim_time"] is False
+
+
+def test_a_log_level_that_is_given_holds(launch_file):
+    node, _ = node_action(launch_file, log_level="debug")
+    assert "--log-level debug" in " ".join(arguments_of(node))
+
+
+def test_arguments_overrule_the_file_with_the_right_types(launch_file):
+    node, _ = node_action(launch_file, classes="road,person|pedestrian", model="ViT-B/16",
+                          latency_budget_ms="50", use_sim_time="true", namespace="front")
+    parameters = parameters_of(node)
+    assert parameters["classes"] == "road,person|pedestrian"
+    assert parameters["model"] == "ViT-B/16"
+    assert parameters["latency_budget_ms"] == 50
+    assert parameters["use_sim_time"] is True
+    assert node.expanded_node_namespace == "/front"
+
+
+def test_what_the_node_can_refuse_better_reaches_it_as_it_is(launch_file):
+    node, _ = node_action(launch_file, latency_budget_ms="abc", autostart="maybe")
+    assert parameters_of(node)["latency_budget_ms"] == "abc"
+    assert parameters_of(node)["autostart"] == "maybe"
+
+
+@pytest.mark.parametrize("file, taken", [
+    ("segment.launch.py", {"use_pamr": True, "crf_iterations": 3, "clases": "floor"}),
+    ("/share/launch/segment.launch.py", {"use_pamr": True, "crf_iterations": 3, "clases": "floor"}),
+    ("robot.launch.py", {}),
+])
+def test_what_the_command_line_gives_beside_the_arguments_goes_to_the_node(
+        launch_file, monkeypatch, file, taken):
+    """Of another launch file around this one, the words are that file's own."""
+    monkeypatch.setattr(sys, "argv", ["ros2", "launch", "sclip_seg_ros", file, "use_pamr:=true",
+                                      "crf_iterations:=3", "clases:=floor", "model:=ViT-B/16"])
+    node, _ = node_action(launch_file, model="ViT-B/16")
+    parameters = parameters_of(node)
+    assert parameters["model"] == "ViT-B/16"
+    defaults = yaml.safe_load((ROOT / "config/segment.yaml").read_text())["/**"]["ros__parameters"]
+    beside = {name: value for name, value in parameters.items()
+              if value != defaults.get(name) and name != "model"}
+    assert beside == taken
+
+
+@pytest.mark.parametrize("folder, own", [("/data", True), ("$(env HOME)", False)])
+def test_the_node_is_given_the_users_own_file_where_nothing_is_replaced(launch_file, tmp_path,
+                                                                        folder, own):
+    """So that it can name the file."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"/**:\n  ros__parameters:\n    cache_dir: {folder}\n")
+    node, _ = node_action(launch_file, params_file=str(file))
+    [(given, _)] = [entry for entry in node._Node__expanded_parameter_arguments if entry[1]]
+    assert (Path(given) == file) is own
+    assert parameters_of(node)["cache_dir"] == (folder if own else os.environ["HOME"])
+
+
+@pytest.mark.parametrize("given, expected", [
+    ("/cam/image", "/cam/image"),
+    ("['/front/image_raw', '/rear/image_raw']", ["/front/image_raw", "/rear/image_raw"]),
+])
+def test_image_topics_are_one_text_or_a_list(launch_file, given, expected):
+    node, _ = node_action(launch_file, image_topics=given)
+    found = parameters_of(node)["image_topics"]
+    assert (found if isinstance(found, str) else list(found)) == expected
+
+
+def test_a_missing_parameter_file_is_named(launch_file):
+    with pytest.raises(FileNotFoundError, match="no-such.yaml"):
+        node_action(launch_file, params_file="/no-such.yaml")
+
+
+def test_the_parameter_file_names_only_parameters_and_their_defaults():
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
+    from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS
+
+    values = yaml.safe_load((ROOT / "config/segment.yaml").read_text())["/**"]["ros__parameters"]
+    assert values == {name: DECLARATIONS[name].default for name in values}
+
+
+@pytest.mark.parametrize("topics, shown", [
+    ("", {"image_raw": "/camera/image"}),
+    ("/front/image_raw", {"image_raw": "/front/image_raw"}),
+    ("['/front/image_raw']", {"image_raw": "/front/image_raw"}),
+    ("/front/image_raw, /rear/image_raw",
+     {"image_raw": "/front/image_raw", "sclip_seg/overlay": "sclip_seg/front/overlay",
+      "sclip_seg/label": "sclip_seg/front/label",
+      "sclip_seg/confidence": "sclip_seg/front/confidence"}),
+    ("['/front/image_raw/compressed', '/rear/image_raw']",
+     {"image_raw": "/front/image_raw", "sclip_seg/overlay": "sclip_seg/front/overlay",
+      "sclip_seg/label": "sclip_seg/front/label",
+      "sclip_seg/confidence": "sclip_seg/front/confidence"}),
+], ids=["the usual", "one", "one in a list", "two with a comma", "two"])
+def test_rviz_shows_the_only_or_the_first_camera(launch_file, topics, shown):
+    rviz, _ = node_action(launch_file, "start_rviz", image="/camera/image", image_topics=topics)
+    assert dict(rviz.expanded_remapping_rules) == shown
+    displayed = (ROOT / "config/segment.rviz").read_text()
+    assert all(f"Value: {topic}\n" in displayed for topic in shown)
+
+
+def test_installed_configuration_holds_the_launch_files_files():
+    assert any((folder / "segment.yaml").is_file() and (folder / "segment.rviz").is_file()
+               for folder in config_folders())
+
+
+def test_without_rviz_installed_no_node_is_left_behind(launch_file):
+    packages = pytest.importorskip("ament_index_python.packages")
+    if "rviz2" in packages.get_packages_with_prefixes():
+        pytest.skip("rviz2 is installed")
+    from launch import LaunchDescription, LaunchService
+    from launch.actions import IncludeLaunchDescription
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    before = children()
+    service = LaunchService(noninteractive=True)
+    service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(ROOT / "launch" / "segment.launch.py")),
+        launch_arguments=[("rviz", "true"), ("autostart", "false")])]))
+    code = service.run()
+    left = children() - before
+    for process in left:
+        os.kill(process, signal.SIGKILL)
+    assert code == 1
+    assert not left
+
+
+def children() -> set[int]:
+    """Return the processes that this one has started and that still run."""
+    return {int(number) for file in Path("/proc/self/task").glob("*/children")
+            for number in file.read_text().split()}

@@ -1,0 +1,176 @@
+"""Decoding by patches: plain decoding's labels, and its confidence but for 2/255."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from sclip_seg_ros.segmentation.scores import decoding, decoding_patches, decoding_plain
+from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
+from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
+from sclip_seg_ros.segmentation.scores.windows import stitch, window_boxes
+
+WORKING, SIZE = (84, 112), (120, 160)
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Decide by patches even where that takes longer."""
+    for name, value in (("BUSY", 2), ("MOST", 1), ("DENSE", 1)):
+        monkeypatch.setattr(decoding_patches, name, value)
+
+
+def smooth_scores(queries: int, grid: tuple[int, int], seed: int = 0,
+                  places: tuple[int, int] = (5, 6)) -> torch.Tensor:
+    """Return cosine scores (Q, h, w) that vary as slowly as those of few places."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, queries, *places, generator=generator) * 0.2
+    return interpolate(coarse, size=grid, mode="bicubic", align_corners=False)[0]
+
+
+def score_map(scores: torch.Tensor, working: tuple[int, int] = WORKING) -> ScoreMap:
+    return ScoreMap.of_cells(scores, working)
+
+
+def assert_same(scores: ScoreMap, rule: DecodingRule, size: tuple[int, int]) -> torch.Tensor:
+    """Compare with plain decoding; return the labels.
+
+    Where the best two differ by rounding alone, another library of matrix products may round
+    otherwise.
+    """
+    found = decoding_patches.label(scores, rule, size)
+    assert found is not None, "the picture was left to plain decoding"
+    labels, confidence = decoding_plain.label(scores, rule, size)
+    assert (found[1] - confidence).abs().max() < 2 / 255
+    other = found[0] != labels
+    if other.any():
+        best = (scores.dense(size) * rule.logit_scale).topk(2, dim=0).values
+        sure = (confidence - rule.least).abs() > 1e-5
+        assert (best[0] - best[1])[other & sure].max() < 1e-4
+    return labels
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("scale", [20.0, 40.0, 100.0])
+@pytest.mark.parametrize(("grid", "size"), [
+    ((28, 38), SIZE), ((28, 38), (121, 163)), ((21, 28), (240, 320)), ((7, 9), (120, 160)),
+    ((42, 56), (432, 768)), ((2, 2), (40, 40))])
+@pytest.mark.parametrize("queries", [2, 9])
+def test_labels_are_those_of_plain_decoding(queries, grid, size, scale):
+    for seed in range(3):
+        scores = score_map(smooth_scores(queries, grid, seed))
+        rule = DecodingRule(torch.arange(queries), scale)
+        labels = assert_same(scores, rule, size)
+        assert len(labels.unique()) > 1 or grid == (2, 2)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_cell_a_pixel_of_the_working_size_is_decoded_too():
+    scores = ScoreMap.of(smooth_scores(6, (48, 64)))
+    assert_same(scores, DecodingRule(torch.arange(6), 40.0), (270, 480))
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("queries", [1, 254])
+def test_one_class_and_as_many_as_there_are_ids(queries):
+    scores = score_map(smooth_scores(queries, (28, 38), places=(3, 4)))
+    labels = assert_same(scores, DecodingRule(torch.arange(queries), 40.0), SIZE)
+    assert labels.max() < queries
+
+
+@pytest.mark.usefixtures("always")
+def test_the_first_of_equal_classes_wins():
+    scores = smooth_scores(3, (28, 38)).repeat_interleave(2, 0)
+    labels = assert_same(score_map(scores), DecodingRule(torch.arange(6), 40.0), SIZE)
+    assert set(labels.unique().tolist()) <= {0, 2, 4}
+    level = score_map(torch.full((4, 28, 38), 0.1))
+    assert not assert_same(level, DecodingRule(torch.arange(4), 40.0), SIZE).any()
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("queries", [2, 30])
+def test_even_scores_without_any_order_are_decided_rightly(queries):
+    scores = torch.rand(queries, 28, 38, generator=torch.Generator().manual_seed(0)) * 0.2
+    assert_same(score_map(scores), DecodingRule(torch.arange(queries), 60.0), SIZE)
+
+
+@pytest.mark.usefixtures("always")
+def test_synonyms_are_one_class():
+    owner = torch.tensor([0, 0, 1, 1, 1, 2, 3])
+    for seed in range(3):
+        labels = assert_same(score_map(smooth_scores(7, (28, 38), seed)),
+                             DecodingRule(owner, 40.0), SIZE)
+        assert labels.max() <= 3
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("background", [None, 1])
+@pytest.mark.parametrize("threshold", [0.3, 0.6, 0.9])
+def test_a_threshold_draws_the_same_line(threshold, background):
+    for seed in range(3):
+        scores = score_map(smooth_scores(5, (28, 38), seed))
+        rule = DecodingRule(torch.arange(5), 30.0, background, threshold)
+        labels = assert_same(scores, rule, SIZE)
+        assert rule.fallback in labels
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("keep", [(True, False, True, True, False), (False,) * 4 + (True,)])
+def test_classes_that_are_left_out_give_way_to_the_next_best(keep):
+    for scale in (20.0, 200.0, 3_000.0):  # with the last, what is left may have no probability
+        rule = DecodingRule(torch.arange(5), scale, keep=torch.tensor(keep))
+        labels = assert_same(score_map(smooth_scores(5, (28, 38))), rule, SIZE)
+        assert all(keep[label] for label in labels.unique() if label < 255)
+
+
+@pytest.mark.usefixtures("always")
+def test_a_seam_between_cells_is_decided_as_sharply():
+    """Scores that were carried along by flow jump from cell to cell where things cover others."""
+    scores = smooth_scores(6, (28, 38))
+    scores[:, :, 19:] = scores[:, :, 19:].roll(1, 0) + 0.05
+    scores[0, 10:13, 5:9] = 0.5
+    for scale in (20.0, 100.0):
+        labels = assert_same(score_map(scores), DecodingRule(torch.arange(6), scale), SIZE)
+        assert (labels == 0).any()
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_worth_it_or_no_number_is_left_to_plain_decoding(broken):
+    rule = DecodingRule(torch.arange(5), 40.0)
+    torn = torch.rand(5, 28, 38, generator=torch.Generator().manual_seed(0)) * 0.2
+    assert decoding_patches.label(score_map(torn), rule, SIZE) is None
+    scores = smooth_scores(5, (28, 38))
+    scores[2, 3, 4] = broken
+    assert decoding_patches.label(score_map(scores), rule, SIZE) is None
+    boxes = window_boxes(48, 64, 32, 16)
+    windows = stitch(torch.rand(len(boxes), 5, 4, 4), boxes, (48, 64))
+    assert decoding_patches.label(windows, rule, SIZE) is None
+
+
+@pytest.mark.parametrize("area", [0.0, 0.02])
+def test_large_maps_are_decoded_so(monkeypatch, area):
+    """And small classes are left out by the same count of pixels."""
+    scores, size, words = score_map(smooth_scores(30, (56, 75))), (480, 800), torch.arange(30)
+    ran = []
+    real = decoding_patches.label
+    monkeypatch.setattr(decoding_patches, "label",
+                        lambda *arguments: ran.append(1) or real(*arguments))
+    labels, confidence = decoding.decode(scores, words, 40.0, size, 0, area_threshold=area)
+    assert len(ran) == (2 if area else 1)
+    monkeypatch.setattr(decoding_patches, "label", lambda *arguments: None)
+    expected, sure = decoding.decode(scores, words, 40.0, size, 0, area_threshold=area)
+    assert (labels == expected).float().mean() > 0.99999
+    assert (confidence - sure).abs().max() < 2 / 255
+
+
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events:UserWarning")
+def test_memory_stays_bounded_with_150_words_at_1080p():
+    """Scores of full size would take 1.2 GB here; no step takes a fiftieth of that."""
+    scores = score_map(smooth_scores(150, (112, 199), places=(3, 4)), (336, 597))
+    rule, size = DecodingRule(torch.arange(150), 20.0), (1080, 1920)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU],
+                                profile_memory=True) as trace:
+        assert decoding_patches.label(scores, rule, size) is not None
+    largest = max(abs(event.cpu_memory_usage) for event in trace.events())
+    assert 1080 * 1920 * 4 <= largest < 150 * 1080 * 1920 * 4 / 50

@@ -1,0 +1,107 @@
+"""What is added as docs/extending.md says is found by everything else, and labels frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from extending_page import import_example
+from torch import Tensor
+
+from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
+from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS, Attention
+from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
+from sclip_seg_ros.segmentation.refinement import REFINEMENTS
+from sclip_seg_ros.segmentation.settings.yaml_values import typed_changes
+from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS
+
+WORDS = ["floor", "wall", "ball"]
+SMALL = {"short_side": 64, "inference": "whole"}
+
+
+@pytest.fixture(autouse=True)
+def registries() -> Iterator[None]:
+    """Take out again what a test adds."""
+    tables = (ATTENTIONS, REFINEMENTS, UPSAMPLERS)
+    before = [dict(table) for table in tables]
+    yield
+    for table, content in zip(tables, before, strict=True):
+        table.clear()
+        table.update(content)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> SegmentorSettings:
+    return import_example("A setting", tmp_path).ExtendedSettings(**SMALL)
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+
+
+def test_a_setting_is_checked_and_named_by_its_declaration(settings: SegmentorSettings) -> None:
+    kind = type(settings)
+    changed = settings.with_changes(typed_changes({"use_blur": True, "blur": {"radius": 3}}, kind))
+    assert changed.blur.radius == 3 and changed.use_blur
+    with pytest.raises(ValueError, match=r"blur\.radius must be 0 to 50, got 51"):
+        settings.with_changes({"blur.radius": 51})
+    with pytest.raises(ValueError, match=r"'blur\.radus' does not exist; did you mean blur\.rad"):
+        typed_changes({"blur.radus": 3}, kind)
+
+
+def test_a_refinement_runs_where_its_switch_is_on(settings: SegmentorSettings, image: np.ndarray,
+                                                  tmp_path: Path) -> None:
+    import_example("A refinement", tmp_path)
+    segmentor = SCLIPSegmentor(settings=settings)
+    plain = segmentor.predict_dense(image, WORDS)
+    assert plain.iterations == {} and "blur" not in plain.stage_ms
+    segmentor.settings = settings.with_changes(
+        {"use_blur": True, "blur.radius": 50, "blur.times": 3})
+    blurred = segmentor.predict_dense(image, WORDS)
+    assert blurred.iterations == {"blur": 3} and blurred.stage_ms["blur"] > 0
+    spread, before = (result.scores.flatten(1).std(1) for result in (blurred, plain))
+    assert (spread < 0.1 * before).all(), "of each word's map"
+    stopped = segmentor.predict_dense(image, WORDS, keep_going=lambda ran: ran < 1)
+    assert stopped.iterations == {"blur": 1}
+
+
+def test_an_upsampler_runs_where_its_switch_is_on(settings: SegmentorSettings, image: np.ndarray,
+                                                  tmp_path: Path) -> None:
+    import_example("An upsampler", tmp_path)
+    segmentor = SCLIPSegmentor(settings=settings)
+    text = segmentor.vocabulary(WORDS)
+    plain = segmentor.predict_dense(image, text)
+    segmentor.settings = settings.with_changes({"use_repeat": True, "repeat.factor": 2})
+    enlarged = segmentor.predict_dense(image, text)
+    assert "upsample" in enlarged.stage_ms and "upsample" not in plain.stage_ms
+    assert segmentor.fallbacks == () and segmentor.pipeline.departures == ()
+    assert plain.labels.shape == enlarged.labels.shape == image.shape[:2]
+    assert np.mean(plain.labels == enlarged.labels) > 0.8, "the same features, with sharper edges"
+
+
+def test_an_attention_rule_is_a_row(image: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="attention='keys' is unknown; choose one of sclip"):
+        SegmentorSettings(attention="keys")
+    import_example("An attention rule", tmp_path)
+    segmentor = SCLIPSegmentor(**SMALL, attention="keys")
+    found = segmentor.predict_dense(image, WORDS).scores
+    segmentor.settings = segmentor.settings.with_changes(attention="sclip")
+    assert not torch.allclose(segmentor.predict_dense(image, WORDS).scores, found)
+    segmentor.settings = segmentor.settings.with_changes(use_resclip=True, attention="keys")
+    assert segmentor.predict_dense(image, WORDS).scores.isfinite().all()
+
+
+def test_a_method_may_give_the_tokens_itself(image: np.ndarray) -> None:
+    def values(backbone: DenseBackbone, images: Tensor) -> Tensor:
+        return backbone.value_tokens(backbone.penultimate(images), class_token=False)
+
+    ATTENTIONS["values"] = Attention("this test", tokens=values)
+    segmentor = SCLIPSegmentor(**SMALL, attention="values")
+    found = segmentor.predict_dense(image, WORDS)
+    assert found.labels.shape == image.shape[:2] and found.scores.isfinite().all()
+    with pytest.raises(ValueError, match="attention 'values' changes more than the last block's"):
+        segmentor.settings = segmentor.settings.with_changes(use_resclip=True)

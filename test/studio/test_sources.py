@@ -1,0 +1,118 @@
+"""Photos, films and recordings: what there is to see, and any frame of it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from recordings import DEPTH, FRONT, REAR, record
+from studio_harness import room, wait_until, write_rooms
+
+from sclip_seg_ros.io.images import ImageFileError
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.studio.choices import Choices, Refusal
+from sclip_seg_ros.studio.desk import Desk
+from sclip_seg_ros.studio.recordings import open_recording
+from sclip_seg_ros.studio.sources import Film, open_sources
+from sclip_seg_ros.studio.workbench import Workbench
+from sclip_seg_ros.tools.arguments import UsageError
+
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A film whose frames can be told apart: a bar moves to the right."""
+    path = tmp_path_factory.mktemp("film") / "walk.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (320, 240))
+    for index in range(FRAMES):
+        pixels = room(2)[..., ::-1].copy()
+        pixels[:, 20 * index:20 * index + 20] = (0, 0, 255)
+        writer.write(pixels)
+    writer.release()
+    return path
+
+
+def bar(image: np.ndarray) -> int:
+    """Return the frame that a picture of the film is of."""
+    red = (image[..., 0].astype(int) - image[..., 1] > 120).sum(0)
+    return int(red.argmax()) // 20
+
+
+def test_any_frame_of_a_film_in_any_order(film):
+    source = Film("walk", film)
+    assert (source.count, source.rate) == (FRAMES, 10.0)
+    for index in (0, 1, 7, 8, 2, 11, 0):
+        frame = source.frame(index)
+        assert bar(frame.image) == index and frame.seconds == pytest.approx(index / 10)
+    with pytest.raises(ValueError, match="there is no frame 13; the source has 12"):
+        source.frame(12)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_the_cameras_of_a_recording_and_any_frame_of_them(tmp_path, storage):
+    path = record(tmp_path / "drive", storage, frames=5, cameras=(FRONT, REAR))
+    cameras = {camera.name.split()[-1]: camera for camera in open_recording(path)}
+    assert set(cameras) == {FRONT, REAR}, f"{DEPTH} has no colours"
+    front = cameras[FRONT]
+    assert front.count == 5
+    first = front.frame(0).image
+    for index in (4, 1, 3, 0):
+        frame = front.frame(index)
+        assert (frame.image == first).all() == (index == 0)
+        assert (frame.seconds > 0) == (index > 0)
+
+
+def test_a_folder_gives_its_pictures_and_its_films(tmp_path, film):
+    write_rooms(tmp_path / "a" / "deep")
+    write_rooms(tmp_path / "a", (9,))
+    (tmp_path / "a" / "walk.avi").write_bytes(film.read_bytes())
+    photos, walk = open_sources([tmp_path / "a"])
+    assert [photos.name_of(index) for index in range(photos.count)] == [
+        "deep/room_02.png", "deep/room_05.png", "room_09.png"]
+    assert np.array_equal(photos.frame(2).image, room(9))
+    assert walk.kind == "film" and walk.name == "walk.avi"
+
+
+@pytest.mark.parametrize(("make", "kind", "said"), [
+    (lambda path: path / "none", UsageError, "does not exist"),
+    (lambda path: path, ImageFileError, "without pictures or films"),
+    (lambda path: _written(path / "a.txt"), UsageError, "is not a picture, film or recording"),
+    (lambda path: _written(path / "a.mp4"), ValueError, "cannot be opened"),
+    (lambda path: _written(path / "a.mcap"), ValueError, "cannot be read")])
+def test_a_name_that_leads_to_nothing_is_told(tmp_path, make, kind, said):
+    with pytest.raises(kind, match=said):
+        open_sources([make(tmp_path)])
+
+
+def _written(path):
+    path.write_bytes(b"nothing")
+    return path
+
+
+def test_a_film_plays_to_its_end_and_its_frames_help_one_another(film):
+    bench = Workbench(SCLIPSegmentor(inference="whole"), open_sources([film]))
+    desk = Desk(bench, Choices(("floor", "wall", "table")).with_settings({"inference": "whole"}))
+    seen = []
+    desk.on_shown = seen.append
+    bench.start()
+    desk.begin()
+    wait_until(lambda: seen)
+    desk.do({"do": "play", "on": True})
+    wait_until(lambda: not desk.state["playing"])
+    wait_until(lambda: seen[-1].index == FRAMES - 1)
+    indices = [shown.index for shown in seen]
+    assert indices == sorted(indices) and len(set(indices)) > 2
+    assert all("temporal" in shown.labelled.stage_ms for shown in seen)
+    desk.do({"do": "play", "on": True})  # from the beginning again
+    wait_until(lambda: desk.state["index"] < FRAMES - 1)
+    desk.do({"do": "play", "on": False})
+    bench.close()
+
+
+def test_photos_do_not_play(tmp_path):
+    bench = Workbench(SCLIPSegmentor(), open_sources([write_rooms(tmp_path)]))
+    desk = Desk(bench, Choices(("floor",)))
+    with pytest.raises(Refusal, match="photos, which do not play") as caught:
+        desk.do({"do": "play", "on": True})
+    assert caught.value.field == "sources"

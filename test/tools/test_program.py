@@ -1,0 +1,76 @@
+"""The frame of every program: one line for what is wrong, and the exit codes of shells."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from sclip_seg_ros.models import WeightsError
+from sclip_seg_ros.tools.arguments import UsageError
+from sclip_seg_ros.tools.program import Program
+
+
+def program(run, **more) -> Program:
+    return Program("sclip-count", "Count.", "sclip-count 3", add_arguments, run, **more)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("number", type=int)
+    parser.add_argument("--name", default="")
+
+
+def raising(error: BaseException):
+    def run(arguments: argparse.Namespace) -> int:
+        raise error
+    return run
+
+
+def test_the_exit_code_is_what_the_work_returns() -> None:
+    assert program(lambda arguments: arguments.number)(["7"]) == 7
+
+
+@pytest.mark.parametrize(("error", "code", "said"), [
+    (KeyboardInterrupt(), 130, "sclip-count: interrupted; nothing was counted"),
+    (ValueError("three is not\na number"), 2, "sclip-count: three is not a number"),
+    (FileNotFoundError(2, "No such file", "words.txt"), 2, "words.txt"),
+    (WeightsError("no weights; fetch them"), 2, "sclip-count: no weights; fetch them"),
+])
+def test_what_stops_the_work_is_told_in_one_line(error, code, said, capsys) -> None:
+    counter = program(raising(error), interrupted="interrupted; nothing was counted")
+    assert counter(["1"]) == code
+    told = capsys.readouterr()
+    assert said in told.err and told.err.count("\n") == 1 and told.out == ""
+
+
+def test_a_fault_of_the_program_itself_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        program(lambda arguments: 1 // 0)(["1"])
+
+
+@pytest.mark.parametrize(("flags", "said"), [
+    ([], "sclip-count: the following arguments are required: number; see sclip-count --help"),
+    (["many"], "sclip-count: argument number: invalid int value: 'many'"),
+    (["1", "--nam", "x"], "sclip-count: unrecognized arguments: --nam"),
+    (["0"], "sclip-count: 0 is nothing to count"),
+])
+def test_unusable_flags_are_told_before_any_work(flags, said, capsys) -> None:
+    def check(parsed: argparse.Namespace) -> None:
+        if not parsed.number:
+            raise UsageError("0 is nothing to count")
+
+    assert program(raising(AssertionError("work has begun")), check=check)(flags) == 2
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_the_command_line_is_kept_as_it_was_given() -> None:
+    parsed = program(lambda arguments: 0).parse(["1", "--name", "red ball"])
+    assert parsed.command == "sclip-count 1 --name 'red ball'"
+
+
+def test_help_shows_the_purpose_and_an_example(capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        program(lambda arguments: 0)(["--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert "Count." in said and "example: sclip-count 3" in said
