@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.scores import decoding, decoding_patches, decoding_plain
+from sclip_seg_ros.segmentation.scores import (
+    decoding,
+    decoding_nodes,
+    decoding_patches,
+    decoding_plain,
+)
 from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scores.windows import stitch, window_boxes
@@ -17,8 +22,9 @@ WORKING, SIZE = (84, 112), (120, 160)
 @pytest.fixture
 def always(monkeypatch):
     """Decide by patches even where that takes longer."""
-    for name, value in (("BUSY", 2), ("MOST", 1), ("DENSE", 1)):
-        monkeypatch.setattr(decoding_patches, name, value)
+    for module, name, value in ((decoding_nodes, "BUSY", 2), (decoding_nodes, "DENSE", 1),
+                                (decoding_patches, "MOST", 1)):
+        monkeypatch.setattr(module, name, value)
 
 
 def smooth_scores(queries: int, grid: tuple[int, int], seed: int = 0,
