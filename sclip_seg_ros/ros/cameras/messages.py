@@ -77,14 +77,17 @@ def class_confidence_message(result: SegmentationResult, header: Header,
         stages=stage_times(quality.stage_ms))
 
 
-def evidence_message(evidence: Evidence, keyframe: bool, keyframes_hz: float) -> EvidenceMessage:
+def evidence_message(evidence: Evidence | None, keyframe: bool,
+                     keyframes_hz: float) -> EvidenceMessage:
     """Tell what labels rest on.
 
     Args:
-        evidence: that they were decided from.
+        evidence: that they were decided from; None for the frame alone.
         keyframe: whether the image tower ran on the frame.
         keyframes_hz: of its camera.
     """
+    if evidence is None:
+        return EvidenceMessage(keyframe=keyframe, keyframes_hz=keyframes_hz)
     return EvidenceMessage(keyframe=keyframe, age_ms=evidence.seconds * 1e3,
                            unknown=evidence.unknown, fused=evidence.fused,
                            keyframes_hz=keyframes_hz)

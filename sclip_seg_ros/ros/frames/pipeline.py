@@ -12,9 +12,7 @@ from rclpy.clock import Clock
 
 from sclip_seg_ros.common.patchwork import patchwork
 from sclip_seg_ros.common.stopwatch import Stopwatch
-from sclip_seg_ros.latency.deadline import Deadline
 from sclip_seg_ros.latency.quality import QualityControl
-from sclip_seg_ros.msg import Evidence as EvidenceMessage
 from sclip_seg_ros.ros.cameras.camera import Camera
 from sclip_seg_ros.ros.cameras.messages import evidence_message
 from sclip_seg_ros.ros.frames.frame import Frame, Job
@@ -98,11 +96,9 @@ class FramePipeline:
             job = self._read(frame, options, vocabulary)
             if job is not None:
                 jobs.append(job)
-        if jobs and options.temporal.enabled:
-            self._track(jobs, options, vocabulary)
+        if jobs:
+            self._answer(jobs, options, vocabulary)
             self._tracker.took(time.monotonic() - begin)
-        elif jobs:
-            self._label(jobs, options, vocabulary)
 
     def idle(self) -> None:
         """Take over changes while no frame comes, so that they are answered for all the same."""
@@ -194,43 +190,19 @@ class FramePipeline:
                              f"{patch} when worked on as {size[1]}x{size[0]}; publish a larger or "
                              "less elongated image")
 
-    def _label(self, jobs: Sequence[Job], options: NodeOptions, vocabulary: Vocabulary) -> None:
+    def _answer(self, jobs: Sequence[Job], options: NodeOptions, vocabulary: Vocabulary) -> None:
         """Label and publish a batch; where that fails, its frames one by one."""
-        sizes = [job.image.shape[:2] for job in jobs]
-        self._quality.begin(sizes, vocabulary)
-        self._reporter.tell_of_level()
-        deadline = self._quality.deadline(min(job.frame.arrived for job in jobs))
-        results = self._predict(jobs, vocabulary, deadline)
-        if isinstance(results, Exception):
-            if len(jobs) > 1:  # one image must not cost the other cameras theirs
-                for job in jobs:
-                    self._label([job], options, vocabulary)
-                return
-            self.fail(results, [jobs[0].camera])
-            self._reporter.report(jobs[0], options, vocabulary)
-            return
-        labelled = time.monotonic()
-        for job, result in zip(jobs, results, strict=True):
-            job.camera.log.keyframe()
-            job.evidence = EvidenceMessage(keyframe=True,
-                                           keyframes_hz=job.camera.log.keyframes_hz)
-            self._publish(job, result, options, vocabulary)
-        tail_ms = (time.monotonic() - labelled) * 1e3 + results[0].stage_ms.get("decode", 0.0)
-        self._quality.end(max(job.age_seconds for job in jobs) * 1e3, results, tail_ms)
-        self._look_back(jobs[0].image, sizes, vocabulary)
-
-    def _track(self, jobs: Sequence[Job], options: NodeOptions, vocabulary: Vocabulary) -> None:
-        """Label and publish a batch with the help of earlier frames; see :meth:`_label`."""
-        sizes = [job.image.shape[:2] for job in jobs]
+        sizes, over_time = [job.image.shape[:2] for job in jobs], options.temporal.enabled
         self._quality.begin(sizes, vocabulary)
         self._reporter.tell_of_level()
         try:
-            answers = self._tracker.answer(jobs, options, vocabulary)
+            answers = (self._tracker.answer if over_time else self._tracker.answer_alone)(
+                jobs, options, vocabulary)
         except Exception as error:
-            drop_tracebacks(error)
-            if len(jobs) > 1:
+            drop_tracebacks(error)  # they hold what filled the device's memory
+            if len(jobs) > 1:  # one image must not cost the other cameras theirs
                 for job in jobs:
-                    self._track([job], options, vocabulary)
+                    self._answer([job], options, vocabulary)
                 return
             self.fail(error, [jobs[0].camera])
             self._reporter.report(jobs[0], options, vocabulary)
@@ -242,8 +214,12 @@ class FramePipeline:
             job.evidence = evidence_message(answer.evidence, answer.keyframe,
                                             job.camera.log.keyframes_hz)
             self._publish(job, answer.result, options, vocabulary)
-        self._quality.left_room((time.monotonic() - labelled) * 1e3
-                                + answers[0].result.stage_ms.get("decode", 0.0))
+        results = [answer.result for answer in answers]
+        tail_ms = (time.monotonic() - labelled) * 1e3 + results[0].stage_ms.get("decode", 0.0)
+        if over_time:  # what the tower took is told by the tracker
+            self._quality.left_room(tail_ms)
+        else:
+            self._quality.end(max(job.age_seconds for job in jobs) * 1e3, results, tail_ms)
         self._look_back(jobs[0].image, sizes, vocabulary)
 
     def _collect(self) -> None:
@@ -273,17 +249,6 @@ class FramePipeline:
             drop_tracebacks(error)
             self._logger.warning("LoftUp could not be checked, or the levels not warmed up: "
                                  f"{describe(error)}")
-
-    def _predict(self, jobs: Sequence[Job], vocabulary: Vocabulary,
-                 deadline: Deadline | None) -> list[SegmentationResult] | Exception:
-        """Return results, or what prevented them without the device's memory it had taken."""
-        try:
-            return self._quality.pipeline.predict([job.image for job in jobs], vocabulary,
-                                                  deadline, [job.camera.label_size.size()
-                                                             for job in jobs])
-        except Exception as error:
-            drop_tracebacks(error)
-            return error
 
     def _publish(self, job: Job, result: SegmentationResult, options: NodeOptions,
                  vocabulary: Vocabulary) -> None:

@@ -125,11 +125,10 @@ class Tower:
         self._outcomes: list[Outcome] = []
         self._asked = 0                  # runs asked for whose outcome is not there
         self._ready = threading.local()  # the stream of a thread that is ready to compute
-        self._worker: Worker[Run] = Worker("tower", self._make, _log)
+        self._worker = Worker[Run]("tower", self._make, _log)
 
     def start(self) -> None:
         """Start the thread, anew after a :meth:`stop`."""
-        self._worker = Worker("tower", self._make, _log)
         self._worker.start()
 
     def submit(self, run: Run) -> None:

@@ -31,12 +31,12 @@ class Answer:
 
     Attributes:
         result: the labels.
-        evidence: that they rest on.
+        evidence: that they rest on; None where it is the frame alone.
         keyframe: whether the frame had a run of the tower of its own.
     """
 
     result: SegmentationResult
-    evidence: Evidence
+    evidence: Evidence | None
     keyframe: bool
 
 
@@ -71,8 +71,7 @@ class Tracker:
         self._memories: dict[str, Memory] = {}
         self._waiting = True                             # frames wait for runs
         self._failure: Exception | None = None
-        self._one_by_one = False                         # cameras share no run, for one failed
-        self._turn = 0
+        self._turn: int | None = None                    # whose run is next, after a failure
         self._kept: Outcome | None = None                # features for new words
         self._settings: SegmentorSettings | None = None  # that the times are of
         self._runs: deque[float] = deque(maxlen=RUNS)
@@ -99,7 +98,7 @@ class Tracker:
         self._tower.withdraw()
         self._tower.collect()
         self._memories.clear()
-        self._kept, self.trouble, self._one_by_one = None, "", False
+        self._kept, self._turn, self.trouble = None, None, ""
         self._waiting = True
         torch.set_num_threads(self._threads)  # of the next frame thread
 
@@ -160,6 +159,21 @@ class Tracker:
         own = [outcome is not None and job in wanting for job in jobs]
         return [Answer(*parts) for parts in zip(results, evidence, own, strict=True)]
 
+    def answer_alone(self, jobs: Sequence[Job], options: NodeOptions,
+                     vocabulary: Vocabulary) -> list[Answer]:
+        """Label frames of different cameras, each from nothing but itself.
+
+        Args, Raises:
+            see :meth:`answer`.
+        """
+        self._own_seconds = 0.0
+        results = self._quality.pipeline.predict(
+            [job.image for job in jobs], vocabulary,
+            self._quality.deadline(min(job.frame.arrived for job in jobs)), _label_sizes(jobs))
+        for job in jobs:
+            job.camera.log.keyframe()
+        return [Answer(result, None, True) for result in results]
+
     def took(self, seconds: float) -> None:
         """Take how long the frames answered last were worked on, from message to messages."""
         if self._own_seconds:
@@ -170,7 +184,7 @@ class Tracker:
         for outcome in self._tower.collect():
             if outcome.error is not None:
                 self._failure, self.trouble = outcome.error, describe(outcome.error)
-                self._one_by_one = True
+                self._turn = self._turn or 0
                 continue
             self._note(outcome)
             self._tower_ms = {f"tower {stage}": value for stage, value in outcome.stage_ms.items()}
@@ -212,7 +226,7 @@ class Tracker:
 
     def _turn_of(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """Return the jobs for one run: all, or one after another where they failed together."""
-        if not self._one_by_one:
+        if self._turn is None:
             return jobs
         self._turn += 1
         return [jobs[self._turn % len(jobs)]]

@@ -43,8 +43,11 @@ class Worker(Generic[Item]):
         self._thread = self._new_thread(name)
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the thread, anew after a :meth:`stop`."""
+        if self._thread.ident is None:
+            self._thread.start()
+        else:
+            self.resume()
 
     def stop(self, timeout: float) -> bool:
         """Take no more items and wait for the current ones; return whether the thread ended.
