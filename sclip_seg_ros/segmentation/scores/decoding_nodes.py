@@ -24,7 +24,7 @@ BUSY = 0.6       # share of neighbouring cells with other winners, above which n
 MARGIN = 1e-4    # of roots of what queries count for: what rounding may do to their order
 LEAST = 1e-9     # of a coefficient whose logarithm is taken
 CHUNK = 100_000  # scores in one step: few enough for a processor's cache, enough to be worth it
-TILE = 128       # pixels each way of a larger piece
+TILE = 64        # pixels each way of a larger piece
 TINY = torch.finfo(torch.float32).tiny
 
 

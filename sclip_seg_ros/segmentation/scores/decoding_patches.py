@@ -96,13 +96,12 @@ def _smooth(nodes: Nodes, rule: DecodingRule, down: Cut, across: Cut) -> tuple[T
     woven[::2, ::2] = nodes.probability.clamp(min=LEAST).log_()
     woven[::2, 1::2] = nodes.across
     woven[1::2, ::2] = nodes.down
-    confidence = torch.empty(high, wide)
+    taller, confidence = torch.empty(high, woven.shape[1]), torch.empty(high, wide)
     for tall in down.tiles:
-        taller = tall.weights @ woven[tall.cells]
-        for broad in across.tiles:
-            torch.mm(taller[:, broad.cells], broad.weights.T,
-                     out=confidence[tall.pixels, broad.pixels])
-        exp_in_place(confidence[tall.pixels])
+        torch.mm(tall.weights, woven[tall.cells], out=taller[tall.pixels])
+    for broad in across.tiles:
+        torch.mm(taller[:, broad.cells], broad.weights.T, out=confidence[:, broad.pixels])
+    exp_in_place(confidence)
     return torch.from_numpy(labels), confidence
 
 
