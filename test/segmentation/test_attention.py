@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from golden_tower import golden_names
 from torch import Tensor, nn
 
 from sclip_seg_ros.segmentation.backbones.attention import (
@@ -19,9 +22,12 @@ from sclip_seg_ros.segmentation.backbones.attention import (
     query_query,
     vanilla,
 )
+from sclip_seg_ros.segmentation.backbones.procrustes import rotation
 
 GRID = (3, 5)
 TOKENS = 1 + GRID[0] * GRID[1]
+PEARL = sorted({name.partition("/")[0] for name in golden_names("pearl_tlp.npz")
+                if name.endswith("/matrix")})
 
 
 def draw(seed: int = 0, batch: int = 2, heads: int = 3, tokens: int = TOKENS,
@@ -67,7 +73,7 @@ def test_neighbourhood_adds_its_bias_to_the_keys_scores():
 
 
 @pytest.mark.parametrize(("name", "total"), [("vanilla", 1.0), ("sclip", 2.0), ("clearclip", 1.0),
-                                             ("naclip", 1.0)])
+                                             ("naclip", 1.0), ("pearl", 1.0)])
 def test_the_rows_of_the_attention_add_up(name: str, total: float):
     q, k, v = draw()
     rows = attention_rule(name)(q, k, torch.ones_like(v), GRID)
@@ -81,6 +87,39 @@ def test_rules_without_a_neighbourhood_do_not_care_for_the_order_of_tokens(name:
     rule = attention_rule(name)
     shuffled = rule(q[:, :, order], k[:, :, order], v[:, :, order], GRID)
     assert torch.allclose(shuffled, rule(q, k, v, GRID)[:, :, order], atol=2e-5)
+
+
+@pytest.mark.parametrize("case", PEARL or ["absent"])
+def test_pearl_matches_the_golden_attention(golden_dir: Path, case: str):
+    data = np.load(golden_dir / "pearl_tlp.npz")
+    q, k, v = (torch.from_numpy(data[f"{case}/{name}"])[None] for name in "qkv")
+    rule = attention_rule("pearl", {"pearl_alpha": float(data[f"{case}/alpha"])})
+    grid = (1, q.shape[-2] - 1)
+    identity = torch.eye(q.shape[-2]).expand(*q.shape[:2], -1, -1)
+    for values, name in ((identity, "matrix"), (v, "out")):
+        expected = torch.from_numpy(data[f"{case}/{name}"])
+        assert torch.allclose(rule(q, k, values, grid)[0], expected, rtol=0, atol=2e-4), name
+
+
+def test_keys_are_turned_onto_queries_that_are_turned_keys():
+    generator = torch.Generator().manual_seed(0)
+    turn, _ = torch.linalg.qr(torch.randn(3, 8, 8, generator=generator))
+    keys = torch.randn(3, 40, 8, generator=generator)
+    found = rotation(keys, keys @ turn, iterations=30)
+    assert torch.allclose(found, turn, atol=1e-3)
+    nearer, farther = ((rotation(keys, keys @ turn, count) - turn).norm() for count in (8, 3))
+    assert nearer < farther
+
+
+@pytest.mark.parametrize("leading", [0, 1, 5])
+def test_pearl_leaves_leading_tokens_out_of_its_means(leading: int):
+    q, k, v = draw(tokens=leading + 15)
+    q[:, :, leading:], k[:, :, leading:] = 1.0, 2.0     # alike, so that nothing of them is left
+    q[:, :, :leading] *= 10
+    rows = attention_rule("pearl")(q, k, v, GRID)[:, :, leading:]
+    assert torch.allclose(rows, rows[:, :, :1].expand_as(rows), atol=1e-5)
+    plain = softmax_scores(q[:, :, leading:], torch.zeros_like(k)) @ v
+    assert leading or torch.allclose(rows, plain, atol=1e-4)
 
 
 def test_vanilla_is_multi_head_attention():

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from sclip_seg_ros.common.device_cache import device_cache
+from sclip_seg_ros.segmentation.backbones.procrustes import procrustes_pair
 from sclip_seg_ros.segmentation.backbones.rfclip import rfclip_tokens, sink_channels
 from sclip_seg_ros.segmentation.backbones.scclip import scclip_tokens
 
@@ -102,9 +103,11 @@ class Attention:
         source: where the rule is published.
         compared: what is compared with what, a softmax each: pairs of the letters q, k and v;
             empty for a method that gives the tokens itself.
+        pair: returns the two sides of one comparison more, (B, heads, N, d'), given q, k, the
+            number of leading tokens, and the values of ``settings``; None where there is none.
         bias: returns the (1 + h*w, 1 + h*w) float32, a class token first, that is added to S of a
             grid (h, w) on a device, given the values of ``settings``; None where nothing is.
-        settings: names of the settings that the bias, or the tokens, depend on.
+        settings: names of the settings that the pair, the bias, or the tokens depend on.
         tokens: returns the projected patch tokens (B, h*w, D) of a backbone and normalised images
             (B, 3, H, W), given the values of ``settings`` and what ``prepare`` returned; None for
             a rule of the last block.
@@ -116,6 +119,7 @@ class Attention:
 
     source: str
     compared: tuple[str, ...] = ()
+    pair: Callable[..., tuple[Tensor, Tensor]] | None = None
     bias: Callable[..., Tensor] | None = None
     settings: tuple[str, ...] = ()
     tokens: Callable[..., Tensor] | None = None
@@ -142,10 +146,14 @@ class Attention:
     def _values(self, options: Mapping[str, Any]) -> list[Any]:
         return [options[name] for name in self.settings if name in options]
 
-    def pairs(self, q: Tensor, k: Tensor, v: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return what is compared with what."""
+    def pairs(self, q: Tensor, k: Tensor, v: Tensor, options: Mapping[str, Any],
+              leading: int = 1) -> list[tuple[Tensor, Tensor]]:
+        """Return what is compared with what, with those of the settings that ``options`` holds."""
         sides = {"q": q, "k": k, "v": v}
-        return [(sides[pair[0]], sides[pair[1]]) for pair in self.compared]
+        found = [(sides[pair[0]], sides[pair[1]]) for pair in self.compared]
+        if self.pair is not None:
+            found.append(self.pair(q, k, leading, *self._values(options)))
+        return found
 
 
 def _neighbourhood_bias(grid: tuple[int, int], device: torch.device, sigma: float = 5.0) -> Tensor:
@@ -174,8 +182,10 @@ ATTENTIONS: dict[str, Attention] = {
     "sclip": Attention("SCLIP, Wang et al., ECCV 2024, eq. 4", ("qq", "kk")),
     "vanilla": Attention("CLIP as it was trained", ("qk",)),
     "clearclip": Attention("ClearCLIP, Lan et al., ECCV 2024", ("qq",)),
-    "naclip": Attention("NACLIP, Hajimiri et al., WACV 2025, eq. 5", ("kk",), _neighbourhood_bias,
-                        ("naclip_sigma",)),
+    "naclip": Attention("NACLIP, Hajimiri et al., WACV 2025, eq. 5", ("kk",),
+                        bias=_neighbourhood_bias, settings=("naclip_sigma",)),
+    "pearl": Attention("PEARL, CVPR 2026: keys turned towards the queries", pair=procrustes_pair,
+                       settings=("pearl_alpha",)),
     "cliptrase": Attention("CLIPtrase, Shao et al., ECCV 2024", ("qq", "kk", "vv")),
     "maskclip": Attention("MaskCLIP, Zhou et al., ECCV 2022: values alone", tokens=_values),
     "scclip": Attention("SC-CLIP, Bai et al., 2024", tokens=scclip_tokens),
@@ -244,12 +254,14 @@ def attention_rule(name: str, options: Mapping[str, Any] | None = None) -> Atten
     row, options = last_block_attention(name), options or {}
 
     def rule(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
-        bias = row.bias_for(grid, q.device, options, q.shape[-2] - grid[0] * grid[1])
+        leading = q.shape[-2] - grid[0] * grid[1]
+        bias = row.bias_for(grid, q.device, options, leading)
+        pairs = row.pairs(q, k, v, options, leading)
         if bias is None:
-            attended = [vanilla(left, right, v) for left, right in row.pairs(q, k, v)]
+            attended = [vanilla(left, right, v) for left, right in pairs]
         else:
             attended = [scaled_dot_product_attention(left, right, v, attn_mask=bias.to(q.dtype))
-                        for left, right in row.pairs(q, k, v)]
+                        for left, right in pairs]
         return sum(attended[1:], attended[0])
 
     return rule

@@ -75,18 +75,19 @@ def resclip_rule(attention: str, settings: ResClipSettings, recorded: Tensor | N
     row, options = last_block_attention(attention), options or {}
 
     def rule(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
-        scale, bias = q.shape[-1] ** -0.5, None
+        sharper, bias = 1.0, None
         leading = q.shape[-2] - grid[0] * grid[1]
         if semantic is not None:
-            scale *= settings.sfr_temperature * (1.0 - settings.sfr_weight)
+            sharper = settings.sfr_temperature * (1.0 - settings.sfr_weight)
             bias = _semantic_scores(with_leading(semantic, leading), settings)
         omega = row.bias_for(grid, q.device, options, leading)
         if omega is not None:
             bias = omega if bias is None else bias + omega
         bias = None if bias is None else bias.to(q.dtype)
         attended = sum(
-            scaled_dot_product_attention(left, right, v, attn_mask=bias, scale=scale)
-            for left, right in row.pairs(q, k, v))
+            scaled_dot_product_attention(left, right, v, attn_mask=bias,
+                                         scale=sharper * left.shape[-1] ** -0.5)
+            for left, right in row.pairs(q, k, v, options, leading))
         if recorded is None:
             return attended
         weight = settings.rcs_weight

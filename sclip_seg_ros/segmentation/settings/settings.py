@@ -181,6 +181,8 @@ class SegmentorSettings(Settings):
                             section="Features")
     naclip_sigma: float = number(5.0, 1e-3, 1e3, "Width of NACLIP's neighbourhood.",
                                  unit="patches", section="Features")
+    pearl_alpha: float = number(0.08, 0.0, 10.0, "Weight of the keys among themselves in PEARL's "
+                                "attention.", section="Features")
 
     inference: str = choice("slide", INFERENCES, "'slide': overlapping windows; 'whole': the image "
                             "in one forward.", section="Features")
