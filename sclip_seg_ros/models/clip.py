@@ -415,11 +415,12 @@ class _Loader:
 def weights_in(folder: Path) -> Path | None:
     """Return the weights file that loading a folder takes, None where there is none.
 
-    open_clip's own names come first: a folder may hold another library's weights beside them, and
-    upsamplers.
+    open_clip's own names come first: a folder may hold another library's weights beside them,
+    upsamplers, and proxies.
     """
+    beside = ("loftup", "anyup", "proxy")
     files = (file for file in folder.iterdir()
-             if file.suffix in _WEIGHT_SUFFIXES and not file.name.startswith(("loftup", "anyup")))
+             if file.suffix in _WEIGHT_SUFFIXES and not file.name.startswith(beside))
     return min(files, default=None,
                key=lambda file: (not file.name.startswith("open_clip"),
                                  file.suffix != ".safetensors", file.name))

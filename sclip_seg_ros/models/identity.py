@@ -29,7 +29,7 @@ class Origin:
         architecture, tag: in open_clip's spelling, where they are published weights.
         repository, commit: of the hub they were fetched from.
         licence: as the hub states it.
-        upsamplers: paths of upsamplers that were fetched along with them, by name.
+        upsamplers, proxies: paths of what was fetched along with them, by name.
     """
 
     path: Path
@@ -40,6 +40,7 @@ class Origin:
     commit: str = ""
     licence: str = ""
     upsamplers: dict[str, Path] = field(default_factory=dict)
+    proxies: dict[str, Path] = field(default_factory=dict)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -80,9 +81,10 @@ def origin_of(path: Path, sha256: str, architecture: str = "") -> Origin:
             candidates.append(tags_of_repositories()[repository])
     name, tag = next(((name, tag) for name, tag in candidates
                       if tag and plain in ("", name.removesuffix(QUICK))), ("", ""))
-    upsamplers = {name: path.parent / file for name, file in stated.get("upsamplers", {}).items()}
+    upsamplers, proxies = ({name: path.parent / file for name, file in stated.get(kind, {}).items()}
+                           for kind in ("upsamplers", "proxies"))
     return Origin(path, sha256, name, tag, repository, commit, stated.get("licence", ""),
-                  upsamplers)
+                  upsamplers, proxies)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -87,9 +87,11 @@ class SCLIPSegmentor:
         backbone = backbone_of(visual.to(DTYPES[precision]), clip.name)
         self._model = Model(clip, backbone, device, precision)
         self.text = TextEncoder(clip)
+        origin = clip.origin
         self.upsamplers = UpsamplerStore(clip.name, backbone.dimension, device, cache_dir,
-                                         clip.origin.upsamplers if clip.origin else {})
-        self.proxies = ProxyStore(device, DTYPES[precision], cache_dir)
+                                         origin.upsamplers if origin else {})
+        self.proxies = ProxyStore(device, DTYPES[precision], cache_dir,
+                                  origin.proxies if origin else {})
         self.pipeline = self.prepare(base)
 
     @property

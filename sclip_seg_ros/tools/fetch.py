@@ -1,6 +1,7 @@
 """Fetch a model ahead: into the cache, or into a folder that a robot runs from without a network.
 
     sclip fetch --model ViT-B/16 --upsampler loftup --to /data/clip
+    sclip fetch --proxy dinov2_vitb14
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from sclip_seg_ros.models.identity import MANIFEST, Origin
 from sclip_seg_ros.models.loading import megabytes
 from sclip_seg_ros.models.weights import WeightsError, is_safetensors, sha256
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
+from sclip_seg_ros.segmentation.backbones.proxies.store import fetch_proxy
+from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
 from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import fetch_anyup
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import fetch_loftup, resolve_source
 from sclip_seg_ros.tools.arguments import UsageError
@@ -42,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pretrained", default="", help="tag, e.g. openai@COMMIT, or a file")
     parser.add_argument("--upsampler", action="append", choices=UPSAMPLERS, default=[],
                         help="fetch its weights, too; may be given twice")
+    parser.add_argument("--proxy", action="append", choices=list(PROXIES), default=[],
+                        metavar="NAME", help="fetch a second tower, for use_proxy; may be given "
+                        f"again: {', '.join(PROXIES)}")
     parser.add_argument("--to", type=Path, metavar="FOLDER",
                         help="make a folder that model:=local-dir:FOLDER runs from; without it the "
                              "cache is filled")
@@ -58,9 +64,13 @@ def check(parsed: argparse.Namespace) -> None:
     Raises:
         UsageError: naming them.
     """
-    if not parsed.list and not parsed.model:
-        raise UsageError("there is nothing to fetch; give --model, e.g. --model ViT-B/16, or "
-                         "--list")
+    if not parsed.list and not parsed.model and not parsed.proxy:
+        raise UsageError("there is nothing to fetch; give --model, e.g. --model ViT-B/16, --proxy, "
+                         "or --list")
+    for flag, value in (("--to", parsed.to), ("--upsampler", parsed.upsampler)):
+        if value and not parsed.model:
+            raise UsageError(f"{flag} needs a model that it is for; give --model too, e.g. "
+                             "--model ViT-B/16")
     if parsed.model == EMBEDDED:
         raise UsageError("--model embedded ships with the package; give another to fetch")
     if parsed.pretrained == RANDOM:
@@ -74,6 +84,12 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.list:
         _list(parsed.cache_dir)
         return 0
+    proxies = {name: fetch_proxy(name, cache_dir=parsed.cache_dir, update=parsed.update)
+               for name in parsed.proxy}
+    for name, found in proxies.items():
+        print(f"{name}: {found}")
+    if not parsed.model:
+        return 0
     clip = load_clip(parsed.model, parsed.pretrained, cache_dir=parsed.cache_dir,
                      accept=lambda model: backbone_of(model.visual), update=parsed.update)
     origin = clip.origin
@@ -84,13 +100,14 @@ def run(parsed: argparse.Namespace) -> int:
         print(f"{name}: '{readable(path)}' (SHA-256 {sha256(path)})")
     if parsed.to is not None:
         write_folder(parsed.to.expanduser(), clip, upsamplers,
+                     {name: found.path for name, found in proxies.items()},
                      _licence(origin, parsed.cache_dir))
         print(f"runs from there: model:=local-dir:{readable(parsed.to.expanduser().resolve())}")
     return 0
 
 
 def write_folder(folder: Path, clip: ClipModel, upsamplers: dict[str, Path],
-                 licence: str) -> None:
+                 proxies: dict[str, Path], licence: str) -> None:
     """Copy a model and all it needs into a folder of its own.
 
     Raises:
@@ -101,6 +118,7 @@ def write_folder(folder: Path, clip: ClipModel, upsamplers: dict[str, Path],
     assert origin is not None
     files = {WEIGHTS[0] if is_safetensors(origin.path) else WEIGHTS[1]: origin.path}
     files.update({f"{name}{path.suffix}": path for name, path in upsamplers.items()})
+    files.update({f"proxy_{name}{path.suffix}": path for name, path in proxies.items()})
     folder.mkdir(parents=True, exist_ok=True)
     needed, free = (sum(path.stat().st_size for path in files.values()),
                     shutil.disk_usage(folder).free)
@@ -112,6 +130,21 @@ def write_folder(folder: Path, clip: ClipModel, upsamplers: dict[str, Path],
         if stale not in files:
             (folder / stale).unlink(missing_ok=True)
     checksums = {name: _copied(path, folder / name) for name, path in files.items()}
+    write_configuration(folder, clip)
+    _write(folder / MANIFEST, {
+        "architecture": origin.architecture, "pretrained": origin.tag,
+        "repository": origin.repository, "commit": origin.commit, "licence": licence,
+        "files": checksums, "upsamplers": {name: f"{name}{path.suffix}"
+                                           for name, path in upsamplers.items()},
+        "proxies": {name: f"proxy_{name}{path.suffix}" for name, path in proxies.items()}})
+
+
+def write_configuration(folder: Path, clip: ClipModel) -> None:
+    """Write what a folder of weights needs beside them: configuration, and the tokenizer's files.
+
+    Raises:
+        WeightsError: a copy differs from what was copied.
+    """
     if clip.text_folder is not None:
         (folder / TEXT_FOLDER).mkdir(exist_ok=True)
         for path in clip.text_folder.iterdir():
@@ -119,11 +152,6 @@ def write_folder(folder: Path, clip: ClipModel, upsamplers: dict[str, Path],
                 _copied(path, folder / TEXT_FOLDER / path.name)
     _write(folder / CONFIG, {"model_cfg": clip.config, "preprocess_cfg": {
         "mean": clip.mean, "std": clip.std}})
-    _write(folder / MANIFEST, {
-        "architecture": origin.architecture, "pretrained": origin.tag,
-        "repository": origin.repository, "commit": origin.commit, "licence": licence,
-        "files": checksums, "upsamplers": {name: f"{name}{path.suffix}"
-                                           for name, path in upsamplers.items()}})
 
 
 def _upsampler(name: str, clip: ClipModel, parsed: argparse.Namespace) -> Path:

@@ -14,13 +14,17 @@ from importlib.util import find_spec
 import huggingface_hub
 import numpy as np
 import pytest
+import timm
 import torch
 from checkpoints import random_state
 from model_hub import REPOSITORY, STATISTICS, TINY, Faults
-from timm_towers import write_siglip, write_tokenizer
+from safetensors.torch import save
+from timm_towers import enliven, write_siglip, write_tokenizer
 
 from sclip_seg_ros.models import load_clip
 from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.segmentation.backbones.proxies import store
+from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
 from sclip_seg_ros.segmentation.upsamplers.loftup import weights as loftup_weights
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUpSizes
 from sclip_seg_ros.tools import provenance
@@ -71,6 +75,43 @@ def test_a_robot_runs_from_the_folder_alone(hub, published, tmp_path, monkeypatc
     described = provenance.describe_segmentation(segmentor, words)
     assert described["model"]["weights_commit"] == f"{REPOSITORY}@{origin.commit}"
     assert str(folder / "loftup.bin") in described["loftup"]
+
+
+@pytest.fixture
+def small_proxy(hub, monkeypatch) -> str:
+    """Publish a DINOv2 of two narrow blocks; return its name."""
+    name = "dinov2_vits14"
+
+    def small(wanted: str):
+        return enliven(timm.create_model(PROXIES[wanted].architecture, num_classes=0, depth=2,
+                                         embed_dim=48, num_heads=4))
+
+    monkeypatch.setattr(store, "build_network", small)
+    hub.publish(PROXIES[name].repository, {"model.safetensors": save(small(name).state_dict())})
+    return name
+
+
+def test_a_proxy_comes_along_in_the_folder(hub, published, small_proxy, tmp_path, monkeypatch,
+                                           capsys):
+    folder = tmp_path / "clip"
+    assert main(["--model", TINY, "--proxy", small_proxy, "--to", str(folder)]) == 0
+    assert hub.commit(PROXIES[small_proxy].repository) in capsys.readouterr().out
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    changes = {"use_proxy": True, "proxy__model": small_proxy, "precision": "fp32"}
+    expected = SCLIPSegmentor(TINY, **changes).predict_dense(picture, ["a", "b"]).scores
+    leave(hub, monkeypatch)
+    segmentor = SCLIPSegmentor(f"local-dir:{folder}", **changes)
+    assert segmentor.name == f"{TINY}-quickgelu/openai"
+    assert torch.equal(segmentor.predict_dense(picture, ["a", "b"]).scores, expected)
+    assert str(folder) in segmentor.proxies.origin(segmentor.settings)
+
+
+def test_a_proxy_alone_fills_the_cache(hub, small_proxy, capsys):
+    assert main(["--proxy", small_proxy]) == 0
+    assert hub.commit(PROXIES[small_proxy].repository) in capsys.readouterr().out
+    hub.stop()
+    segmentor = SCLIPSegmentor(use_proxy=True, proxy__model=small_proxy, precision="fp32")
+    assert PROXIES[small_proxy].repository in segmentor.proxies.origin(segmentor.settings)
 
 
 @pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
@@ -132,6 +173,8 @@ def test_the_list_says_what_is_there(hub, published, capsys):
 
 @pytest.mark.parametrize(("arguments", "complaint"), [
     ([], "there is nothing to fetch; give --model"),
+    (["--proxy", "dinov2_vits14", "--to", "folder"], "--to needs a model that it is for"),
+    (["--upsampler", "anyup", "--proxy", "dinov2_vits14"], "--upsampler needs a model"),
     (["--model", "embedded"], "ships with the package"),
     (["--model", TINY, "--pretrained", "random"], "fetched from nowhere"),
     (["--model", "ViT-B/17"], "did you mean 'ViT-B-16'"),

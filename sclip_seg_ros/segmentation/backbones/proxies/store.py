@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from sclip_seg_ros.models.devices import DTYPES
-from sclip_seg_ros.models.hub import MAIN, Place, obtain, split_pin
+from sclip_seg_ros.models.hub import MAIN, HubFile, Place, obtain, split_pin
 from sclip_seg_ros.models.loading import loading
 from sclip_seg_ros.models.weights import WeightsError, read_state_dict, sha256
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
@@ -33,14 +34,18 @@ class ProxyStore:
     All methods but :meth:`load` belong to one thread.
     """
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, cache_dir: str | None) -> None:
+    def __init__(self, device: torch.device, dtype: torch.dtype, cache_dir: str | None,
+                 beside: Mapping[str, Path] | None = None) -> None:
         """Begin without any weights.
 
         Args:
             device: where the proxy is to run.
             dtype: the image tower's arithmetic, which is the proxy's where its settings say none.
             cache_dir: folder for downloads instead of the hub's own.
+            beside: files of proxies that came along with the model, by name; they are taken
+                before the hub is asked.
         """
+        self._beside = beside or {}
         self._device, self._dtype, self._cache_dir = device, dtype, cache_dir
         self._kept: tuple[Hashable, Proxy] | None = None
 
@@ -63,7 +68,10 @@ class ProxyStore:
         Raises:
             WeightsError: they are out of reach, or do not fit.
         """
-        return load_proxy(settings.proxy, self._cache_dir)
+        proxy = settings.proxy
+        if proxy.source == HUB and proxy.model in self._beside:
+            proxy = replace(proxy, source=str(self._beside[proxy.model]))
+        return load_proxy(proxy, self._cache_dir)
 
     def keep(self, settings: SegmentorSettings, loaded: Proxy) -> None:
         """Take over loaded weights, between two images, so that :meth:`provide` finds them."""
@@ -127,15 +135,32 @@ def load_proxy(settings: ProxySettings, cache_dir: str | None = None) -> Proxy:
     return Proxy(settings.model, network, origin)
 
 
+def fetch_proxy(name: str, revision: str = "", checksum: str = "", cache_dir: str | None = None,
+                update: bool = False) -> HubFile:
+    """Return a proxy's published file: from the cache whenever it is there, else from the hub.
+
+    Args:
+        name: key in :data:`table.PROXIES`.
+        revision: branch, tag or commit; empty for the newest, or that which the cache has.
+        checksum: that the file must have; empty where none is asked for.
+        cache_dir: folder for downloads instead of the hub's own.
+        update: ask the hub for the newest, though the cache has one.
+
+    Raises:
+        WeightsError: it is out of reach.
+    """
+    [found] = obtain(Place(PROXIES[name].repository, revision or MAIN, checksum), [_FILES], name,
+                     f"run 'sclip-fetch --proxy {name}' where there is a network, give the path of "
+                     "its file as proxy.source, or set use_proxy to false", cache_dir, update)
+    assert found is not None  # the group has no MAY_LACK
+    return found
+
+
 def _file(settings: ProxySettings, cache_dir: str | None) -> tuple[Path, str]:
     """Return the weights' file and what is known of it."""
     place, revision, checksum = split_pin(settings.source)
     if place == HUB:
-        [found] = obtain(Place(PROXIES[settings.model].repository, revision or MAIN, checksum),
-                         [_FILES], settings.model,
-                         "download its file elsewhere and give its path as proxy.source, or set "
-                         "use_proxy to false", cache_dir)
-        assert found is not None  # the group has no MAY_LACK
+        found = fetch_proxy(settings.model, revision, checksum, cache_dir)
         return found.path, str(found)
     path = Path(settings.source.partition("#sha256=")[0]).expanduser()
     found_sha = sha256(path) if path.is_file() else ""
