@@ -77,7 +77,11 @@ class ScenePool:
         mask = cv2.resize(self._masks[index][area], (side, side), interpolation=cv2.INTER_NEAREST)
         if rng.random() < 0.5:
             image, mask = image[:, ::-1], mask[:, ::-1]
-        return Crop(_relight(image, rng), mask, self._things[index], self._captions[index])
+        return Crop(relight(image, rng), mask, self._things[index], self._captions[index])
+
+    def image(self, index: int) -> np.ndarray:
+        """Return a scene's picture (HEIGHT, WIDTH, 3) uint8 RGB; do not write into it."""
+        return self._images[index]
 
     def _fill(self, folder: Path, identity: dict, workers: int) -> None:
         count, seed, world = identity["count"], identity["seed"], identity["world"]
@@ -117,7 +121,7 @@ def _maps(folder: Path, count: int, mode: str) -> tuple[np.ndarray, np.ndarray]:
             mapped("masks.npy", (count, HEIGHT, WIDTH)))
 
 
-def _relight(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def relight(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Vary exposure and contrast as another camera would; hue stays, colours are labels here."""
     gain = rng.uniform(0.8, 1.2)
     offset = rng.uniform(-15, 15)

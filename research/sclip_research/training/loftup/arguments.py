@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from sclip_research.scenes.worlds import WORLDS
 from sclip_research.training.loftup.masks import LARGEST_FIRST, ORDERS
-from sclip_research.training.loftup.settings import PRECISIONS, TrainingSettings
+from sclip_research.training.loftup.settings import (
+    LOFTUP,
+    PRECISIONS,
+    TOWER,
+    TRAINED,
+    TrainingSettings,
+)
 from sclip_seg_ros.segmentation.backbones.attention import last_block_rules
 from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import LAYERS, NORMALISATIONS
 from sclip_seg_ros.tools.arguments import UsageError, positive
@@ -16,6 +23,14 @@ PROGRAM = "sclip-train-loftup"
 EXAMPLE = (f"{PROGRAM} --model ViT-B/16 --pretrained metaclip_400m --images photos "
            "--masks masks --device cuda --precision bf16")
 _DEFAULTS = TrainingSettings()
+_RATES = {LOFTUP: _DEFAULTS.learning_rate, TOWER: 1e-4}  # the highest, where none is given
+# What has no effect on the other kind of training, so that nobody waits for it in vain.
+_OF_LOFTUP = ("features", "normalisation", "heads", "depth", "frequencies", "hidden", "masks",
+              "overlap", "sides", "factors", "stage", "initial", "alpha", "mask_weight",
+              "direction_weight", "contrast_weight", "contrast_scale", "balance",
+              "affinity_weight", "enlargement", "teacher_alpha", "teacher_weight",
+              "teacher_decay", "affinity_pixels", "teacher_every")
+_OF_TOWER = ("size", "crop", "stride")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,17 +42,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(parsed: argparse.Namespace) -> None:
-    """Refuse flags that do not go together, and name the checkpoint.
+    """Refuse flags that do not go together, name the checkpoint, and choose a learning rate.
 
     Raises:
         UsageError: in one sentence.
     """
+    parsed.learning_rate = parsed.learning_rate or _RATES[parsed.trained]
+    _refuse_ineffective(parsed, _OF_LOFTUP if parsed.trained == TOWER else _OF_TOWER)
+    if parsed.trained == TOWER:
+        parsed.output = parsed.output or parsed.work / "model"
+        if parsed.output.exists() and not parsed.output.is_dir():
+            raise UsageError(f"--output '{parsed.output}' is a file; a tower is written as a "
+                             "folder with its model, give a folder")
+        return
     parsed.output = parsed.output or parsed.work / "loftup.safetensors"
     if parsed.output.suffix != ".safetensors":
         raise UsageError(f"--output '{parsed.output}' must end in .safetensors, which holds the "
                          "contract")
     if parsed.stage == 2 and not parsed.initial and not parsed.resume:
         raise UsageError("--stage 2 starts from stage 1; give its checkpoint with --initial")
+
+
+def _refuse_ineffective(parsed: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuse flags of the other kind of training."""
+    plain = argparse.ArgumentParser()
+    add_arguments(plain)
+    for name in names:
+        if getattr(parsed, name) != plain.get_default(name):
+            raise UsageError(f"--{name.replace('_', '-')} has no effect with --train "
+                             f"{parsed.trained}; leave it out")
 
 
 def settings_of(arguments: argparse.Namespace) -> TrainingSettings:
@@ -51,6 +84,9 @@ def settings_of(arguments: argparse.Namespace) -> TrainingSettings:
 def _add_model_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--model", default="embedded", help="embedded (default), or e.g. ViT-B/16")
     group.add_argument("--pretrained", default="", help="tag such as openai, or a weights file")
+    group.add_argument("--train", dest="trained", choices=TRAINED, default=LOFTUP,
+                       help="loftup (default): an upsampler; tower: the image tower itself, to see "
+                            "in one forward what it sees in windows, without masks")
     group.add_argument("--features", choices=LAYERS, default="attended",
                        help="contract: the last block as it segments (default), or its values "
                             "alone")
@@ -58,9 +94,9 @@ def _add_model_flags(group: argparse._ArgumentGroup) -> None:
                        help="statistics of the images: the model's own (default), or ImageNet's, "
                             "as published for the values")
     group.add_argument("--attention", choices=last_block_rules(), default="sclip",
-                       help="of the last block, for attended features")
+                       help="of the last block, for attended features and towers")
     group.add_argument("--no-residual", action="store_true",
-                       help="attended features without residual and feed-forward network")
+                       help="last block without residual and feed-forward network")
     group.add_argument("--heads", type=positive, default=4, help="of a new network")
     group.add_argument("--depth", type=positive, default=2, help="layers of a new network")
     group.add_argument("--frequencies", type=positive, default=20, help="of a new network")
@@ -90,6 +126,14 @@ def _add_data_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--factors", type=float, nargs="+", default=list(_DEFAULTS.factors),
                        help="output side / patch grid's side; one is drawn for each step "
                             "(default 16, full resolution for patches of 16)")
+    group.add_argument("--size", type=positive, nargs=2, default=_DEFAULTS.size,
+                       metavar=("ROWS", "COLUMNS"),
+                       help="tower: of its images, as the segmentor shrinks the camera's (default "
+                            "336 448)")
+    group.add_argument("--crop", type=positive, default=_DEFAULTS.crop,
+                       help="tower: side of the teacher's windows (default %(default)s)")
+    group.add_argument("--stride", type=positive, default=_DEFAULTS.stride,
+                       help="tower: step between them (default %(default)s)")
     group.add_argument("--workers", type=int, default=0, help="processes that prepare images")
 
 
@@ -124,6 +168,9 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--stop-after", type=positive, metavar="STEP",
                        help="stop early, with a state to go on from")
     group.add_argument("--half", action="store_true", help="write the weights as float16")
+    group.add_argument("--learning-rate", type=float,
+                       help=f"the highest (default: {_RATES[LOFTUP]:g}, of a tower "
+                            f"{_RATES[TOWER]:g})")
     group.add_argument("--device", default="auto", help="auto (default), cpu, cuda, ...")
     group.add_argument("--precision", choices=PRECISIONS, default=_DEFAULTS.precision,
                        help="arithmetic; bf16 and fp16 are mixed precision (default %(default)s)")
@@ -131,7 +178,7 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
                        ("accumulation", "batches that make one step, over all processes")):
         group.add_argument(f"--{name}", type=positive, default=getattr(_DEFAULTS, name),
                            help=text + " (default %(default)s)")
-    for name, text in (("learning_rate", "the highest"), ("weight_decay", "on matrices"),
+    for name, text in (("weight_decay", "on matrices"),
                        ("clip", "largest norm of the gradient"),
                        ("average", "decay of the averaged weights that are saved; 0: none")):
         group.add_argument(f"--{name.replace('_', '-')}", type=float,

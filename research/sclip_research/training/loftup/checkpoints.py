@@ -10,15 +10,18 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from sclip_research.training.loftup.settings import TrainingSettings
 from sclip_seg_ros.common.text import first_line
+from sclip_seg_ros.models import ClipModel
+from sclip_seg_ros.models.clip import WEIGHTS
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import HEADS_KEY, LoftUp, build_loftup
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import read_loftup
 from sclip_seg_ros.segmentation.upsamplers.upsampler import stated_heads
+from sclip_seg_ros.tools.fetch import write_configuration
 
 _PER_PROCESS = "accumulation"
 
@@ -81,6 +84,30 @@ def export(path: Path, network: LoftUp, contract: FeatureContract, about: dict[s
     partial = path.with_suffix(".partial")
     save_file(state, partial, metadata=metadata)
     os.replace(partial, path)
+
+
+def export_model(folder: Path, clip: ClipModel, visual: nn.Module, about: dict[str, Any],
+                 half: bool = False) -> None:
+    """Write a CLIP with another image tower into a folder that ``local-dir:FOLDER`` runs from.
+
+    Args:
+        folder: made where there is none.
+        clip: whose texts, configuration and tokenizer stay as they are.
+        visual: the image tower.
+        about: anything worth knowing, kept as JSON.
+        half: weights as float16.
+    """
+    state = {name: value for name, value in clip.model.state_dict().items()
+             if not name.startswith("visual.")}
+    state |= {f"visual.{name}": value for name, value in visual.state_dict().items()}
+    state = {name: (value.half() if half and value.is_floating_point() else value)
+             .detach().cpu().contiguous() for name, value in state.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_configuration(folder, clip)
+    partial = folder / f"{WEIGHTS[0]}.partial"
+    save_file(state, partial, metadata={"format": "pt", "trained_by": "sclip-train-loftup",
+                                        "training": json.dumps(about)})
+    os.replace(partial, folder / WEIGHTS[0])
 
 
 def read_initial(path: Path, contract: FeatureContract, dimension: int) -> LoftUp:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sclip_research.training.loftup.settings import TrainingSettings
+from sclip_research.training.loftup.settings import TOWER, TrainingSettings
 
 _STEP, _ORDER, _EXAMPLE, _BATCH = range(4)  # streams of random numbers
 
@@ -30,9 +30,15 @@ class Source(Protocol):
              rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Return a random square: (side, side, 3) uint8 RGB and its label map (side, side)."""
 
+    def view(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        """Return a random part (rows, columns, 3) uint8 RGB of a size, without a label map."""
+
 
 class Batch(NamedTuple):
-    """What one forward takes: images (B, 3, H, W) uint8 RGB, labels (B, H, W) int32."""
+    """What one forward takes: images (B, 3, H, W) uint8 RGB, labels (B, H, W) int32.
+
+    A tower that learns from its windows needs no labels: these are then (B, 0, 0).
+    """
 
     images: Tensor
     labels: Tensor
@@ -75,8 +81,12 @@ class Crops(Dataset):
         """Return image (3, H, W) uint8 and labels (H, W) int32."""
         settings = self._settings
         rng = np.random.default_rng((settings.seed, _EXAMPLE, number))
-        side = settings.large_side(step_plan(settings, number // self._per_step).side)
-        image, labels = self._source.crop(self._image(number), side, rng)
+        if settings.trained == TOWER:
+            image = self._source.view(self._image(number), settings.size, rng)
+            labels = np.empty((0, 0))
+        else:
+            side = settings.large_side(step_plan(settings, number // self._per_step).side)
+            image, labels = self._source.crop(self._image(number), side, rng)
         return (torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1),
                 torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int32)))
 

@@ -21,8 +21,8 @@ from sclip_research.training.loftup.featurizer import Featurizer
 from sclip_research.training.loftup.norm_statistics import NormStatistics
 from sclip_research.training.loftup.objective import Objective
 from sclip_research.training.loftup.processes import Processes
-from sclip_research.training.loftup.settings import TrainingSettings
-from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUp
+from sclip_research.training.loftup.settings import TOWER, TrainingSettings
+from sclip_research.training.loftup.windows import WindowObjective
 
 STATE_FILE = "state.pt"
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,14 +36,15 @@ class Trainer:
         step: number of steps taken so far.
     """
 
-    def __init__(self, network: LoftUp, featurizer: Featurizer, source: Source,
+    def __init__(self, network: nn.Module, featurizer: Featurizer, source: Source,
                  settings: TrainingSettings, processes: Processes, work: Path) -> None:
         """Prepare a run from its first step; :meth:`resume` goes on with an older one.
 
         Args:
-            network: initial weights; the first process's are everybody's.
+            network: initial weights, of a LoftUp or of a tower as the settings say; the first
+                process's are everybody's.
             featurizer: the frozen backbone, on the process's device.
-            source: images with masks.
+            source: images, with masks for a LoftUp.
             settings: of this process, see :meth:`TrainingSettings.for_processes`.
             work: folder of the state and the curves.
 
@@ -64,15 +65,16 @@ class Trainer:
             if settings.stage == 2 else None
         self._average = MovingAverage(network, settings.average, warm_up=True) \
             if settings.average else None
-        self._objective = Objective(settings, featurizer,
-                                    self._teacher.network if self._teacher else None)
+        self._objective = WindowObjective(settings, featurizer) if settings.trained == TOWER \
+            else Objective(settings, featurizer, self._teacher.network if self._teacher else None)
         self._distributed = network if processes.count == 1 else DistributedDataParallel(
             network, device_ids=[device.index] if device.type == "cuda" else None,
-            broadcast_buffers=False)  # NormStatistics keeps them equal
+            broadcast_buffers=False,  # NormStatistics keeps them equal
+            find_unused_parameters=settings.trained == TOWER)  # the last block's, by the rule
         self._seconds: dict[str, float] = defaultdict(float)
 
     @property
-    def result(self) -> LoftUp:
+    def result(self) -> nn.Module:
         """The network to save: the averaged one if there is one."""
         return self._average.network if self._average else self.network
 
@@ -192,7 +194,7 @@ class Trainer:
                    for name, average in self._averages().items()}}
 
 
-def _optimiser(network: LoftUp, settings: TrainingSettings) -> torch.optim.Optimizer:
+def _optimiser(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
     """AdamW with decay on matrices and kernels only."""
     named = list(network.parameters())
     groups = [{"params": [value for value in named if value.dim() > 1],

@@ -15,6 +15,7 @@ from sclip_research.training.loftup.mask_files import (
     mask_file,
 )
 from sclip_research.training.loftup.masks import LARGEST_FIRST, MaskError
+from sclip_research.training.loftup.views import random_view
 from sclip_seg_ros.io.images import SUFFIXES, images_below, read_image
 
 LabelMap = Callable[[Path, np.ndarray], np.ndarray]
@@ -23,12 +24,14 @@ LabelMap = Callable[[Path, np.ndarray], np.ndarray]
 class Photographs:
     """Random squares of photographs and of their label maps."""
 
-    def __init__(self, paths: Sequence[Path], label_map: LabelMap, smallest: float = 0.5) -> None:
+    def __init__(self, paths: Sequence[Path], label_map: LabelMap | None,
+                 smallest: float = 0.5) -> None:
         """Join images with what gives their masks.
 
         Args:
             paths: of the images.
-            label_map: path and pixels (H, W, 3) RGB to label map (H, W).
+            label_map: path and pixels (H, W, 3) RGB to label map (H, W); None where only views
+                are wanted.
             smallest: side of the smallest crop as a share of the image's short side.
 
         Raises:
@@ -54,6 +57,7 @@ class Photographs:
             MaskError: masks that do not fit the image, by name.
             ImageFileError: an image that cannot be read.
         """
+        assert self._label_map is not None, "opened without masks"
         path = self._paths[index]
         image = read_image(path, upright=False)  # masks belong to the pixels as stored
         try:
@@ -69,6 +73,27 @@ class Photographs:
         labels = cv2.resize(np.ascontiguousarray(labels[area]), (side, side),
                             interpolation=cv2.INTER_NEAREST)
         return (image[:, ::-1], labels[:, ::-1]) if rng.random() < 0.5 else (image, labels)
+
+    def view(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        """Return a random part of a photograph, upright, of a size.
+
+        Raises:
+            ImageFileError: an image that cannot be read.
+        """
+        return random_view(read_image(self._paths[index]), size, self._smallest, rng)
+
+
+def open_unlabelled(images: Path, smallest: float = 0.5) -> Photographs:
+    """Open a folder of images for their views alone.
+
+    Args:
+        images: folder, searched below too.
+        smallest: see :class:`Photographs`.
+
+    Raises:
+        ValueError: no images.
+    """
+    return Photographs(_images(images), None, smallest)
 
 
 def open_photographs(images: Path, masks: str, order: str = LARGEST_FIRST,
@@ -93,9 +118,7 @@ def open_photographs(images: Path, masks: str, order: str = LARGEST_FIRST,
         MaskError: images without masks, all at once before anything starts.
         ValueError: no images, or no such masks.
     """
-    if not images.is_dir():
-        raise ValueError(f"images '{images}' is not a folder; give the folder of the photographs")
-    paths = images_below(images)
+    paths = _images(images)
     where = Path(masks)
     if where.is_dir():
         _refuse_without(paths, lambda path: mask_file(where, path.relative_to(images)), masks)
@@ -105,6 +128,12 @@ def open_photographs(images: Path, masks: str, order: str = LARGEST_FIRST,
         _refuse_without(paths, labels.__contains__, masks)
         return Photographs(paths, labels, smallest)
     return Photographs(paths, ComputedMasks(masks, order), smallest)
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ValueError(f"images '{folder}' is not a folder; give the folder of the photographs")
+    return list(images_below(folder))
 
 
 def _refuse_without(paths: Sequence[Path], has: Callable[[Path], object], masks: str) -> None:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sclip_research.training.scene_pool import ScenePool
+from sclip_research.training.loftup.views import random_view
+from sclip_research.training.scene_pool import ScenePool, relight
+
+SMALLEST_VIEW = 0.75    # of a room: things then look up to a third larger than they were rendered
 
 
 class Rooms:
@@ -36,3 +39,7 @@ class Rooms:
         """Return a random square and its label map."""
         crop = self._pool.crop(index, side, rng)
         return crop.image, crop.mask.astype(np.int32) + 1
+
+    def view(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+        """Return a random part of a room, of a size."""
+        return relight(random_view(self._pool.image(index), size, SMALLEST_VIEW, rng), rng)

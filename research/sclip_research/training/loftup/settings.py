@@ -8,6 +8,7 @@ from typing import Any
 
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUpSizes
 
+LOFTUP, TOWER = TRAINED = ("loftup", "tower")
 PRECISIONS = ("fp32", "bf16", "fp16")
 
 
@@ -18,6 +19,7 @@ class TrainingSettings:
     The losses are sums of terms, each with a weight; a weight of 0 switches its term off.
     """
 
+    trained: str = LOFTUP             # or the image tower itself, whole against windows
     stage: int = 1
     steps: int = 20_000
     batch: int = 8                    # images a process holds at once
@@ -47,6 +49,10 @@ class TrainingSettings:
     teacher_decay: float = 0.99       # stage 2: share of itself that the teacher keeps ...
     teacher_every: int = 10           # ... every so many steps
 
+    size: tuple[int, int] = (336, 448)  # tower: (rows, columns) of its images, in pixels
+    crop: int = 224                   # tower: side of the teacher's windows
+    stride: int = 112                 # tower: step between them
+
     average: float = 0.999            # decay of the averaged weights that are saved; 0: none
 
     def __post_init__(self) -> None:
@@ -55,6 +61,9 @@ class TrainingSettings:
         Raises:
             ValueError: naming the setting, its value and what is allowed.
         """
+        if self.trained not in TRAINED:
+            raise ValueError(f"trained='{self.trained}' is unknown; choose one of "
+                             f"{', '.join(TRAINED)}")
         if self.stage not in (1, 2):
             raise ValueError(f"stage={self.stage} is unknown; choose 1 or 2")
         if self.precision not in PRECISIONS:
@@ -72,15 +81,22 @@ class TrainingSettings:
         for name in ("learning_rate", "clip", "contrast_scale"):
             self._within(name, 1e-12, 1e6)
         self._within("enlargement", 1.0001, 16)
-        for name, low, high in (("sides", 16, 4096), ("factors", 1, 64)):
+        self._within("crop", 16, 4096)
+        self._within("stride", 1, self.crop)
+        for name, low, high in (("sides", 16, 4096), ("factors", 1, 64), ("size", 16, 4096)):
             values = getattr(self, name)
             if not values or not all(low <= value <= high for value in values):
-                raise ValueError(f"{name}={values} is unusable; give numbers of {low} to {high}")
+                raise ValueError(f"{name}={values} is unusable; give numbers of {low} to "
+                                 f"{high}")
+        if self.trained == TOWER and max(self.size) <= self.crop:
+            raise ValueError(f"size={self.size} holds one window of crop={self.crop} alone, so "
+                             "that there is nothing to learn; give a larger size, or a smaller "
+                             "crop")
         if not any(self.weights().values()):
             raise ValueError("all losses of this stage have weight 0; give one of them a weight")
 
     def weights(self) -> dict[str, float]:
-        """Return the weight of each loss that this stage has."""
+        """Return the weight of each loss that LoftUp has in this stage."""
         weights = {"mask": self.mask_weight, "direction": self.direction_weight,
                    "contrast": self.contrast_weight}
         if self.stage == 2:
