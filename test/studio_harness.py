@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from sclip_research.scenes import render, sample_scene
 
+from sclip_seg_ros.studio.choices.export import Origin
 from sclip_seg_ros.studio.desk import Desk
-from sclip_seg_ros.studio.export import Origin
-from sclip_seg_ros.studio.running import LOCAL, listen, server_of
+from sclip_seg_ros.studio.web.running import LOCAL, listen, server_of
 
 WAIT_SECONDS = 60.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

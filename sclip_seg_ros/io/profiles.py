@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,18 @@ def read_vocabulary(path: str | Path) -> list[str]:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return classes
+
+
+@lru_cache(maxsize=1)
+def shipped_words() -> list[dict[str, str]]:
+    """Return every class of the shipped vocabularies once, with where it comes from, sorted."""
+    found: dict[str, dict[str, str]] = {}
+    for folder in config_folders():
+        for path in sorted((folder / "vocabularies").glob("*.txt")):
+            for text in read_vocabulary(path):
+                if text.count("|") < 4:  # not the long lists that stand for a background
+                    found.setdefault(text.casefold(), {"text": text, "from": path.stem})
+    return sorted(found.values(), key=lambda entry: entry["text"].casefold())
 
 
 def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from sclip_seg_ros.io.profiles import Profile, read_vocabulary
 from sclip_seg_ros.models import EMBEDDED, EMBEDDED_HINT
 from sclip_seg_ros.models.resources import config_path
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.studio.choices import Choices
+from sclip_seg_ros.studio.choices.choices import Choices
+from sclip_seg_ros.studio.choices.export import Origin
 from sclip_seg_ros.studio.desk import Desk
-from sclip_seg_ros.studio.export import Origin
 from sclip_seg_ros.studio.points import Points
-from sclip_seg_ros.studio.running import LOCAL, PORT, listen, serve
-from sclip_seg_ros.studio.sources import open_sources
+from sclip_seg_ros.studio.sources.sources import open_sources
+from sclip_seg_ros.studio.web.running import LOCAL, PORT, listen, serve
 from sclip_seg_ros.studio.workbench import Workbench
 from sclip_seg_ros.tools.arguments import (
     add_segmentor_flags,

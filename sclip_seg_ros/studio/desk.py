@@ -13,7 +13,7 @@ from sclip_seg_ros.io.points import Point, Score, judge
 from sclip_seg_ros.segmentation.settings.declaration import Setting
 from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.palette import palette_of
-from sclip_seg_ros.studio.choices import (
+from sclip_seg_ros.studio.choices.choices import (
     WORDS,
     Choices,
     Refusal,
@@ -21,10 +21,10 @@ from sclip_seg_ros.studio.choices import (
     declared_settings,
     values_of,
 )
-from sclip_seg_ros.studio.colours import distinct_colours
+from sclip_seg_ros.studio.choices.colours import distinct_colours
 from sclip_seg_ros.studio.labelled import Frame
 from sclip_seg_ros.studio.points import Points
-from sclip_seg_ros.studio.sources import Source
+from sclip_seg_ros.studio.sources.sources import Source
 from sclip_seg_ros.studio.workbench import Known, Shown, View
 
 MOST_STEPS = 200  # of the history

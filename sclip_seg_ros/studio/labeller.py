@@ -10,7 +10,7 @@ from typing import Any
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, Vocabulary
 from sclip_seg_ros.segmentation.pipeline import Features, Picture, Pipeline
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
-from sclip_seg_ros.studio.choices import Choices
+from sclip_seg_ros.studio.choices.choices import Choices
 from sclip_seg_ros.studio.labelled import Frame, Labelled, OfScores
 from sclip_seg_ros.temporal import Memory
 

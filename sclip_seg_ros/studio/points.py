@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sclip_seg_ros.io.points import Point, as_json, read_points, write_points
-from sclip_seg_ros.studio.choices import Refusal
+from sclip_seg_ros.studio.choices.choices import Refusal
 from sclip_seg_ros.studio.labelled import Frame
 from sclip_seg_ros.tools.console import readable
 

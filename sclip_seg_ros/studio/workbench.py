@@ -15,10 +15,10 @@ from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.io.points import Point, Score, judge
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.studio.choices import WORDS, Choices, Refusal, value_of, values_of
+from sclip_seg_ros.studio.choices.choices import WORDS, Choices, Refusal, value_of, values_of
 from sclip_seg_ros.studio.labelled import Frame, Labelled, differing
 from sclip_seg_ros.studio.labeller import Labeller, Sight
-from sclip_seg_ros.studio.sources import Photos, Sent, Source
+from sclip_seg_ros.studio.sources.sources import Photos, Sent, Source
 from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of
 
 _END = object()

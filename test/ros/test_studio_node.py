@@ -16,7 +16,7 @@ from studio_harness import browsing, page_of, room, serving, until, wait_until
 
 from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS
 from sclip_seg_ros.ros.programs.studio.bench import NodeBench, kept_ids
-from sclip_seg_ros.studio.choices import Refusal, declared_settings, parameter_name
+from sclip_seg_ros.studio.choices.choices import Refusal, declared_settings, parameter_name
 from sclip_seg_ros.studio.desk import Desk
 
 DOMAIN = domain_for(__file__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sclip_seg_ros.segmentation import SegmentorSettings
-from sclip_seg_ros.studio.choices import (
+from sclip_seg_ros.studio.choices.choices import (
     BUDGET,
     Choices,
     Refusal,

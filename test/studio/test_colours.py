@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sclip_seg_ros.segmentation.text.palette import palette_of
-from sclip_seg_ros.studio.colours import distinct_colours, least_distance
+from sclip_seg_ros.studio.choices.colours import distinct_colours, least_distance
 
 
 @pytest.mark.parametrize(("count", "least"), [(4, 40), (8, 30), (20, 14), (40, 9)])

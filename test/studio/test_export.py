@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.segmentation import SegmentorSettings
-from sclip_seg_ros.studio import imports
-from sclip_seg_ros.studio.choices import Choices, Refusal
-from sclip_seg_ros.studio.export import FORMS, Origin, export
+from sclip_seg_ros.studio.choices import imports
+from sclip_seg_ros.studio.choices.choices import Choices, Refusal
+from sclip_seg_ros.studio.choices.export import FORMS, Origin, export
 from sclip_seg_ros.tools.arguments import (
     chosen_classes,
     chosen_settings,

@@ -12,11 +12,11 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.studio.choices import Choices
+from sclip_seg_ros.studio.choices.choices import Choices
 from sclip_seg_ros.studio.desk import Desk
-from sclip_seg_ros.studio.running import AddressError, address, listen
-from sclip_seg_ros.studio.server import MOST_BYTES
-from sclip_seg_ros.studio.sources import open_sources
+from sclip_seg_ros.studio.sources.sources import open_sources
+from sclip_seg_ros.studio.web.running import AddressError, address, listen
+from sclip_seg_ros.studio.web.server import MOST_BYTES
 from sclip_seg_ros.studio.workbench import Workbench
 
 TOKEN = "a-token-of-this-test"

@@ -7,7 +7,7 @@ import pytest
 from studio_harness import room
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.studio.choices import Choices
+from sclip_seg_ros.studio.choices.choices import Choices
 from sclip_seg_ros.studio.labelled import Frame, differing
 from sclip_seg_ros.studio.labeller import Labeller, Sight
 from sclip_seg_ros.temporal import FilmSegmentor

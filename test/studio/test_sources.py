@@ -10,10 +10,10 @@ from studio_harness import room, wait_until, write_rooms
 
 from sclip_seg_ros.io.images import ImageFileError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.studio.choices import Choices, Refusal
+from sclip_seg_ros.studio.choices.choices import Choices, Refusal
 from sclip_seg_ros.studio.desk import Desk
-from sclip_seg_ros.studio.recordings import open_recording
-from sclip_seg_ros.studio.sources import Film, open_sources
+from sclip_seg_ros.studio.sources.recordings import open_recording
+from sclip_seg_ros.studio.sources.sources import Film, open_sources
 from sclip_seg_ros.studio.workbench import Workbench
 from sclip_seg_ros.tools.arguments import UsageError
 

@@ -18,9 +18,9 @@ from studio_harness import (
 )
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.studio.choices import Choices
+from sclip_seg_ros.studio.choices.choices import Choices
 from sclip_seg_ros.studio.desk import Desk
-from sclip_seg_ros.studio.sources import open_sources
+from sclip_seg_ros.studio.sources.sources import open_sources
 from sclip_seg_ros.studio.workbench import Workbench
 
 WORDS = ("floor", "wall", "table")

@@ -11,10 +11,10 @@ from studio_harness import browsing, page_of, serving, until, wait_until, write_
 from sclip_seg_ros.io.points import Score, as_json, judge, read_points, write_points
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.text.vocabulary import validate_classes
-from sclip_seg_ros.studio.choices import Choices, Refusal
+from sclip_seg_ros.studio.choices.choices import Choices, Refusal
 from sclip_seg_ros.studio.desk import Desk
 from sclip_seg_ros.studio.points import Points
-from sclip_seg_ros.studio.sources import Sent, open_sources
+from sclip_seg_ros.studio.sources.sources import Sent, open_sources
 from sclip_seg_ros.studio.workbench import Workbench
 from sclip_seg_ros.tools.segment.command import main as segment
 

@@ -14,7 +14,7 @@ from sclip_seg_ros.io.points import Point, Score
 from sclip_seg_ros.ros.programs.studio.feed import Feed, LiveCamera, cameras_of
 from sclip_seg_ros.ros.programs.studio.parameters import NoAnswer, NodeParameters
 from sclip_seg_ros.segmentation.text.palette import palette_of
-from sclip_seg_ros.studio.choices import (
+from sclip_seg_ros.studio.choices.choices import (
     BACKGROUND,
     WORDS,
     Choices,
@@ -23,8 +23,8 @@ from sclip_seg_ros.studio.choices import (
     parameter_name,
     values_of,
 )
-from sclip_seg_ros.studio.export import palette_text
-from sclip_seg_ros.studio.imports import of_node
+from sclip_seg_ros.studio.choices.export import palette_text
+from sclip_seg_ros.studio.choices.imports import of_node
 from sclip_seg_ros.studio.labelled import Frame, Labelled
 from sclip_seg_ros.studio.workbench import Known, Shown, View
 

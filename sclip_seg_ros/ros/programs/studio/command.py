@@ -23,11 +23,11 @@ from rclpy.utilities import remove_ros_args
 
 from sclip_seg_ros.ros.programs.studio.bench import NodeBench
 from sclip_seg_ros.ros.programs.studio.parameters import NoAnswer
-from sclip_seg_ros.studio.choices import Choices, Refusal
+from sclip_seg_ros.studio.choices.choices import Choices, Refusal
+from sclip_seg_ros.studio.choices.export import Origin
 from sclip_seg_ros.studio.command import add_serving_flags
 from sclip_seg_ros.studio.desk import Desk
-from sclip_seg_ros.studio.export import Origin
-from sclip_seg_ros.studio.running import listen, serve
+from sclip_seg_ros.studio.web.running import listen, serve
 
 WAIT_SECONDS = 30.0  # for the node to answer
 PROGRAM = "studio"

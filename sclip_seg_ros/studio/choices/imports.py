@@ -13,7 +13,7 @@ import yaml
 from sclip_seg_ros.io.profiles import load_profile, profile_names
 from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.palette import parse_palette
-from sclip_seg_ros.studio.choices import (
+from sclip_seg_ros.studio.choices.choices import (
     Choices,
     Refusal,
     declared_settings,

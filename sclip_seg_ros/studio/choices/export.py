@@ -10,7 +10,7 @@ import yaml
 
 from sclip_seg_ros.io.profiles import TEMPORAL
 from sclip_seg_ros.segmentation.text.palette import Colour
-from sclip_seg_ros.studio.choices import BUDGET, Choices, changed_settings, parameter_name
+from sclip_seg_ros.studio.choices.choices import BUDGET, Choices, changed_settings, parameter_name
 
 FORMS = ("parameters", "vocabulary", "segment", "launch")
 PARAMETERS_FILE = "sclip_seg.yaml"

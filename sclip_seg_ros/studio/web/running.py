@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import uvicorn
 
+from sclip_seg_ros.studio.choices.export import Origin
 from sclip_seg_ros.studio.desk import Desk
-from sclip_seg_ros.studio.export import Origin
-from sclip_seg_ros.studio.guard import Guard, is_any, is_loopback
-from sclip_seg_ros.studio.server import MOST_COMMAND, Server
+from sclip_seg_ros.studio.web.guard import Guard, is_any, is_loopback
+from sclip_seg_ros.studio.web.server import MOST_COMMAND, Server
 
 LOCAL = "127.0.0.1"
 PORT = 8460

@@ -171,7 +171,9 @@ def open_sources(names: Sequence[Path]) -> list[Source]:
     single: list[Path] = []
     for path in names:
         if _is_recording(path):
-            from sclip_seg_ros.studio.recordings import open_recording  # needs the extra 'tools'
+            from sclip_seg_ros.studio.sources.recordings import (
+                open_recording,  # needs the extra 'tools'
+            )
             found += open_recording(path)
         elif path.is_dir():
             found += _of_folder(path)

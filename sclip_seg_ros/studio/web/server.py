@@ -21,12 +21,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.io.encodings import ImageError, decompress
-from sclip_seg_ros.studio import imports
-from sclip_seg_ros.studio.choices import Refusal
+from sclip_seg_ros.io.profiles import shipped_words
+from sclip_seg_ros.studio.choices import imports
+from sclip_seg_ros.studio.choices.choices import Refusal
+from sclip_seg_ros.studio.choices.export import FORMS, Origin, export
 from sclip_seg_ros.studio.desk import Desk, described_settings
-from sclip_seg_ros.studio.export import FORMS, Origin, export
-from sclip_seg_ros.studio.suggestions import suggestions
-from sclip_seg_ros.studio.wire import Parcel
+from sclip_seg_ros.studio.web.wire import Parcel
 from sclip_seg_ros.studio.workbench import Shown
 
 PAGE = Path(__file__).resolve().parent / "page"  # colcon may link each file by itself
@@ -84,7 +84,7 @@ class Server:
 
     async def _about(self, request: Request) -> Response:
         return JSONResponse({"settings": described_settings(), "forms": list(FORMS),
-                             "suggestions": await run_in_threadpool(suggestions)})
+                             "suggestions": await run_in_threadpool(shipped_words)})
 
     async def _points(self, request: Request) -> Response:
         text = self._desk.points.text(self._desk.choices.classes)

@@ -1,0 +1,1 @@
+"""What there is to look at: photos, films, recordings, pictures from a browser."""
