@@ -17,7 +17,7 @@ from tqdm import tqdm
 from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.cluster.work import Done, Engine, Lost, OneProcess, Tally, Task, Worker
 from sclip_seg_ros.tools.arguments import UsageError, positive
-from sclip_seg_ros.tools.bag.finished import FinishedFrames
+from sclip_seg_ros.tools.bag.results.finished import FinishedFrames
 from sclip_seg_ros.tools.console import BAR, counted
 
 PIECE_SECONDS = 60.0

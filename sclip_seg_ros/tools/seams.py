@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sclip_seg_ros.temporal import LONGEST_GAP, FilmSegmentor
-from sclip_seg_ros.tools.bag.finished import FinishedFrames
+from sclip_seg_ros.tools.bag.results.finished import FinishedFrames
 from sclip_seg_ros.tools.console import counted
 
 

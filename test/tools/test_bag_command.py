@@ -32,8 +32,8 @@ from sclip_seg_ros.segmentation.pipeline import Pipeline
 from sclip_seg_ros.temporal import FilmSegmentor
 from sclip_seg_ros.tools.bag import processing
 from sclip_seg_ros.tools.bag.command import main
-from sclip_seg_ros.tools.bag.messages import IMAGE, Codec
-from sclip_seg_ros.tools.bag.recording import Recording
+from sclip_seg_ros.tools.bag.recording.messages import IMAGE, Codec
+from sclip_seg_ros.tools.bag.recording.recording import Recording
 
 OURS = ("/sclip_seg/label", "/sclip_seg/overlay", "/sclip_seg/class_confidence")
 CODEC = Codec()

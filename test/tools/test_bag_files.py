@@ -23,7 +23,7 @@ from recordings import (
 )
 from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
 
-from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
+from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
 
 NOTE = b"\0\x05\x16\x07\0\2\0\0Mac OS X        " + bytes(99)
 

@@ -11,7 +11,7 @@ from bag_program import segment
 from recordings import FRONT, TYPES, cut, data_file, picture, raw, record, rows
 
 from sclip_seg_ros.tools.bag import pieces
-from sclip_seg_ros.tools.bag.earlier import read_summary
+from sclip_seg_ros.tools.bag.results.earlier import read_summary
 
 pytestmark = pytest.mark.usefixtures("one_commit")
 

@@ -13,7 +13,7 @@ from recordings import IMAGE, START, TYPES, header, raw, record_rows, rows
 from sclip_research.scenes import RenderedScene, render, sample_scene
 
 from sclip_seg_ros.geometry.cloud import POINT
-from sclip_seg_ros.tools.bag.messages import CAMERA_INFO, Codec
+from sclip_seg_ros.tools.bag.recording.messages import CAMERA_INFO, Codec
 
 COLOUR, DEPTH, INFO = "/camera/color/image_raw", "/camera/depth/image_raw", \
     "/camera/depth/camera_info"

@@ -12,9 +12,9 @@ import pytest
 from recordings import cut, data_file, record, rows
 from rosbags.rosbag2 import CompressionMode, Reader, ReaderError
 
-from sclip_seg_ros.tools.bag.cut_sqlite import CutSqlite
-from sclip_seg_ros.tools.bag.linear_mcap import LinearMcap
-from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
+from sclip_seg_ros.tools.bag.recording.cut_sqlite import CutSqlite
+from sclip_seg_ros.tools.bag.recording.linear_mcap import LinearMcap
+from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
 
 PACKED = [CompressionMode.NONE, CompressionMode.STORAGE]
 

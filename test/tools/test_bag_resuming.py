@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import EMBEDDED_FILE
 from sclip_seg_ros.tools.bag import segmenting
-from sclip_seg_ros.tools.bag.messages import Codec
+from sclip_seg_ros.tools.bag.recording.messages import Codec
 
 # The command of another process, with the commit held still there, too.
 PROGRAM = ("import sys; from sclip_seg_ros.tools import provenance; "

@@ -18,9 +18,9 @@ from recordings import (
     write_mcap,
 )
 
-from sclip_seg_ros.tools.bag.messages import Codec
-from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
-from sclip_seg_ros.tools.bag.topics import Plan, make_plan
+from sclip_seg_ros.tools.bag.recording.messages import Codec
+from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
+from sclip_seg_ros.tools.bag.results.topics import Plan, make_plan
 
 PACKED = f"{FRONT}/compressed"
 CODEC = Codec()

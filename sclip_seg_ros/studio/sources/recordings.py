@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sclip_seg_ros.io.encodings import ImageError
 from sclip_seg_ros.studio.labelled import Frame
-from sclip_seg_ros.tools.bag.channel import Channel, Message
-from sclip_seg_ros.tools.bag.messages import COMPRESSED, IMAGE, Codec
-from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
+from sclip_seg_ros.tools.bag.recording.channel import Channel, Message
+from sclip_seg_ros.tools.bag.recording.messages import COMPRESSED, IMAGE, Codec
+from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
 from sclip_seg_ros.tools.console import readable
 
 _NANO = 1e-9

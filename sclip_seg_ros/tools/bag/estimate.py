@@ -12,7 +12,7 @@ from sclip_seg_ros.temporal import FilmSegmentor
 from sclip_seg_ros.tools.arguments import chosen_temporal
 from sclip_seg_ros.tools.bag.pieces import Opened
 from sclip_seg_ros.tools.bag.processing import load
-from sclip_seg_ros.tools.bag.recording import RecordingError
+from sclip_seg_ros.tools.bag.recording.recording import RecordingError
 from sclip_seg_ros.tools.console import IMAGE_ERRORS
 from sclip_seg_ros.tools.estimate import Cost, Estimate, probe
 

@@ -23,10 +23,6 @@ from sclip_seg_ros.cluster.work import Engine, Job, Lost, Tally, Task, work_thro
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_temporal
-from sclip_seg_ros.tools.bag.clouds import Clouds
-from sclip_seg_ros.tools.bag.earlier import FRAMES, check_partial, partial_of, remove
-from sclip_seg_ros.tools.bag.finished import FinishedFrames
-from sclip_seg_ros.tools.bag.messages import Codec
 from sclip_seg_ros.tools.bag.processing import (
     Outcome,
     chosen_ids,
@@ -34,10 +30,14 @@ from sclip_seg_ros.tools.bag.processing import (
     load,
     take_over,
 )
-from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
+from sclip_seg_ros.tools.bag.recording.messages import Codec
+from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
+from sclip_seg_ros.tools.bag.results.clouds import Clouds
+from sclip_seg_ros.tools.bag.results.earlier import FRAMES, check_partial, partial_of, remove
+from sclip_seg_ros.tools.bag.results.finished import FinishedFrames
+from sclip_seg_ros.tools.bag.results.topics import Plan, make_plan
+from sclip_seg_ros.tools.bag.results.writing import write_recording
 from sclip_seg_ros.tools.bag.segmenting import segment_piece
-from sclip_seg_ros.tools.bag.topics import Plan, make_plan
-from sclip_seg_ros.tools.bag.writing import write_recording
 from sclip_seg_ros.tools.console import unexpected
 from sclip_seg_ros.tools.pieces import (
     frames_in,

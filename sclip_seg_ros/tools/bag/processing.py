@@ -23,20 +23,20 @@ from sclip_seg_ros.tools.arguments import (
     chosen_temporal,
     text_options,
 )
-from sclip_seg_ros.tools.bag.clouds import Clouds
-from sclip_seg_ros.tools.bag.earlier import (
+from sclip_seg_ros.tools.bag.recording.messages import Codec
+from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
+from sclip_seg_ros.tools.bag.results.clouds import Clouds
+from sclip_seg_ros.tools.bag.results.earlier import (
     FRAMES,
     check_partial,
     partial_of,
     read_summary,
     remove,
 )
-from sclip_seg_ros.tools.bag.finished import FinishedFrames, differences
-from sclip_seg_ros.tools.bag.messages import Codec
-from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
+from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, differences
+from sclip_seg_ros.tools.bag.results.topics import Plan, make_plan
+from sclip_seg_ros.tools.bag.results.writing import write_recording
 from sclip_seg_ros.tools.bag.segmenting import segment_images
-from sclip_seg_ros.tools.bag.topics import Plan, make_plan
-from sclip_seg_ros.tools.bag.writing import write_recording
 from sclip_seg_ros.tools.console import unexpected
 
 

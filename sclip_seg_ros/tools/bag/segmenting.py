@@ -11,11 +11,11 @@ from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.segmentation.backbones.steady_sizes import SteadySizes
 from sclip_seg_ros.temporal import FilmSegmentor, TemporalSettings
-from sclip_seg_ros.tools.bag.channel import Message
-from sclip_seg_ros.tools.bag.finished import FinishedFrames, Frame
-from sclip_seg_ros.tools.bag.messages import Codec
-from sclip_seg_ros.tools.bag.recording import Recording
-from sclip_seg_ros.tools.bag.topics import Plan
+from sclip_seg_ros.tools.bag.recording.channel import Message
+from sclip_seg_ros.tools.bag.recording.messages import Codec
+from sclip_seg_ros.tools.bag.recording.recording import Recording
+from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, Frame
+from sclip_seg_ros.tools.bag.results.topics import Plan
 from sclip_seg_ros.tools.console import BAR, IMAGE_ERRORS, cause_of
 from sclip_seg_ros.tools.seams import Entrance
 

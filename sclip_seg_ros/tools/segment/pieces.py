@@ -16,8 +16,8 @@ from sclip_seg_ros.cluster.pieces import Piece, cut
 from sclip_seg_ros.cluster.work import Engine, Job, Lost, Tally, Task, work_through
 from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.temporal import FilmSegmentor
-from sclip_seg_ros.tools.bag.files import RecordingError
-from sclip_seg_ros.tools.bag.finished import FinishedFrames, Frame
+from sclip_seg_ros.tools.bag.recording.files import RecordingError
+from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, Frame
 from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, counted, readable, unexpected
 from sclip_seg_ros.tools.pieces import (
     frames_in,

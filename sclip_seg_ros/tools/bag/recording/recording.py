@@ -12,10 +12,10 @@ from rosbags.rosbag2 import CompressionMode, Reader, ReaderError
 
 from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.io.file_kinds import found_instead
-from sclip_seg_ros.tools.bag.channel import Channel, Foreign, Message, kind_of
-from sclip_seg_ros.tools.bag.cut_sqlite import CutSqlite
-from sclip_seg_ros.tools.bag.files import METADATA, Listing, RecordingError, files_of
-from sclip_seg_ros.tools.bag.linear_mcap import LinearMcap
+from sclip_seg_ros.tools.bag.recording.channel import Channel, Foreign, Message, kind_of
+from sclip_seg_ros.tools.bag.recording.cut_sqlite import CutSqlite
+from sclip_seg_ros.tools.bag.recording.files import METADATA, Listing, RecordingError, files_of
+from sclip_seg_ros.tools.bag.recording.linear_mcap import LinearMcap
 
 __all__ = ["METADATA", "Recording", "RecordingError", "UnindexedError", "WholeFile"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from sclip_seg_ros.tools.bag.recording import METADATA, RecordingError
+from sclip_seg_ros.tools.bag.recording.recording import METADATA, RecordingError
 
 FRAMES = "frames.sqlite"  # in the folder of unfinished work
 OWNER = "sclip_seg_ros"  # key of what this program says in a recording's metadata

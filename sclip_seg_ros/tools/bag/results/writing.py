@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.segmentation import Vocabulary
-from sclip_seg_ros.tools.bag.channel import Channel, Message
-from sclip_seg_ros.tools.bag.clouds import Clouds, at_size
-from sclip_seg_ros.tools.bag.earlier import OWNER
-from sclip_seg_ros.tools.bag.files import plain_name
-from sclip_seg_ros.tools.bag.finished import Frame
-from sclip_seg_ros.tools.bag.messages import Codec
-from sclip_seg_ros.tools.bag.recording import Recording, RecordingError
-from sclip_seg_ros.tools.bag.topics import Outputs, Plan
+from sclip_seg_ros.tools.bag.recording.channel import Channel, Message
+from sclip_seg_ros.tools.bag.recording.files import plain_name
+from sclip_seg_ros.tools.bag.recording.messages import Codec
+from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
+from sclip_seg_ros.tools.bag.results.clouds import Clouds, at_size
+from sclip_seg_ros.tools.bag.results.earlier import OWNER
+from sclip_seg_ros.tools.bag.results.finished import Frame
+from sclip_seg_ros.tools.bag.results.topics import Outputs, Plan
 from sclip_seg_ros.tools.console import BAR
 
 FORMAT_VERSION = 8  # of rosbag2; the newest that Humble reads, too

@@ -14,11 +14,11 @@ from sclip_seg_ros.geometry.cloud import Pixels, Thinning, semantic_cloud
 from sclip_seg_ros.geometry.sensors import positions_in
 from sclip_seg_ros.geometry.stamps import Match, StampMatcher
 from sclip_seg_ros.segmentation import Vocabulary
-from sclip_seg_ros.tools.bag.channel import Channel, Message
-from sclip_seg_ros.tools.bag.finished import Frame
-from sclip_seg_ros.tools.bag.messages import CAMERA_INFO, CLOUD, IMAGE, Codec
-from sclip_seg_ros.tools.bag.recording import Recording
-from sclip_seg_ros.tools.bag.topics import Plan, Points
+from sclip_seg_ros.tools.bag.recording.channel import Channel, Message
+from sclip_seg_ros.tools.bag.recording.messages import CAMERA_INFO, CLOUD, IMAGE, Codec
+from sclip_seg_ros.tools.bag.recording.recording import Recording
+from sclip_seg_ros.tools.bag.results.finished import Frame
+from sclip_seg_ros.tools.bag.results.topics import Plan, Points
 from sclip_seg_ros.tools.console import counted
 
 

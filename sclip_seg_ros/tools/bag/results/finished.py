@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sclip_seg_ros.tools.bag.files import RecordingError
+from sclip_seg_ros.tools.bag.recording.files import RecordingError
 
 _FRAMES = ("SELECT topic, stamp, problem, height, width, labels, coverage, mean_confidence, "
            "confidence FROM frames")

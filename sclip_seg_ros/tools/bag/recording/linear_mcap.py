@@ -19,7 +19,7 @@ from rosbags.rosbag2 import ReaderError
 from rosbags.rosbag2.metadata import parse_qos
 from rosbags.rosbag2.storage_mcap import decompress
 
-from sclip_seg_ros.tools.bag.channel import Channel, Foreign, Message, kind_of
+from sclip_seg_ros.tools.bag.recording.channel import Channel, Foreign, Message, kind_of
 
 MAGIC = b"\x89MCAP0\r\n"
 _HEADER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x01, 0x03, 0x04, 0x05, 0x06

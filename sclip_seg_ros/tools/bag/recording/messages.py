@@ -18,7 +18,7 @@ from sclip_seg_ros.io.encodings import ImageError, decode, unpack
 from sclip_seg_ros.models.resources import PACKAGE, message_files
 from sclip_seg_ros.segmentation.result import unlabelled_share
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
-from sclip_seg_ros.tools.bag.channel import Channel, Message
+from sclip_seg_ros.tools.bag.recording.channel import Channel, Message
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CLOUD, CAMERA_INFO = "sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/CameraInfo"

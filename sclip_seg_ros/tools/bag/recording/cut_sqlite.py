@@ -11,7 +11,7 @@ from urllib.parse import quote
 from rosbags.rosbag2 import ReaderError
 from rosbags.rosbag2.metadata import parse_qos
 
-from sclip_seg_ros.tools.bag.channel import Channel, Message
+from sclip_seg_ros.tools.bag.recording.channel import Channel, Message
 
 
 class CutSqlite:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from sclip_seg_ros.io.camera_names import camera_names, info_topic
 from sclip_seg_ros.io.encodings import DepthError
-from sclip_seg_ros.tools.bag.channel import Channel
-from sclip_seg_ros.tools.bag.files import RecordingError
-from sclip_seg_ros.tools.bag.messages import (
+from sclip_seg_ros.tools.bag.recording.channel import Channel
+from sclip_seg_ros.tools.bag.recording.files import RecordingError
+from sclip_seg_ros.tools.bag.recording.messages import (
     CLOUD,
     COMPRESSED,
     IMAGE,
@@ -18,7 +18,7 @@ from sclip_seg_ros.tools.bag.messages import (
     VOCABULARY,
     Codec,
 )
-from sclip_seg_ros.tools.bag.recording import Recording
+from sclip_seg_ros.tools.bag.recording.recording import Recording
 from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of
 
 TRANSPORT = "/compressed"
