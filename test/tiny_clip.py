@@ -15,6 +15,8 @@ ARCHITECTURE = {
     "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
 }
 STATISTICS = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}
+# Names of that architecture: one that has a twin with QuickGELU, the twin, and one without.
+PLAIN, QUICK, NO_TWIN = "tiny-test-ViT", "tiny-test-ViT-quickgelu", "tiny-test-ViT-alone"
 
 
 def write_config(folder: Path, architecture: dict = ARCHITECTURE) -> None:
@@ -36,3 +38,17 @@ def write_tiny_clip(folder: Path, seed: int = 0) -> dict[str, torch.Tensor]:
     weights = initial_weights(folder, seed)
     save_file(weights, folder / "open_clip_model.safetensors")
     return weights
+
+
+def holds(model, weights) -> bool:
+    """Tell whether a model has just these weights."""
+    state = model.state_dict()
+    return state.keys() == weights.keys() and all(
+        torch.equal(state[name], weights[name]) for name in weights)
+
+
+def activation(clip) -> str:
+    """Return the name of the activation that both of a model's towers have."""
+    block = clip.model.visual.transformer.resblocks[0]
+    assert type(block.mlp.gelu) is type(clip.model.transformer.resblocks[0].mlp.gelu)
+    return type(block.mlp.gelu).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import sys
@@ -10,22 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from launch_files import context_of, launch_file_fixture
 
 from sclip_seg_ros.models.resources import config_folders
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def launch_file():
-    """The launch file as a module; skips without launch_ros, which only a ROS installation has."""
-    # Not `launch`: the folder of that name would pass for it.
-    pytest.importorskip("launch_ros.actions", reason="launch_ros is not installed")
-    spec = importlib.util.spec_from_file_location("segment_launch",
-                                                  ROOT / "launch" / "segment.launch.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+launch_file = launch_file_fixture("segment.launch.py")
 
 
 def node_action(launch_file, start="start_node", before=(), **given: str):
@@ -37,13 +26,7 @@ def node_action(launch_file, start="start_node", before=(), **given: str):
         before: actions of a launch file around it.
         given: arguments.
     """
-    from launch import LaunchContext
-
-    context = LaunchContext()
-    for argument in [*before,
-                     *launch_file.generate_launch_description().get_launch_arguments()]:
-        argument.execute(context)
-    context.launch_configurations.update(given)
+    context = context_of(launch_file, before, **given)
     [node] = getattr(launch_file, start)(context)
     node._perform_substitutions(context)
     return node, context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import yaml
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
 
+import launch_files  # noqa: E402
+from launch_files import context_of, launch_file_fixture  # noqa: E402
 from options import options  # noqa: E402
 
 from sclip_seg_ros.ros.cameras.outputs import OUTPUTS  # noqa: E402
@@ -72,25 +73,7 @@ def test_the_view_shows_topics_that_there_are():
 # The launch file, with launch_ros, which only a ROS installation has
 
 
-@pytest.fixture(scope="module")
-def launch_file():
-    pytest.importorskip("launch_ros.actions", reason="launch_ros is not installed")
-    spec = importlib.util.spec_from_file_location("nav2_semantic_launch",
-                                                  ROOT / "launch" / "nav2_semantic.launch.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def context_of(launch_file, **given: str):
-    """Return a context in which the launch file's arguments have their defaults, or are given."""
-    from launch import LaunchContext
-
-    context = LaunchContext()
-    for argument in launch_file.generate_launch_description().get_launch_arguments():
-        argument.execute(context)
-    context.launch_configurations.update(given)
-    return context
+launch_file = launch_file_fixture("nav2_semantic.launch.py")
 
 
 def handed_on(launch_file, **given: str) -> dict[str, str]:
@@ -110,12 +93,9 @@ def test_labels_have_the_size_of_the_depth(launch_file):
 
 
 def test_what_is_handed_on_is_known_to_the_other_file(launch_file):
-    spec = importlib.util.spec_from_file_location("segment_launch",
-                                                  ROOT / "launch" / "segment.launch.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    other = launch_files.launch_file("segment.launch.py")
     known = {argument.name
-             for argument in module.generate_launch_description().get_launch_arguments()}
+             for argument in other.generate_launch_description().get_launch_arguments()}
     assert set(handed_on(launch_file, depth="/cam/depth")) <= known
 
 
