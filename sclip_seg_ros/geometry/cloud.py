@@ -93,8 +93,8 @@ def _blanked(positions: Positions, valid: np.ndarray) -> Positions:
     """Return positions that are NaN where they are not valid."""
     blank = (~valid).astype(np.int32)
     blank *= _NAN_BITS
-    return Positions(*((plane.view(np.int32) | blank).view(np.float32)
-                       for plane in positions[:3]), valid)
+    x, y, z = ((plane.view(np.int32) | blank).view(np.float32) for plane in positions[:3])
+    return Positions(x, y, z, valid)
 
 
 def _interleaved(positions: Positions, pixels: Pixels) -> np.ndarray:

@@ -98,5 +98,5 @@ def read_positions(data, fields: dict[str, tuple[int, int]], height: int, width:
         planes.append(np.ascontiguousarray(np.ndarray(
             (height, width), "<f4", np.frombuffer(data, np.uint8), offset,
             (row_step, point_step))))
-    return Positions(*planes, np.isfinite(planes[0]) & np.isfinite(planes[1])
-                     & np.isfinite(planes[2]))
+    x, y, z = planes
+    return Positions(x, y, z, np.isfinite(x) & np.isfinite(y) & np.isfinite(z))

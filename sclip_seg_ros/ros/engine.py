@@ -144,6 +144,8 @@ class Engine:
 
     def resume(self) -> None:
         """Go on after a :meth:`deactivate` that failed, once what is in work is done."""
+        if self._worker is None:
+            raise RuntimeError("there is no thread to go on; activate the engine first")
         self._worker.resume()
         self._tower.resume()
         self._subscribe()
@@ -199,6 +201,8 @@ class Engine:
 
     def _on_image(self, camera: Camera, message: Any) -> None:
         camera.log.received()
+        if self._worker is None:
+            return  # the subscription was due already when it was taken down
         replaced = self._worker.mailbox.put(Frame(camera, message, time.monotonic()), camera.name)
         if replaced:
             camera.log.dropped()

@@ -63,7 +63,8 @@ def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> 
 
     logging.captureWarnings(True)  # those of libraries, into the node's log
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=None if args is None else list(args),
+                   signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # e.g. a parameter file that is none
         from sclip_seg_ros.ros.programs.refusals import why_refused
 

@@ -154,12 +154,13 @@ class SegmentNode(LifecycleNode):
     @_telling
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Bring the model to its device, warm up, and subscribe to the cameras."""
+        engine = self._configured
         try:
-            self._engine.activate()
+            engine.activate()
         except Exception as error:  # e.g. out of the device's memory
             drop_tracebacks(error)
             failure = self._failed(error)
-            self._engine.deactivate(DEACTIVATE_SECONDS)
+            engine.deactivate(DEACTIVATE_SECONDS)
             return failure
         self._phase = ACTIVE
         warn_of_idle_qos(self)
@@ -171,8 +172,9 @@ class SegmentNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Label no more frames and give the device's memory back."""
         self._phase = DEACTIVATING
-        if not self._engine.deactivate(DEACTIVATE_SECONDS):
-            self._engine.resume()
+        engine = self._configured
+        if not engine.deactivate(DEACTIVATE_SECONDS):
+            engine.resume()
             self._phase = ACTIVE
             return self._failed(TimeoutError(
                 f"a frame is still being worked on after {DEACTIVATE_SECONDS:g} s; the node stays "
@@ -210,6 +212,13 @@ class SegmentNode(LifecycleNode):
         self._phase = UNCONFIGURED
         return TransitionCallbackReturn.SUCCESS
 
+    @property
+    def _configured(self) -> Engine:
+        """The engine that ``configure`` made; rclpy allows no other order of transitions."""
+        if self._engine is None:
+            raise RuntimeError("the node is not configured")
+        return self._engine
+
     def say(self, error: Exception) -> None:
         """Log an exception in one line."""
         text = str(error) if isinstance(error, _TELLING) else describe(error)
@@ -231,10 +240,11 @@ class SegmentNode(LifecycleNode):
 
     def _close_engine(self) -> bool:
         """Take the engine down and let its memory go; return whether its threads ended in time."""
-        if not self._engine.close(DEACTIVATE_SECONDS):
+        engine = self._configured
+        if not engine.close(DEACTIVATE_SECONDS):
             return False
         # A version names one vocabulary as long as the process lives.
-        self._next_version = self._engine.vocabularies.current.version + 1
+        self._next_version = engine.vocabularies.current.version + 1
         self._engine = None
         self._offered.look()
         _give_memory_back()
@@ -303,7 +313,7 @@ class SegmentNode(LifecycleNode):
             self._tasks.popleft()()
 
     def _announce_start(self) -> None:
-        engine = self._engine
+        engine = self._configured
         segmentor, vocabulary = engine.segmentor, engine.vocabularies.current
         self.get_logger().info(
             f"'{segmentor.name}' on {segmentor.device} in {segmentor.precision}, attention "

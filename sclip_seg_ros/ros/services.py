@@ -34,7 +34,7 @@ class _Waiting:
     """A caller of ~/change_words: the words asked for, and where the answer goes."""
 
     words: Any
-    verdict: Future
+    verdict: Future[Verdict]
 
 
 class Services:
@@ -89,15 +89,18 @@ class Services:
             Parameter("class_ids", value=list(request.ids))])
         if answer.successful:
             words = self._take()
-            verdict = self._judge(words)
-            if verdict is None:
-                waiting = _Waiting(words, Future())
-                self._waiting.append(waiting)
-                verdict = await waiting.verdict
+            verdict = self._judge(words) or await self._later(words)
         else:
             verdict = Verdict(False, answer.reason, self._version())
         response.success, response.message, response.version = verdict
         return response
+
+    async def _later(self, words: Any) -> Verdict:
+        """Wait until it is known what became of words."""
+        waiting = _Waiting(words, Future())
+        self._waiting.append(waiting)
+        return await waiting.verdict or \
+            Verdict(False, "the node ended before they were encoded", self._version())
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         answer = self._node.set_parameters_atomically([Parameter("enabled", value=request.data)])

@@ -24,7 +24,7 @@ from sclip_seg_ros.studio.choices.choices import (
 from sclip_seg_ros.studio.choices.colours import distinct_colours
 from sclip_seg_ros.studio.labelled import Frame
 from sclip_seg_ros.studio.points import Points
-from sclip_seg_ros.studio.sources.sources import Source
+from sclip_seg_ros.studio.sources.sources import Listed
 from sclip_seg_ros.studio.workbench import Known, Shown, View
 
 MOST_STEPS = 200  # of the history
@@ -40,7 +40,7 @@ class Bench(Protocol):
     on_moved: Callable[[int], None]
 
     @property
-    def sources(self) -> Sequence[Source]:
+    def sources(self) -> Sequence[Listed]:
         """What there is to see."""
 
     def apply(self, before: Choices, after: Choices) -> Known:

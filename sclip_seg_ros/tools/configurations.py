@@ -79,6 +79,17 @@ class Row:
     reason: str = ""
 
     @property
+    def able(self) -> Pipeline:
+        """The pipeline of a row that can run.
+
+        Raises:
+            ValueError: it cannot; with the reason.
+        """
+        if self.pipeline is None:
+            raise ValueError(f"'{self.configuration.key}' cannot run: {self.reason}")
+        return self.pipeline
+
+    @property
     def settings(self) -> SegmentorSettings | None:
         """What the configuration runs with; None where it cannot."""
         return self.pipeline.settings if self.pipeline else None

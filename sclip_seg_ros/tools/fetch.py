@@ -172,6 +172,8 @@ def _licence(origin: Origin, cache_dir: str | None) -> str:
         if error.kind != "no entry":
             print(f"{PROGRAM.name}: its licence is not known: {error}", file=sys.stderr)
         return ""
+    if page is None:
+        return ""
     head = page.path.read_text(encoding="utf-8", errors="replace").split("---")[1:2]
     stated = dict(re.findall(r"^(license\w*): *[\"']?(.+?)[\"']?$", "".join(head), re.MULTILINE))
     return stated.get("license_name") or stated.get("license", "")

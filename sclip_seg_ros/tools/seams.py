@@ -6,11 +6,12 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sclip_seg_ros.temporal import LONGEST_GAP, FilmSegmentor
-from sclip_seg_ros.tools.bag.results.finished import FinishedFrames
+from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, Frame
 from sclip_seg_ros.tools.console import counted
 
 
@@ -56,13 +57,14 @@ def seams_of(pieces: Iterable[FinishedFrames], topics: Iterable[str]) -> list[Se
     Behind the others they are the same: both pieces knew the same to the bit, or the images pause
     so long that nothing is carried over.
     """
-    found, before = [], {}  # by topic: last frame, and what was known after it
+    found: list[Seam] = []
+    before: dict[str, tuple[Frame, Any]] = {}  # last frame, and what was known after it
     wanted = list(topics)
     for piece in pieces:
         _, notes = piece.checkpoint()
         for topic in wanted:
-            first = piece.first_stamp(topic)
-            if first is None:
+            first, newest = piece.first_stamp(topic), piece.last(topic)
+            if first is None or newest is None:
                 continue
             if topic in before:
                 last, known = before[topic]
@@ -70,7 +72,7 @@ def seams_of(pieces: Iterable[FinishedFrames], topics: Iterable[str]) -> list[Se
                 if not same and first - last.stamp <= LONGEST_GAP * 1e9:
                     found.append(Seam(topic, first,
                                       _differing(last.labels, notes.get(f"saw {topic}"))))
-            before[topic] = piece.last(topic), notes.get(f"leave {topic}")
+            before[topic] = newest, notes.get(f"leave {topic}")
     return found
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sclip_seg_ros.io.camera_names import info_topic
@@ -33,8 +35,8 @@ class Camera:
         self._node = node
         self._subscription: CameraSubscription | None = None
         self._silence: Silence | None = None
-        self._info_subscription = None
-        self._timer = None
+        self._info_subscription: Subscription | None = None
+        self._timer: Timer | None = None
 
     @property
     def name(self) -> str:
@@ -69,8 +71,9 @@ class Camera:
 
     def unsubscribe(self) -> None:
         """Receive no more images."""
-        if self._subscription is not None:
+        if self._timer is not None:
             self._node.destroy_timer(self._timer)
+        if self._subscription is not None:
             self._subscription.close()
             self._subscription = self._silence = self._timer = None
             self.label_size.close()
@@ -86,9 +89,12 @@ class Camera:
         self.outputs.close()
 
     def _look(self) -> None:
-        publishers = self._node.get_publishers_info_by_topic(self._subscription.topic)
-        self._subscription.follow(publishers)
-        self._silence.look(publishers, self.log.seconds_since_arrival(), self.outputs.wanted)
+        subscription, silence = self._subscription, self._silence
+        if subscription is None or silence is None:
+            return  # the timer was due already when it was taken down
+        publishers = self._node.get_publishers_info_by_topic(subscription.topic)
+        subscription.follow(publishers)
+        silence.look(publishers, self.log.seconds_since_arrival(), self.outputs.wanted)
         self.label_size.look()
         if self.points is not None:
             self.points.look()

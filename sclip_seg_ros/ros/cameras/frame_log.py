@@ -180,8 +180,11 @@ class FrameLog:
         for times in recent:
             for stage, value in times.items():
                 stages.setdefault(stage, []).append(value)
-        return {stage: (*(float(p) for p in np.percentile(values, (50, 95))), max(values))
-                for stage, values in stages.items()}
+        found = {}
+        for stage, spent in stages.items():
+            median, most = np.percentile(spent, (50, 95))
+            found[stage] = float(median), float(most), max(spent)
+        return found
 
     def _add(self, **amounts: int) -> None:
         self._counts = replace(self._counts, **{name: getattr(self._counts, name) + amount

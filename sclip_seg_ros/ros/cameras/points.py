@@ -174,6 +174,8 @@ class SemanticPoints:
         for match in matches:
             result, header, options = match.frame
             depth = match.companion
+            if depth is None:
+                continue  # such are not handed over
             try:
                 positions = positions_in(depth, self._info, header, result.labels.shape)
             except ValueError as error:

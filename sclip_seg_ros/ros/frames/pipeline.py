@@ -169,7 +169,8 @@ class FramePipeline:
         try:
             with watch.stage("convert"):
                 image = to_rgb(frame.message)
-                self._check_size(*image.shape[:2], options)
+                height, width = image.shape[:2]
+                self._check_size(height, width, options)
         except Exception as error:
             job = Job(frame, np.empty((0, 0, 3), np.uint8), waited)
             if isinstance(error, ImageError):

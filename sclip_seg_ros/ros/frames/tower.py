@@ -43,7 +43,7 @@ class Run:
     keyframes: Sequence[Keyframe]
     pipeline: Pipeline
     vocabulary: Vocabulary
-    key: Hashable
+    key: tuple[Hashable, ...]
     label_sizes: Sequence[tuple[int, int] | None] = ()
 
 

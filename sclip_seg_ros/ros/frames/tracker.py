@@ -231,8 +231,13 @@ class Tracker:
         self._turn += 1
         return [jobs[self._turn % len(jobs)]]
 
-    def _run(self, jobs: Sequence[Job], vocabulary: Vocabulary, key: Hashable) -> Run:
-        keyframes = [self._memories[job.camera.name].keyframe for job in jobs]
+    def _run(self, jobs: Sequence[Job], vocabulary: Vocabulary,
+             key: tuple[Hashable, ...]) -> Run:
+        keyframes = []
+        for job in jobs:
+            keyframe = self._memories[job.camera.name].keyframe
+            assert keyframe is not None  # its frame has been observed
+            keyframes.append(keyframe)
         return Run(jobs, keyframes, self._quality.pipeline, vocabulary, key)
 
     def _note(self, outcome: Outcome) -> None:
@@ -249,7 +254,7 @@ class Tracker:
             if memory is not None and memory.fuse(score, key, keyframe):
                 job.camera.log.keyframe()
 
-    def _score_new_words(self, vocabulary: Vocabulary, key: Hashable) -> None:
+    def _score_new_words(self, vocabulary: Vocabulary, key: tuple[Hashable, ...]) -> None:
         """Score the newest features for other words, so that these hold from this frame on."""
         kept = self._kept
         if kept is None or kept.run.key == key or kept.run.key[1:] != key[1:]:

@@ -118,8 +118,10 @@ class VocabularyServer:
     def _work(self, _: list[None]) -> None:
         mailbox = self._worker.mailbox  # a stop closes it, and a resume puts another in its place
         while not mailbox.closed and (asked := self._ledger.untried(WORDS)) is not None:
-            self._try(asked, lambda asked=asked: not mailbox.closed
-                      and self._ledger.asks_for(WORDS, asked))
+            def wanted(asked: NodeOptions = asked) -> bool:
+                return not mailbox.closed and self._ledger.asks_for(WORDS, asked)
+
+            self._try(asked, wanted)
 
     def _try(self, asked: NodeOptions, wanted: Wanted) -> None:
         """Encode the words of options, and accept or refuse them if they are still wanted."""

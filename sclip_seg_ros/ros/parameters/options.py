@@ -189,7 +189,7 @@ def descriptor_of(entry: Declaration) -> ParameterDescriptor:
     # command line gives `50` for 50.0 and `[]` for an empty list of any type; and a refusal by ROS
     # would name types by their numbers.
     descriptor.dynamic_typing = True
-    if entry.low is None:
+    if entry.low is None or entry.high is None:
         return descriptor
     if isinstance(entry.default, float):
         descriptor.floating_point_range = [FloatingPointRange(from_value=float(entry.low),

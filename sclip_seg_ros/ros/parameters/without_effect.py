@@ -65,7 +65,8 @@ def warn_of_idle_remappings(node: Node, arguments: Sequence[str]) -> None:
         node: the only one of its process.
         arguments: of the process.
     """
-    topics = {entity.topic_name for entity in (*node.publishers, *node.subscriptions)}
+    topics = {publisher.topic_name for publisher in node.publishers}
+    topics |= {subscription.topic_name for subscription in node.subscriptions}
     # A remapping of the base topic holds for that of its compressed images.
     topics |= {topic.removesuffix(COMPRESSED) for topic in topics}
     name, namespace = node.get_name(), node.get_namespace()

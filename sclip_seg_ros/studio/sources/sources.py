@@ -21,25 +21,35 @@ RECORDINGS = (".mcap", ".db3")
 MOST_SENT = 32  # pictures from browsers that are held at a time
 
 
-class Source(Protocol):
-    """Frames by their number.
+class Listed(Protocol):
+    """What the page says of a source."""
 
-    Attributes:
-        name: for people.
-        kind: "photos", "film" or "recording".
-        count: of frames, as far as known.
-        rate: frames a second of a film; 0 for photos.
-        moving: whether frames follow one another in time.
-    """
+    @property
+    def name(self) -> str:
+        """The source's name, for people."""
 
-    name: str
-    kind: str
-    rate: float
-    moving: bool
+    @property
+    def kind(self) -> str:
+        """One of "photos", "film", "recording" and "camera"."""
+
+    @property
+    def rate(self) -> float:
+        """Frames a second of a film; 0 for photos."""
+
+    @property
+    def moving(self) -> bool:
+        """Whether frames follow one another in time."""
 
     @property
     def count(self) -> int:
-        """Number of frames."""
+        """Number of frames, as far as known."""
+
+    def name_of(self, index: int) -> str:
+        """Return a frame's name; empty where it only has a time."""
+
+
+class Source(Listed, Protocol):
+    """Frames by their number."""
 
     def frame(self, index: int) -> Frame:
         """Return a frame.
@@ -47,9 +57,6 @@ class Source(Protocol):
         Raises:
             ValueError: there is none, or it cannot be read.
         """
-
-    def name_of(self, index: int) -> str:
-        """Return a frame's name; empty where it only has a time."""
 
 
 class Photos:

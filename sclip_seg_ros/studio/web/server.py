@@ -77,7 +77,11 @@ class Server:
         """Tell every browser's task that there is something new; from any thread."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(lambda: [browser.news.set() for browser in self._browsers])
+            loop.call_soon_threadsafe(self._tell_browsers)
+
+    def _tell_browsers(self) -> None:
+        for browser in self._browsers:
+            browser.news.set()
 
     async def _index(self, request: Request) -> Response:
         return FileResponse(PAGE / "index.html")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from types import FrameType
 
@@ -72,7 +72,7 @@ def _check(arguments: argparse.Namespace) -> None:
     resolve_device(arguments.device)
 
 
-def _outcomes(arguments: argparse.Namespace) -> Iterator[Outcome]:
+def _outcomes(arguments: argparse.Namespace) -> Generator[Outcome, None, None]:
     """Yield the outcome of each recording as it is done."""
     if arguments.piece_seconds is not None:
         yield from segment_in_pieces(arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import zlib
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -36,13 +37,13 @@ def estimate(arguments: argparse.Namespace) -> tuple[Estimate, list[str]]:
             opened = Opened(arguments, index)
             film = FilmSegmentor(segmentor, vocabulary, chosen_temporal(arguments),
                                  arguments.label_size)
-            cost = probe(_images(opened), lambda image, film=film: _cost(image, film))
+            cost = probe(_images(opened), partial(_cost, film))
         except RecordingError as error:
             problems.append(str(error))
             continue
-        counts = [opened.recording.counts.get(channel) for channel in opened.plan.outputs]
-        frames = sum(1 for _ in opened.recording.messages(opened.plan.outputs)) \
-            if None in counts else sum(counts)
+        frames = opened.recording.count_of(opened.plan.outputs)
+        if frames is None:
+            frames = sum(1 for _ in opened.recording.messages(opened.plan.outputs))
         times = opened.recording.times or (0, 1)
         found.add(opened.pieces, times[1] - times[0], frames, cost or Cost(0, 0, 0))
         found.results += sum(file.stat().st_size for file in opened.recording.files)
@@ -59,6 +60,6 @@ def _images(opened: Opened) -> Iterator[tuple[np.ndarray, float]]:
             continue
 
 
-def _cost(image: tuple[np.ndarray, float], film: FilmSegmentor) -> tuple[float, float]:
+def _cost(film: FilmSegmentor, image: tuple[np.ndarray, float]) -> tuple[float, float]:
     labels = film(*image).labels
     return labels.size * (1 + _OVERLAY), len(zlib.compress(labels.tobytes(), 1))

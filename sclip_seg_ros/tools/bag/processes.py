@@ -48,7 +48,8 @@ def process_side_by_side(arguments: argparse.Namespace) -> Iterator[Outcome]:
             while waiting and free_lines:
                 job = _start(waiting.pop(), free_lines.pop(), arguments, lock)
                 running[job.pipe] = job
-            for pipe in wait(list(running)):
+            ready = wait(list(running))
+            for pipe in [pipe for pipe in running if pipe in ready]:
                 job = running.pop(pipe)
                 free_lines.append(job.line)
                 yield _receive(job, arguments.targets[job.index])

@@ -40,8 +40,7 @@ def segment_images(recording: Recording, plan: Plan, finished: FinishedFrames, c
         position: line of the progress bar.
         label_size: (H, W) that labels are decided at; None for that of the images.
     """
-    counts = [recording.counts.get(channel) for channel in plan.outputs]
-    total = None if None in counts else sum(counts)
+    total = recording.count_of(plan.outputs)
     steady: dict[str, SteadySizes] = defaultdict(SteadySizes)  # by topic
     films = {channel.topic: FilmSegmentor(segmentor, vocabulary, temporal, label_size)
              for channel in plan.outputs}

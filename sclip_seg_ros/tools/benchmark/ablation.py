@@ -41,7 +41,7 @@ class AblationMeter:
             record["memory_mib"] = self._warm_up(sample, words)
         counts = {}
         for row in self._in_turn():
-            counts[row.configuration.key] = measure_image(row.pipeline, words, sample)
+            counts[row.configuration.key] = measure_image(row.able, words, sample)
         self._turn += 1
         record["configurations"] = counts
         return {**record, "classes": list(words.names)} if sample.classes else record
@@ -54,11 +54,11 @@ class AblationMeter:
         """Run every configuration twice; return the second run's largest memory in MiB."""
         peaks = {}
         for row in self._rows:
-            def run(pipeline: Pipeline = row.pipeline) -> None:
+            def run(pipeline: Pipeline = row.able) -> None:
                 pipeline.predict([sample.image], words)
 
             run()
-            peaks[row.configuration.key] = peak_during(run, row.pipeline.device)
+            peaks[row.configuration.key] = peak_during(run, row.able.device)
         return peaks
 
 

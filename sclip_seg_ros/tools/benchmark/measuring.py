@@ -55,6 +55,7 @@ class FilmMeter:
         self._vocabulary = vocabulary
         self._temporal = temporal
         self._film: str | None = None
+        self._before: tuple[Sample, SegmentationResult] | None = None
 
     def __call__(self, sample: Sample) -> dict[str, Any]:
         """Return the record of one frame, with its steadiness to the one before."""
@@ -67,13 +68,13 @@ class FilmMeter:
         record = {"image": sample.name, **count(result, self._words, sample,
                                                 time.perf_counter() - start)}
         if self._before is not None:
-            record |= self._steadiness(result, sample)
+            record |= self._steadiness(*self._before, result, sample)
         self._before = sample, result
         return {**record, "classes": list(self._words.names)} if sample.classes else record
 
-    def _steadiness(self, result: SegmentationResult, sample: Sample) -> dict[str, Any]:
+    def _steadiness(self, was: Sample, before: SegmentationResult, result: SegmentationResult,
+                    sample: Sample) -> dict[str, Any]:
         """Count along the true motion, or the measured one."""
-        was, before = self._before
         following = was.following
         if following is None:
             following = measure_following(was.image, sample.image)

@@ -30,7 +30,8 @@ def peak_during(work: Callable[[], object], device: torch.device) -> float | Non
         work()
         return None
     work()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())[1]) / 1024
+    peak = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
+    return int(peak[1]) / 1024 if peak else None
 
 
 def _forget_peak() -> bool:

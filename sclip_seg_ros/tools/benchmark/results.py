@@ -73,7 +73,8 @@ def score(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[st
 
 def speed(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the throughput of the segmentor alone: without reading, scoring and words."""
-    seconds, stages, count = 0.0, Counter(), 0
+    stages: Counter[str] = Counter()
+    seconds, count = 0.0, 0
     for record in records:
         seconds += record["seconds"]
         stages.update(record["stage_ms"])

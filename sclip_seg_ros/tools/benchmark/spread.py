@@ -63,8 +63,9 @@ def measure_with_ray(bench: Bench, journal: Journal) -> None:
         if piece in errors:
             raise SpreadError(errors[piece])
     if following is not None:
-        raise SpreadError(f"images {following.begin} to {following.end - 1} are set aside, because "
-                          f"two workers died of them ({'; '.join(tally.causes)})")
+        last = f"to {following.end - 1}" if following.end is not None else "and those after it"
+        raise SpreadError(f"images {following.begin} {last} are set aside, because two workers "
+                          f"died of them ({'; '.join(tally.causes)})")
 
 
 class BenchWorker:

@@ -105,11 +105,11 @@ def draw(arguments: argparse.Namespace, image: np.ndarray,
     for reason in dict.fromkeys(row.reason for row in rows.values() if row.reason):
         complain(PROGRAM, f"left out: {reason}")
     window = working_image(segmentor, image)
-    maps = attention_maps(plain.pipeline.scorer, window, point, vars(settings))
+    maps = attention_maps(plain.able.scorer, window, point, vars(settings))
     grid = segmentor.backbone.grid(*window.shape[-2:])
     sheets = {
         "features": ("Features, by their principal components",
-                     [Tile(image, "input"), *feature_tiles(plain.pipeline.scorer, _scorer(loftup),
+                     [Tile(image, "input"), *feature_tiles(plain.able.scorer, _scorer(loftup),
                                                            window, vocabulary)]),
         "attention": ("Attention of one place in the last block, mean over the heads",
                       attention_tiles(image, maps, grid, point)),

@@ -25,7 +25,8 @@ def working_image(segmentor: SCLIPSegmentor, image: np.ndarray) -> Tensor:
         ValueError: an image that cannot be used.
     """
     pixels = to_tensor(image, segmentor.device)
-    size = segmentor.working_size(*pixels.shape[1:], segmentor.settings.with_changes(
+    _, height, width = pixels.shape
+    size = segmentor.working_size(height, width, segmentor.settings.with_changes(
         inference="whole"))
     if min(size) < segmentor.backbone.patch_size:
         raise ValueError(f"image of {image.shape[1]}x{image.shape[0]} pixels is smaller than one "
@@ -45,8 +46,9 @@ def feature_tiles(plain: WindowScorer, loftup: WindowScorer | None, window: Tens
         vocabulary: words, which steer ResCLIP alone.
     """
     features = plain.features(window, vocabulary.embeddings)
-    tiles = [_tile("features of the last block", *principal_colours([features]), features)]
-    if loftup is None:
+    [colours] = principal_colours([features])
+    tiles = [_tile("features of the last block", colours, features)]
+    if loftup is None or loftup.upsampler is None:
         return tiles
     fed = loftup.features(window, vocabulary.embeddings)
     upsampled = loftup.upsampler(fed, window)

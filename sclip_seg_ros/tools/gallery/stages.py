@@ -28,8 +28,8 @@ def stage_tiles(rows: Sequence[Row], image: np.ndarray,
     """Segment the image with every row; say how many labels differ from the plain method's."""
     tiles, plain = [], None
     for row in shown_rows(rows):
-        row.pipeline.warm_up([image.shape[:2]], vocabulary)
-        [result] = row.pipeline.predict([image], vocabulary)
+        row.able.warm_up([image.shape[:2]], vocabulary)
+        [result] = row.able.predict([image], vocabulary)
         note = f"{sum(result.stage_ms.values()):.0f} ms"
         if plain is None:
             plain = result.labels

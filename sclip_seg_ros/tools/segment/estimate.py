@@ -13,6 +13,7 @@ import numpy as np
 
 from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.io.images import read_image
+from sclip_seg_ros.segmentation import SegmentationResult
 from sclip_seg_ros.temporal import FilmSegmentor
 from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, readable
 from sclip_seg_ros.tools.estimate import Cost, Estimate, probe
@@ -67,7 +68,7 @@ def _film(labelling: Labelling, entry: Input, target: Path) -> Cost:
     film = FilmSegmentor(labelling.segmentor, labelling.vocabulary, labelling.temporal)
     frames = source.frames()
     first = next(frames)
-    labels = []
+    labels: list[SegmentationResult] = []
 
     def label(pixels: np.ndarray) -> tuple[float, float]:
         result = film(pixels, source.seconds)

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -90,7 +90,7 @@ class VideoSource:
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.announced = int(count) if math.isfinite(count) and count > 0 else None
 
-    def frames(self, begin: int = 0) -> Iterator[np.ndarray]:
+    def frames(self, begin: int = 0) -> Generator[np.ndarray, None, None]:
         """Yield (H, W, 3) uint8 RGB frames, and close the file at the end.
 
         Args:

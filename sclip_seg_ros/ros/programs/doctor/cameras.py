@@ -48,7 +48,7 @@ class Cameras:
     def __init__(self, discovery_seconds: float = DISCOVERY_SECONDS,
                  patience_seconds: float = PATIENCE_SECONDS,
                  listen_seconds: float = LISTEN_SECONDS,
-                 make_context: Callable[[Context], None] =
+                 make_context: Callable[[Context], object] =
                  lambda context: rclpy.init(args=[], context=context)) -> None:
         """Prepare; :meth:`look` does it.
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
+from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
@@ -61,7 +62,7 @@ class StateReader:
         self._node = node
         self.name = "/" + name.strip("/")
         self._answers = _Answers()
-        self._client = node.create_client(GetState, f"{self.name}/get_state")
+        self._client: Client = node.create_client(GetState, f"{self.name}/get_state")
         self._diagnostics = node.create_subscription(DiagnosticArray, "/diagnostics",
                                                      self._on_diagnostics, 10)
 
@@ -82,8 +83,9 @@ class StateReader:
             if request is None and self._client.service_is_ready():
                 request = self._client.call_async(GetState.Request())
             self._spin()
-            if request is not None and request.done():
-                answers.lifecycle = request.result().current_state.label
+            answer = request.result() if request is not None and request.done() else None
+            if answer is not None:
+                answers.lifecycle = answer.current_state.label
             elif answers.cameras and LOADING in answers.cameras[0].values \
                     and "model" not in answers.cameras[0].values:
                 # Its services answer once that is done.

@@ -75,7 +75,7 @@ class NodeBench:
             (self._keep_reading, "studio-parameters"), (self._keep_telling, "studio-news"))]
 
     @property
-    def sources(self) -> list[LiveCamera]:
+    def sources(self) -> Sequence[LiveCamera]:
         """The node's cameras."""
         return list(self._cameras)
 

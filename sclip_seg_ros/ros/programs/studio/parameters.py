@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import ParameterEvent, ParameterType
 from rcl_interfaces.srv import GetParameters, ListParameters, SetParametersAtomically
+from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 
@@ -37,11 +39,11 @@ class NodeParameters:
                 has begun anew.
         """
         self.name = name
-        self._get = node.create_client(GetParameters, f"{name}/get_parameters")
-        self._list = node.create_client(ListParameters, f"{name}/list_parameters")
-        self._set = node.create_client(SetParametersAtomically,
-                                       f"{name}/set_parameters_atomically")
-        self._words = node.create_client(ChangeWords, f"{name}/change_words")
+        self._get: Client = node.create_client(GetParameters, f"{name}/get_parameters")
+        self._list: Client = node.create_client(ListParameters, f"{name}/list_parameters")
+        self._set: Client = node.create_client(SetParametersAtomically,
+                                               f"{name}/set_parameters_atomically")
+        self._words: Client = node.create_client(ChangeWords, f"{name}/change_words")
         self._changed = changed
         node.create_subscription(ParameterEvent, "/parameter_events", self._on_event, 100)
 
@@ -104,7 +106,7 @@ class NodeParameters:
 
 def _plain(value: Any) -> Any:
     found = parameter_value_to_python(value)
-    return list(found) if isinstance(value.type, int) and hasattr(found, "tolist") else found
+    return found.tolist() if isinstance(found, array) else found
 
 
 def _parameter(name: str, value: Any) -> Any:

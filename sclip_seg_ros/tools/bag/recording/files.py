@@ -152,7 +152,7 @@ def _storage_of(file: Path) -> str:
     return STORAGES.get(name.suffix, "")
 
 
-def _natural(path: Path) -> Sequence[tuple[int, str]]:
+def _natural(path: Path) -> list[tuple[int, str]]:
     """Sort ``bag_10`` behind ``bag_9``."""
     return [(int(part), "") if part.isdecimal() else (0, part)
             for part in re.split(r"(\d+)", path.name)]

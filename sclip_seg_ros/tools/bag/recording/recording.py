@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from rosbags.interfaces import Connection
+from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2 import CompressionMode, Reader, ReaderError
 
 from sclip_seg_ros.common.text import first_line
@@ -48,8 +48,9 @@ class WholeFile:
             if reader.message_count and any(getattr(file, "chunks", None) == [] for file in files):
                 raise UnindexedError(f"'{path}' has no index")
             ours = [item for item in reader.connections if _is_ros_2(item)]
-            self.foreign = {item.topic: Foreign(item.ext.serialization_format, item.msgtype)
-                            for item in reader.connections if not _is_ros_2(item)}
+            self.foreign = {
+                item.topic: Foreign(_extension(item).serialization_format, item.msgtype)
+                for item in reader.connections if not _is_ros_2(item)}
             self.channels = list(dict.fromkeys(map(_channel_of, ours)))
             self.counts: Counter[Channel] = Counter(dict.fromkeys(self.channels, 0))
             for connection in ours:
@@ -125,6 +126,16 @@ class Recording:
         """
         part = self._parts[0]
         return part.times if len(self._parts) == 1 and isinstance(part, WholeFile) else None
+
+    def count_of(self, channels: Iterable[Channel]) -> int | None:
+        """Return how many messages channels have together; None where only reading would tell."""
+        total = 0
+        for channel in channels:
+            count = self.counts.get(channel)
+            if count is None:
+                return None
+            total += count
+        return total
 
     def messages(self, channels: Collection[Channel] | None = None, start: int | None = None,
                  stop: int | None = None) -> Iterator[Message]:
@@ -207,9 +218,16 @@ def _why_unreadable(file: Path, error: Exception) -> str:
 
 
 def _is_ros_2(connection: Connection) -> bool:
-    return connection.ext.serialization_format == "cdr" and "/" in connection.msgtype
+    return _extension(connection).serialization_format == "cdr" and "/" in connection.msgtype
+
+
+def _extension(connection: Connection) -> ConnectionExtRosbag2:
+    """Return what a topic has in ROS 2's recordings alone, the only ones that are opened here."""
+    if not isinstance(connection.ext, ConnectionExtRosbag2):
+        raise ReaderError(f"topic '{connection.topic}' is one of ROS 1")
+    return connection.ext
 
 
 def _channel_of(connection: Connection) -> Channel:
     return Channel(connection.topic, kind_of(connection.msgtype), connection.msgdef.data,
-                   connection.digest, tuple(connection.ext.offered_qos_profiles))
+                   connection.digest, tuple(_extension(connection).offered_qos_profiles))

@@ -26,7 +26,8 @@ from sclip_seg_ros.tools.console import counted
 class _Image:
     """A segmented image that waits for its depth."""
 
-    frame: Frame
+    labels: np.ndarray
+    confidence: np.ndarray | None
     pixels: np.ndarray
     header: Any
     points: Points
@@ -71,7 +72,8 @@ class Clouds:
         if frame.labels is None:
             return
         pixels, header = self._codec.read_image(message)
-        image = _Image(frame, at_size(pixels, frame.labels.shape), header, points)
+        image = _Image(frame.labels, frame.confidence, at_size(pixels, frame.labels.shape), header,
+                       points)
         yield from self._join(self._matchers[points.depth].add_frame(_stamp(header), image))
 
     def add_depth(self, message: Message) -> Iterator[tuple[Channel, bytes]]:
@@ -115,15 +117,14 @@ class Clouds:
             if depth is None:
                 self._miss(image, "no depth is near enough in time; see --points-tolerance-ms")
                 continue
-            labels = image.frame.labels
             try:
                 positions = positions_in(depth, self._infos[image.points.info], image.header,
-                                         labels.shape)
+                                         image.labels.shape)
             except ValueError as error:
                 self._miss(image, str(error))
                 continue
-            pixels = Pixels(np.ascontiguousarray(image.pixels), self._ids.publish(labels),
-                            image.frame.confidence)
+            pixels = Pixels(np.ascontiguousarray(image.pixels), self._ids.publish(image.labels),
+                            image.confidence)
             cloud = semantic_cloud(positions, pixels, Thinning())
             yield image.points.channel, self._codec.cloud(cloud, True, depth.header)
 

@@ -76,16 +76,12 @@ class FinishedFrames:
 
     def append(self, frame: Frame) -> None:
         """Write one more frame."""
-        shape, packed, coverage, mean, sure = (None, None), None, None, None, None
-        if frame.labels is not None:
-            shape, packed = frame.labels.shape, zlib.compress(frame.labels.tobytes(), 1)
-            coverage, mean = frame.coverage.tobytes(), frame.mean_confidence.tobytes()
-        if frame.confidence is not None:
-            sure = zlib.compress(frame.confidence.tobytes(), 1)
+        height, width = (None, None) if frame.labels is None else frame.labels.shape
         self._database.execute(
             "INSERT INTO frames VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self.count, frame.topic, frame.stamp, frame.problem, *shape, packed, coverage, mean,
-             sure))
+            (self.count, frame.topic, frame.stamp, frame.problem, height, width,
+             _packed(frame.labels), _plain(frame.coverage), _plain(frame.mean_confidence),
+             _packed(frame.confidence)))
         self.count += 1
 
     def keep(self, states: Mapping[str, bytes]) -> None:
@@ -146,6 +142,14 @@ def _frame(row: Sequence[Any]) -> Frame:
     return Frame(topic, stamp, problem, _plane(labels, height, width),
                  np.frombuffer(coverage, np.float32), np.frombuffer(mean, np.float32),
                  _plane(sure, height, width))
+
+
+def _plain(values: np.ndarray | None) -> bytes | None:
+    return None if values is None else values.tobytes()
+
+
+def _packed(plane: np.ndarray | None) -> bytes | None:
+    return None if plane is None else zlib.compress(plane.tobytes(), 1)
 
 
 def _plane(packed: bytes | None, height: int, width: int) -> np.ndarray | None:

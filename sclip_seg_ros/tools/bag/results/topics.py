@@ -217,17 +217,16 @@ class _Choice:
 
     def _best(self, images: Sequence[Channel], topics: Sequence[str]) -> str:
         """Return the raw topic, unless another has more than twice as many images."""
-        counts = {topic: self._count(images, topic) for topic in topics}
+        counted = {topic: self._count(images, topic) for topic in topics}
+        counts = {topic: count for topic, count in counted.items() if count is not None}
         raw = [topic for topic in topics if topic == _camera(topic)]
-        most = max(topics, key=lambda topic: counts[topic] or 0)
-        if raw and (None in counts.values() or 2 * counts[raw[0]] >= counts[most]):
+        if raw and len(counts) < len(counted):
             return raw[0]
-        return most
+        most = max(topics, key=lambda topic: counts.get(topic, 0))
+        return raw[0] if raw and 2 * counts[raw[0]] >= counts[most] else most
 
     def _count(self, images: Sequence[Channel], topic: str) -> int | None:
-        counts = [self._recording.counts.get(channel) for channel in images
-                  if channel.topic == topic]
-        return None if None in counts else sum(counts)
+        return self._recording.count_of(channel for channel in images if channel.topic == topic)
 
     def _leave(self, topic: str, reason: str, where: list[str]) -> None:
         where.append(f"'{self._recording.path}': topic '{topic}' is left out: {reason}")

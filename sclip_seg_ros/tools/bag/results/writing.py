@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Final
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, StoragePlugin, Writer
@@ -22,7 +24,7 @@ from sclip_seg_ros.tools.bag.results.finished import Frame
 from sclip_seg_ros.tools.bag.results.topics import Outputs, Plan
 from sclip_seg_ros.tools.console import BAR
 
-FORMAT_VERSION = 8  # of rosbag2; the newest that Humble reads, too
+FORMAT_VERSION: Final = 8  # of rosbag2; the newest that Humble reads, too
 
 
 class RecordingWriter:
@@ -55,9 +57,10 @@ class RecordingWriter:
         self._writer.open()
         return self
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
         """Close the files; after a failure they are left unfinished."""
-        self._writer.__exit__(*failure)
+        self._writer.__exit__(kind, error, trace)
 
     def describe(self, text: str) -> None:
         """Write a text about the whole recording into its metadata."""

@@ -51,9 +51,17 @@ class Dataset(Protocol):
         class_count: how many ids the truth may hold; 0 where every image brings its own classes.
     """
 
-    profile: str
-    classes: tuple[str, ...]
-    class_count: int
+    @property
+    def profile(self) -> str:
+        """Name of the profile."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+    @property
+    def class_count(self) -> int:
+        """Number of classes."""
 
     def choose(self, count: int | None) -> Sequence[int]:
         """Return the indices of the images to measure: all, or `count` of them."""

@@ -84,7 +84,13 @@ class Examples:
 
         Args:
             place: of the image among those measured.
+
+        Raises:
+            ValueError: nothing counts in it.
         """
+        miou = self._renderings[0].mious[place]
+        if miou is None:
+            raise ValueError(f"image {place} of the run has no score")
         sample = self._bench.dataset.load(self._bench.indices[place])
         words = self._bench.vocabulary or self._bench.segmentor.vocabulary(sample.classes)
         pictures = [Picture("input", image_uri(sample.image)),
@@ -96,7 +102,7 @@ class Examples:
             seen |= ids
         legend = tuple((words.names[index], "#{:02x}{:02x}{:02x}".format(*words.colours[index]))
                        for index in sorted(seen - {IGNORE}) if index < len(words))
-        return Example(sample.name, self._renderings[0].mious[place], tuple(pictures), legend)
+        return Example(sample.name, miou, tuple(pictures), legend)
 
     def _render(self, rendering: Rendering, place: int, sample: Sample,
                 words: Vocabulary) -> tuple[list[Picture], set[int]]:
