@@ -33,10 +33,10 @@ import open_clip
 from open_clip.pretrained import get_pretrained_cfg
 from safetensors.torch import save_file
 
+from examples.child_processes import ProcessError
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.models.hub import MAIN
 from sclip_seg_ros.models.weights import sha256
-from sclip_seg_ros.tools.child_processes import ProcessError
 
 MODELS = {"ViT-B-16": "openai", "ViT-B-16-SigLIP": "webli"}
 COMMIT = "0" * 40

@@ -128,7 +128,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 def one_commit() -> Iterator[None]:
     """Hold the commit still: a run is rightly not continued on another, and developers commit."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sclip_seg_ros.tools.provenance.commit", lambda: "one")
+        patch.setattr("sclip_seg_ros.tools.figures.provenance.commit", lambda: "one")
         yield
 
 

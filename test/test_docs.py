@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sclip_seg_ros.tools.configurations import CONFIGURATIONS
+from sclip_seg_ros.tools.figures.configurations import CONFIGURATIONS
 from sclip_seg_ros.tools.sclip import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.soak.process_sampler import ProcessSampler, Sample
 from benchmarks.soak.verdict import summarise, table
-from sclip_seg_ros.tools.child_processes import ChildProcesses, ProcessError
+from examples.child_processes import ChildProcesses, ProcessError
 
 START_SECONDS = 120  # loading the model and measuring its levels, at most
 DRAIN_SECONDS = 120  # for the last frames to be accounted for, at most

@@ -12,7 +12,7 @@ from sclip_seg_ros.segmentation.scores.decoding import decode
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.temporal import Memory, TemporalSettings
 from sclip_seg_ros.tools.benchmark.datasets.base import read_ids
-from sclip_seg_ros.tools.metrics import confusion_table
+from sclip_seg_ros.tools.figures.metrics import confusion_table
 
 CLASSES = 11   # the twelfth value is "unlabelled", and counts nowhere
 INTERVAL = 1 / 15

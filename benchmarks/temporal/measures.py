@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.temporal.footage import Take
 from sclip_seg_ros.temporal.consistency import Consistency
-from sclip_seg_ros.tools.metrics import confusion_table
+from sclip_seg_ros.tools.figures.metrics import confusion_table
 
 THINNING = slice(None, None, 2)  # rows and columns that are counted: each second
 

@@ -16,8 +16,8 @@ from sclip_seg_ros.msg import SegmentationStatus
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from examples.child_processes import ChildProcesses
 from sclip_seg_ros.ros.images import to_message
-from sclip_seg_ros.tools.child_processes import ChildProcesses
 
 DOMAIN = "83"
 RATE = 15.0           # frames a second

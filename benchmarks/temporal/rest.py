@@ -9,7 +9,7 @@ from benchmarks.temporal.rows import KEY, Judge
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.temporal import Memory, TemporalSettings
 from sclip_seg_ros.temporal.evidence import INTERVAL
-from sclip_seg_ros.tools.metrics import confusion_table
+from sclip_seg_ros.tools.figures.metrics import confusion_table
 
 PAUSE = 45  # frames in which nothing moves, before and after something does
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from hosts import ENVIRONMENT, MIDDLEWARES, Hosts, reason_not_allowed
 from measures import Situation, markdown, measure
 
-from sclip_seg_ros.tools.child_processes import ChildProcesses, ProcessError
+from examples.child_processes import ChildProcesses, ProcessError
 
 START_SECONDS = 120
 SETTLE_SECONDS = 3.0  # after a change of the network, and for the last labels to come

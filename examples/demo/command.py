@@ -9,11 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from examples.child_processes import ProcessError
 from examples.demo.footage import read_footage, render_footage
 from examples.demo.report import write_report
 from examples.demo.run import run_processes
 from sclip_seg_ros.models import EMBEDDED
-from sclip_seg_ros.tools.child_processes import ProcessError
 from sclip_seg_ros.tools.console import USER_ERRORS
 
 # A room that the embedded model does well in, with three pairs that it never saw in training; for

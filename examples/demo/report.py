@@ -11,7 +11,7 @@ import numpy as np
 
 from examples.demo.footage import Footage
 from sclip_seg_ros.temporal.consistency import Consistency, measure_following
-from sclip_seg_ros.tools.metrics import IouMeter
+from sclip_seg_ros.tools.figures.metrics import IouMeter
 
 SHEET_WIDTH = 400   # pixels, one picture of the contact sheet
 ROW_TITLES = ("camera", "labels", "confidence")

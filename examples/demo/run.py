@@ -8,8 +8,8 @@ import time
 
 import numpy as np
 
+from examples.child_processes import ChildProcesses
 from examples.demo.footage import Footage
-from sclip_seg_ros.tools.child_processes import ChildProcesses
 
 TOPIC = "/camera/image_raw"
 START_SECONDS = 300     # loading the model and discovery, at most, also on a busy small computer

@@ -17,12 +17,12 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 
+from examples.child_processes import ChildProcesses, ProcessError
 from examples.room.camera import COLOUR, DEPTH, RoomCamera
 from examples.room.consumer import RELIABLE, GridConsumer, read_points
 from examples.room.grid import CELL, SemanticGrid
 from examples.room.picture import draw
 from examples.room.scenery import Room
-from sclip_seg_ros.tools.child_processes import ChildProcesses, ProcessError
 from sclip_seg_ros.tools.console import USER_ERRORS
 
 START_SECONDS = 300  # loading the model and discovery, at most, also on a busy small computer

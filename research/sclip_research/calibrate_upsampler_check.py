@@ -29,7 +29,7 @@ from sclip_seg_ros.segmentation.preprocessing import to_tensor
 from sclip_seg_ros.segmentation.upsamplers.check import UpsamplingReport, compare
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import BILINEAR
 from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
-from sclip_seg_ros.tools.metrics import IouMeter
+from sclip_seg_ros.tools.figures.metrics import IouMeter
 
 PROGRAM = "calibrate_upsampler_check"
 CHANGES: dict[str, dict[str, Any]] = {

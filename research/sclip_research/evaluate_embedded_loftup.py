@@ -35,7 +35,7 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import BILINEAR, EMBEDDED_FILE
 from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
 from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
-from sclip_seg_ros.tools.metrics import IouMeter
+from sclip_seg_ros.tools.figures.metrics import IouMeter
 
 PROGRAM = "evaluate_embedded_loftup"
 RESULTS = EMBEDDED_FOLDER / "loftup_evaluation.json"

@@ -39,7 +39,7 @@ from sclip_seg_ros.segmentation.settings.settings import PRECISIONS
 from sclip_seg_ros.temporal.consistency import Consistency
 from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
 from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
-from sclip_seg_ros.tools.metrics import IouMeter
+from sclip_seg_ros.tools.figures.metrics import IouMeter
 
 PROGRAM = "evaluate_embedded_model"
 

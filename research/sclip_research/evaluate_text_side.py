@@ -27,7 +27,7 @@ from sclip_research.scenes.held_out import SEED, held_out_scene
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.text.templates import TEMPLATE_SETS
-from sclip_seg_ros.tools.metrics import IouMeter
+from sclip_seg_ros.tools.figures.metrics import IouMeter
 
 OTHER = "what was not asked for"
 BOUNDS = (0.0, 0.1, 0.3, 0.5)

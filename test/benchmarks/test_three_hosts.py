@@ -85,7 +85,7 @@ def test_images_and_labels_pass_over_the_network_and_nothing_else(ros, three_hos
 
 def test_the_node_finds_its_camera_again_after_an_outage(ros, three_hosts, tmp_path):
     """The link is down for longer than DDS takes to give its partners up, and comes back."""
-    from sclip_seg_ros.tools.child_processes import ChildProcesses
+    from examples.child_processes import ChildProcesses
 
     module = three_hosts.hosts
     environment = {**module.ENVIRONMENT, **module.MIDDLEWARES["small datagrams"]}

@@ -64,7 +64,7 @@ from sclip_seg_ros.segmentation.settings.settings import LoftUpSettings
 from sclip_seg_ros.segmentation.upsamplers.loftup import weights as loftup_weights
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import read_loftup, resolve_source
 from sclip_seg_ros.segmentation.upsamplers.upsampler import make_upsampler
-from sclip_seg_ros.tools import provenance
+from sclip_seg_ros.tools.figures import provenance
 
 LONG = os.environ.get("SCLIP_LONG_TESTS") == "1"
 ROOT = Path(__file__).resolve().parents[1]

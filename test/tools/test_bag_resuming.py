@@ -23,7 +23,7 @@ from sclip_seg_ros.tools.bag import segmenting
 from sclip_seg_ros.tools.bag.recording.messages import Codec
 
 # The command of another process, with the commit held still there, too.
-PROGRAM = ("import sys; from sclip_seg_ros.tools import provenance; "
+PROGRAM = ("import sys; from sclip_seg_ros.tools.figures import provenance; "
            "provenance.commit = lambda: 'one'; "
            "from sclip_seg_ros.tools.bag.command import main; sys.exit(main())")
 
@@ -164,11 +164,11 @@ def test_other_weights_of_loftup_or_another_commit_are_no_same_run(tmp_path, mon
     given = ("--bag", record(tmp_path / "drive", "mcap", frames=1), "--use-loftup",
              "--loftup-source", weights)
     assert segment("embedded", tmp_path / "out", *given) == 0
-    monkeypatch.setattr("sclip_seg_ros.tools.provenance.commit", lambda: "two")
+    monkeypatch.setattr("sclip_seg_ros.tools.figures.provenance.commit", lambda: "two")
     assert segment("embedded", tmp_path / "out", *given) == 2
     assert "made with another commit;" in capsys.readouterr().err
     monkeypatch.undo()
-    monkeypatch.setattr("sclip_seg_ros.tools.provenance.commit", lambda: "one")
+    monkeypatch.setattr("sclip_seg_ros.tools.figures.provenance.commit", lambda: "one")
     name = min(tensors)
     save_file({**tensors, name: tensors[name] * 1.01}, weights, metadata)
     assert segment("embedded", tmp_path / "out", *given) == 2

@@ -16,7 +16,7 @@ from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.tools.benchmark.command import main
 from sclip_seg_ros.tools.benchmark.memory import peak_during
-from sclip_seg_ros.tools.configurations import CONFIGURATIONS
+from sclip_seg_ros.tools.figures.configurations import CONFIGURATIONS
 
 pytestmark = pytest.mark.usefixtures("one_commit")
 COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks/results/demo_scenes.json"

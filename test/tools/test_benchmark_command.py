@@ -20,7 +20,7 @@ from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.benchmark.command import main
-from sclip_seg_ros.tools.metrics import IouMeter
+from sclip_seg_ros.tools.figures.metrics import IouMeter
 
 SCORES = ("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou", "boundary_f1",
           "boundary_iou")

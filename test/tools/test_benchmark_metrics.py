@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
-from sclip_seg_ros.tools.metrics import Confusion, IouMeter, confusion_table
+from sclip_seg_ros.tools.figures.metrics import Confusion, IouMeter, confusion_table
 
 NAMES = ["left", "right"]
 HEIGHT, WIDTH = 300, 400  # diagonal 500: contours fit within 4 pixels, bands are 10 wide

@@ -27,8 +27,8 @@ from sclip_seg_ros.segmentation.backbones.proxies import store
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
 from sclip_seg_ros.segmentation.upsamplers.loftup import weights as loftup_weights
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUpSizes
-from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.fetch import main
+from sclip_seg_ros.tools.figures import provenance
 
 FILE = "open_clip_model.safetensors"
 

@@ -16,7 +16,7 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.backbones.attention import last_block_rules
 from sclip_seg_ros.segmentation.backbones.timm_vit import TimmViT
 from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
-from sclip_seg_ros.tools.configurations import prepare_rows
+from sclip_seg_ros.tools.figures.configurations import prepare_rows
 from sclip_seg_ros.tools.gallery.attention import attention_maps, attention_tiles, patch_at
 from sclip_seg_ros.tools.gallery.command import main
 from sclip_seg_ros.tools.gallery.features import feature_tiles, principal_colours, working_image

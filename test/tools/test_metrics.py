@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sclip_seg_ros.tools.metrics import IouMeter
+from sclip_seg_ros.tools.figures.metrics import IouMeter
 
 
 def image(*rows: str) -> np.ndarray:

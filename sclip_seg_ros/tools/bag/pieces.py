@@ -21,7 +21,6 @@ from rosbags.rosbag2 import WriterError
 from sclip_seg_ros.cluster.pieces import Piece, cut
 from sclip_seg_ros.cluster.work import Engine, Job, Lost, Tally, Task, work_through
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
-from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile, chosen_temporal
 from sclip_seg_ros.tools.bag.processing import (
     Outcome,
@@ -39,6 +38,7 @@ from sclip_seg_ros.tools.bag.results.topics import Plan, make_plan
 from sclip_seg_ros.tools.bag.results.writing import write_recording
 from sclip_seg_ros.tools.bag.segmenting import segment_piece
 from sclip_seg_ros.tools.console import unexpected
+from sclip_seg_ros.tools.figures import provenance
 from sclip_seg_ros.tools.pieces import (
     frames_in,
     new_store,

@@ -15,7 +15,6 @@ from rosbags.rosbag2 import WriterError
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.segmentation.text.class_ids import ClassIds
-from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import (
     chosen_classes,
     chosen_profile,
@@ -38,6 +37,7 @@ from sclip_seg_ros.tools.bag.results.topics import Plan, make_plan
 from sclip_seg_ros.tools.bag.results.writing import write_recording
 from sclip_seg_ros.tools.bag.segmenting import segment_images
 from sclip_seg_ros.tools.console import unexpected
+from sclip_seg_ros.tools.figures import provenance
 
 
 @dataclass

@@ -19,7 +19,7 @@ from sclip_seg_ros.tools.benchmark.journal import Journal
 from sclip_seg_ros.tools.benchmark.measuring import measure_image
 from sclip_seg_ros.tools.benchmark.memory import peak_during
 from sclip_seg_ros.tools.benchmark.results import image_miou, score, speed
-from sclip_seg_ros.tools.configurations import PLAIN, Row
+from sclip_seg_ros.tools.figures.configurations import PLAIN, Row
 
 
 class AblationMeter:

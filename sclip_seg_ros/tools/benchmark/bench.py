@@ -14,7 +14,6 @@ from sclip_seg_ros.models import RANDOM
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 from sclip_seg_ros.temporal import TemporalSettings
-from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import (
     TEMPORAL,
     UsageError,
@@ -25,7 +24,8 @@ from sclip_seg_ros.tools.arguments import (
 from sclip_seg_ros.tools.benchmark.ablation import describe_rows
 from sclip_seg_ros.tools.benchmark.datasets import VIDEOS, Dataset, open_dataset
 from sclip_seg_ros.tools.benchmark.journal import Journal
-from sclip_seg_ros.tools.configurations import Row, prepare_rows
+from sclip_seg_ros.tools.figures import provenance
+from sclip_seg_ros.tools.figures.configurations import Row, prepare_rows
 
 
 @dataclass(frozen=True)

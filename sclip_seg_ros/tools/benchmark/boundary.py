@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from sclip_seg_ros.tools.metrics import IGNORE
+from sclip_seg_ros.tools.figures.metrics import IGNORE
 
 TOLERANCE = 0.0075  # of the diagonal; Csurka et al., BMVC 2013
 BAND = 0.02         # of the diagonal; Cheng et al., CVPR 2021

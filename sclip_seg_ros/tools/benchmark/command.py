@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from sclip_seg_ros.common.entry import INTERRUPTED
-from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import UsageError
 from sclip_seg_ros.tools.benchmark.ablation import compare
 from sclip_seg_ros.tools.benchmark.arguments import EXAMPLE, PROGRAM, add_arguments, check
@@ -19,6 +18,7 @@ from sclip_seg_ros.tools.benchmark.report import summary, write_results
 from sclip_seg_ros.tools.benchmark.results import DEFINITIONS, OF_FILMS, score, speed
 from sclip_seg_ros.tools.benchmark.spread import measure_with_ray, meter_of
 from sclip_seg_ros.tools.console import FAILED, complain
+from sclip_seg_ros.tools.figures import provenance
 from sclip_seg_ros.tools.program import Program
 
 

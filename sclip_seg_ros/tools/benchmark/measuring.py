@@ -21,7 +21,7 @@ from sclip_seg_ros.tools.benchmark.boundary import boundary_counts
 from sclip_seg_ros.tools.benchmark.datasets import Dataset, Sample, film_of
 from sclip_seg_ros.tools.benchmark.journal import Journal
 from sclip_seg_ros.tools.console import BAR
-from sclip_seg_ros.tools.metrics import confusion_table
+from sclip_seg_ros.tools.figures.metrics import confusion_table
 
 AHEAD = 2  # images read ahead by each thread; bounds the memory
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sclip_seg_ros.tools.benchmark.boundary import BAND, TOLERANCE, Boundaries
-from sclip_seg_ros.tools.metrics import Confusion
+from sclip_seg_ros.tools.figures.metrics import Confusion
 
 DEFINITIONS = {
     "miou": "intersection over union, pixels gathered over all images, mean over the classes that "

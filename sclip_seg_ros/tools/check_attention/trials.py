@@ -12,7 +12,7 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS
 from sclip_seg_ros.segmentation.pipeline import Pipeline
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
-from sclip_seg_ros.tools.metrics import confusion_table
+from sclip_seg_ros.tools.figures.metrics import confusion_table
 
 LEAST_PICTURES = 10     # fewer cannot tell chance from merit
 DOUBT = 0.05            # of the whole recommendation; the rules share it

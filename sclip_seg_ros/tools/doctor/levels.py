@@ -77,8 +77,8 @@ def measure_levels(model: str, pretrained: str, device: str, rounds: int = ROUND
     from sclip_seg_ros.models import resolve_device
     from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
     from sclip_seg_ros.tools.doctor.device import WORDS, picture
+    from sclip_seg_ros.tools.figures.provenance import device_name
     from sclip_seg_ros.tools.level_costs import measure
-    from sclip_seg_ros.tools.provenance import device_name
 
     where = resolve_device(device)
     set_threads()  # as the node does

@@ -20,8 +20,8 @@ from sclip_seg_ros.tools.arguments import (
     refuse_stage_switches,
     text_options,
 )
-from sclip_seg_ros.tools.configurations import Row, prepare_rows
 from sclip_seg_ros.tools.console import FAILED, complain
+from sclip_seg_ros.tools.figures.configurations import Row, prepare_rows
 from sclip_seg_ros.tools.gallery.attention import attention_maps, attention_tiles
 from sclip_seg_ros.tools.gallery.features import feature_tiles, working_image
 from sclip_seg_ros.tools.gallery.sheet import Tile, draw_sheet

@@ -8,7 +8,7 @@ import numpy as np
 
 from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.segmentation import Vocabulary
-from sclip_seg_ros.tools.configurations import PLAIN, Row
+from sclip_seg_ros.tools.figures.configurations import PLAIN, Row
 from sclip_seg_ros.tools.gallery.sheet import Tile
 
 _ALONE = (PLAIN, "loftup", "resclip", "pamr", "densecrf")

@@ -14,7 +14,6 @@ from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult
 from sclip_seg_ros.temporal import FilmSegmentor
-from sclip_seg_ros.tools import provenance
 from sclip_seg_ros.tools.arguments import (
     chosen_classes,
     chosen_profile,
@@ -23,6 +22,7 @@ from sclip_seg_ros.tools.arguments import (
     text_options,
 )
 from sclip_seg_ros.tools.console import BAR, IMAGE_ERRORS, cause_of, readable
+from sclip_seg_ros.tools.figures import provenance
 from sclip_seg_ros.tools.segment.finished import made_of
 from sclip_seg_ros.tools.segment.inputs import Input
 from sclip_seg_ros.tools.segment.outputs import write_image_results

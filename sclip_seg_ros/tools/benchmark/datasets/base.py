@@ -12,7 +12,7 @@ from PIL import Image
 
 from sclip_seg_ros.io.files import files_below
 from sclip_seg_ros.io.images import ImageFileError, read_image
-from sclip_seg_ros.tools.metrics import IGNORE
+from sclip_seg_ros.tools.figures.metrics import IGNORE
 
 
 class DatasetError(ValueError):

@@ -17,7 +17,7 @@ from sclip_seg_ros.tools.benchmark.datasets.base import (
     same_ids,
     without_zero,
 )
-from sclip_seg_ros.tools.metrics import IGNORE
+from sclip_seg_ros.tools.figures.metrics import IGNORE
 
 CAMVID_UNLABELLED = 11
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sclip_seg_ros.segmentation.refinement import REFINEMENTS
-from sclip_seg_ros.tools.metrics import NONE, Confusion
+from sclip_seg_ros.tools.figures.metrics import NONE, Confusion
 
 LARGEST = 24  # classes in the confusion matrix; more could not be read
 

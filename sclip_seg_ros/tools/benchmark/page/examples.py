@@ -12,7 +12,7 @@ from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 from sclip_seg_ros.tools.benchmark.bench import Bench
 from sclip_seg_ros.tools.benchmark.datasets import Sample
 from sclip_seg_ros.tools.benchmark.page.pictures import confidence_uri, image_uri, labels_uri
-from sclip_seg_ros.tools.metrics import IGNORE
+from sclip_seg_ros.tools.figures.metrics import IGNORE
 
 SHOWN = 10
 

@@ -18,7 +18,7 @@ from sclip_seg_ros.tools.benchmark.page.charts import confusion_chart, time_char
 from sclip_seg_ros.tools.benchmark.page.examples import Examples, Rendering, extremes
 from sclip_seg_ros.tools.benchmark.report import COLUMNS, TITLES, origin, percent, replace_text
 from sclip_seg_ros.tools.benchmark.results import image_miou
-from sclip_seg_ros.tools.configurations import PLAIN
+from sclip_seg_ros.tools.figures.configurations import PLAIN
 
 
 def write_page(results: Mapping[str, Any], bench: Bench, journal: Journal, path: Path) -> Path:
