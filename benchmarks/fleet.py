@@ -1,10 +1,11 @@
-"""What work in pieces costs, with Ray and without it, and what a run-in brings.
+"""What work in pieces costs, with Ray and without it, what a run-in brings, and a thousand hours.
 
     scripts/run_in_overlay python -m benchmarks.fleet > benchmarks/results/fleet.md
 
 Recordings and films are made of rendered ones, played to and fro. Times are those of whole commands
-on the computer as it is, beside what else it does (its load is told); the work itself is counted in
-the workers' own seconds. One thread a process, so that two workers are two cores.
+on the computer as it is, beside what else it does (its load is told); the ways take turns, and of
+each the fastest of some rounds counts. The work itself is counted in the workers' own seconds. One
+thread a process, so that two workers are two cores, but where another number is told.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,18 +30,25 @@ from rosbags.typesys import Stores, get_typestore
 from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.cluster.ray_pool import LOCAL, RayPool, Share
 from sclip_seg_ros.cluster.work import Job, Tally, Task, work_through
+from sclip_seg_ros.common.cores import usable_cores
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.tools.benchmark.datasets import open_dataset
+from sclip_seg_ros.tools.pieces import PIECE_SECONDS, RUN_IN
 from sclip_seg_ros.tools.scenes import FRAMES
 from sclip_seg_ros.tools.segment.video import VideoSource
 
 RATE = 15
 WORDS = ("--vocabulary", "floor", "wall", "table", "chair", "ball")
 SMALL = ("--set", "short_side=112", "--device", "cpu")
-RECORDINGS, LENGTH = 4, 15     # frames
+RECORDINGS, LENGTH = 4, 90     # frames
+CUT = 3.0                      # seconds of a piece of those
+ROUNDS = 2
 RUN_INS = (0.0, 0.5, 1.0, 2.0)
 FILM = 6 * RATE                # frames
 TASKS = 200
+HOURS = 1000
+FLEETS = (1, 2, 10, 100)       # workers
+VIT, SOURCE = 0.7, "cpu-amd-epyc-full-2026-11-21.md"  # images a second on one core, windows
 _KIND = "sensor_msgs/msg/Image"
 
 
@@ -88,8 +97,8 @@ def film(path: Path, frames: list[np.ndarray]) -> None:
     writer.release()
 
 
-def run(verb: str, *flags: object) -> tuple[float, str]:
-    """Run a program; return its seconds and what it printed.
+def run(verb: str, *flags: object, threads: int = 1) -> tuple[float, str]:
+    """Run a program with so many threads; return its seconds and what it printed.
 
     Raises:
         CalledProcessError: it failed.
@@ -97,27 +106,69 @@ def run(verb: str, *flags: object) -> tuple[float, str]:
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-m", "sclip_seg_ros.tools.sclip", verb,
                            *map(str, flags)], text=True, check=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+                          stderr=subprocess.DEVNULL,
+                          env=os.environ | {"OMP_NUM_THREADS": str(threads)})
     return time.monotonic() - start, done.stdout
 
 
-def ways(folder: Path) -> list[list[object]]:
-    """Label recordings in every way there is."""
+def ways(folder: Path) -> tuple[list[list[object]], float, float]:
+    """Label recordings in every way there is.
+
+    Returns:
+        The rows of a table; images a second of one of two workers while it works; bytes of the
+        results of an image.
+    """
     bags = []
     for number in range(RECORDINGS):
         bags.append(folder / f"drive_{number}")
         record(bags[-1], footage(number, LENGTH))
-    pieces = ("--piece-seconds", 0.5, "--run-in", 0)
+    pieces = ("--piece-seconds", CUT, "--run-in", 0)
+    cores = usable_cores()
+    rows = {title: (flags, threads, []) for title, flags, threads in (
+        ("one process, in one go", (), 1),
+        (f"one process of {cores} threads, in one go", (), cores),
+        ("`--jobs 2`", ("--jobs", 2), 1),
+        ("one process, in pieces", pieces, 1),
+        ("`--ray`, one worker", (*pieces, "--ray", "--ray-workers", 1), 1),
+        ("`--ray`, two workers", (*pieces, "--ray", "--ray-workers", 2), 1))}
+    size = 0.0
+    for _ in range(ROUNDS):
+        for flags, threads, times in rows.values():
+            seconds, said = run("bag", "--bag", *bags, "--output", folder / "out", *WORDS,
+                                "--device", "cpu", *flags, threads=threads)
+            rates = re.findall(r", process \d+: .*, ([\d.]+) a second", said)
+            times.append((seconds, rates, os.getloadavg()[0]))
+            size = sum(path.stat().st_size for path in (folder / "out").rglob("*"))
+            shutil.rmtree(folder / "out")
+    images = RECORDINGS * LENGTH
+    best = {title: min(times) for title, (_, _, times) in rows.items()}
+    slowest = min(map(float, best["`--ray`, two workers"][1]))
+    return [[title, f"{seconds:.0f}", f"{images / seconds:.2f}", ", ".join(rates) or "-",
+             ", ".join(f"{time:.0f} ({load:.1f})" for time, _, load in rows[title][2])]
+            for title, (seconds, rates, _) in best.items()], slowest, size / images
+
+
+def on_paper(rate: float, begin: float, task: float) -> list[list[object]]:
+    """Plan for a thousand hours of one camera.
+
+    Args:
+        rate: images a second of a worker.
+        begin: seconds until the workers are there.
+        task: seconds that the engine takes for a piece.
+
+    Returns:
+        For every number of workers: days for all, share of it that is the engine's, and what a
+        worker that dies in every hundredth piece costs.
+    """
+    pieces = HOURS * 3600 / PIECE_SECONDS
+    images = HOURS * 3600 * RATE * (1 + RUN_IN / PIECE_SECONDS)
     rows = []
-    for title, flags in (("one process, in one go", ()), ("`--jobs 2`", ("--jobs", 2)),
-                         ("one process, in pieces", pieces),
-                         ("`--ray`, one worker", (*pieces, "--ray", "--ray-workers", 1)),
-                         ("`--ray`, two workers", (*pieces, "--ray", "--ray-workers", 2))):
-        seconds, said = run("bag", "--bag", *bags, "--output", folder / re.sub(r"\W", "", title),
-                            *WORDS, *SMALL, *flags)
-        rates = re.findall(r", process \d+: .*, ([\d.]+) a second", said)
-        rows.append([title, f"{seconds:.0f}", f"{RECORDINGS * LENGTH / seconds:.2f}",
-                     ", ".join(rates) or "-"])
+    for workers in FLEETS:
+        work = images / rate / workers
+        engine = begin + task * pieces / workers
+        again = 0.01 * pieces * (images / pieces / rate + begin) / workers
+        rows.append([workers, f"{(work + engine) / 86400:.1f}",
+                     f"{100 * engine / (work + engine):.4f} %", f"{again / 86400:.2f}"])
     return rows
 
 
@@ -161,19 +212,34 @@ def main() -> None:
     argparse.ArgumentParser(prog="python -m benchmarks.fleet",
                             description=__doc__.splitlines()[0]).parse_args()
     print(f"# Work in pieces\n\nBy `python -m benchmarks.fleet`: the embedded model on pictures of "
-          f"640x480, short side 112,\none thread a process, {os.cpu_count()} cores.\n")
+          f"640x480, one thread a\nprocess where no other number stands, {os.cpu_count()} cores.\n")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(f"A film of {FILM // RATE} s in pieces of 2 s, against the labels of one go:\n")
+        print(f"A film of {FILM // RATE} s in pieces of 2 s, short side 112, against the labels of "
+              "one go:\n")
         print(*markdown_table(["run-in [s]", "more work", "told at the worst seam",
                                "pixels that differ in the worst first frame", "in all frames"],
                               run_ins(folder)), sep="\n", flush=True)
-        print(f"\nWhole commands, beside a load of {os.getloadavg()[2]:.1f} (of 15 minutes):\n")
-        print(*markdown_table([f"{RECORDINGS} recordings of {LENGTH} images", "seconds",
-                               "images/s", "of each worker, while it works"], ways(folder)),
-              sep="\n", flush=True)
+        rows, rate, size = ways(folder)
+        print(f"\nWhole commands, the fastest of {ROUNDS} rounds; {RECORDINGS} recordings of "
+              f"{LENGTH} images,\npieces of {CUT:g} s:\n")
+        print(*markdown_table(["way", "seconds", "images/s", "of each worker, while it works",
+                               "all rounds (load of the minute behind it)"], rows), sep="\n",
+              flush=True)
         begin, task = overhead()
-        print(f"\nRay's start with two workers: {begin:.1f} s. A task without work: {task:.1f} ms.")
+        print(f"\nRay's start with two workers: {begin:.1f} s. A task without work: {task:.1f} ms. "
+              f"Results take {size / 1e6:.2f} MB an image.")
+    print(f"\n## A thousand hours on paper\n\nOne camera, {RATE} images a second, pieces of "
+          f"{PIECE_SECONDS:g} s with a run-in of {RUN_IN:g} s:\n"
+          f"{HOURS * 3600 * RATE / 1e6:.0f} million images, "
+          f"{HOURS * 3600 / PIECE_SECONDS:,.0f} pieces, "
+          f"{HOURS * 3600 * RATE * size / 1e12:.0f} TB of results.")
+    for name, each in (("the embedded model as above", rate),
+                       (f"ViT-B/16 on one core, from `{SOURCE}`", VIT)):
+        print(f"\nWith {each:g} images a second of a worker ({name}):\n")
+        print(*markdown_table(["workers", "days", "of them Ray's", "days more where a worker dies "
+                               "in every 100th piece"],
+                              on_paper(each, begin, task / 1000)), sep="\n")
 
 
 if __name__ == "__main__":

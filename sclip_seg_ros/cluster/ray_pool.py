@@ -4,17 +4,21 @@ What Ray does is left to it: it places the actors, restarts one that died, where
 (``max_restarts``), and gives it the task that it died of once more (``max_task_retries``). Who is
 free and who is not is known by its ``ActorPool``. A task that is lost in spite of that has killed
 two workers.
+
+Where Ray would wait for ever, or end the process without a word, there is a sentence instead: for
+workers without room, and for a head that is gone.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sclip_seg_ros.cluster.work import Done, Lost, Task, Worker, answer
+from sclip_seg_ros.cluster.work import Done, EngineGone, Lost, Task, Worker, answer
 from sclip_seg_ros.common.cores import usable_cores
 from sclip_seg_ros.common.text import first_line
 
@@ -22,7 +26,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to 
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray  # noqa: E402
-from ray.exceptions import ActorDiedError, RayError  # noqa: E402
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError  # noqa: E402
 from ray.util import ActorPool  # noqa: E402
 
 LOCAL = "local"
@@ -30,6 +34,9 @@ _STORE = 100_000_000  # bytes for objects that workers share; results go to the 
 _RESTARTS = 10  # of an actor, before another takes its place; one that cannot begin is given up
 _REACH = 10.0  # seconds in which the cluster's head must answer
 _PATIENCE = 60.0  # seconds without news, after which workers without a task make room
+_LOOK = 5.0  # seconds between two looks at the head
+_SILENCE = 15.0  # seconds without its answer, after which it is gone; Ray ends the process after 60
+_BEGIN = 300.0  # seconds in which every worker's process must have begun
 
 
 class ClusterError(RuntimeError):
@@ -60,6 +67,9 @@ class _Host:
     def __init__(self, folder: str, worker: Callable[[], Worker]) -> None:
         self._folder, self._make = folder, worker
         self._worker: Worker | None = None
+
+    def begin(self) -> None:
+        """Answer as soon as the process is there."""
 
     def describe(self) -> tuple[str, Any, str]:
         """Return the worker's name, what it says, and why it cannot work; one of both is empty."""
@@ -113,19 +123,16 @@ class RayPool:
             raise
 
     def _begin(self, share: Share, worker: Callable[[], Worker]) -> None:
-        room = ray.available_resources()
-        gpus = share.gpus if share.gpus is not None else float(room.get("GPU", 0) >= 1)
-        count = share.workers or int(min(room.get("CPU", 0) / share.cpus,
-                                         room.get("GPU", 0) / gpus if gpus else float("inf")))
-        if count < 1:
-            raise ClusterError(f"the cluster has {room.get('CPU', 0):g} free cores and "
-                               f"{room.get('GPU', 0):g} free GPUs, and a worker wants "
-                               f"{share.cpus:g} and {gpus:g}; give other --ray-cpus or --ray-gpus")
+        self._head = _Head(ray.get_runtime_context().gcs_address)
+        gpus = share.gpus if share.gpus is not None else float(
+            ray.available_resources().get("GPU", 0) >= 1)
+        count = _room_for(share, gpus)
         actor = ray.remote(num_cpus=share.cpus, num_gpus=gpus, max_restarts=_RESTARTS,
                            max_task_retries=1)(_Host)
         self._new = lambda: actor.remote(os.getcwd(), worker)
         self._actors = [self._new() for _ in range(count)]
         self._pool = ActorPool(list(self._actors))
+        self._news = time.monotonic()
 
     def __enter__(self) -> RayPool:
         """Return the pool."""
@@ -152,10 +159,13 @@ class RayPool:
             ClusterError: one cannot work, or says something else.
         """
         try:
-            said = ray.get([actor.describe.remote() for actor in self._actors])
+            self._answers([actor.begin.remote() for actor in self._actors], _BEGIN)
+            said = self._answers([actor.describe.remote() for actor in self._actors])
         except RayError as error:
-            raise ClusterError(f"a worker cannot begin ({first_line(error)}); see Ray's logs on "
+            raise ClusterError(f"a worker cannot begin ({_cause(error)}); see Ray's logs on "
                                "its machine") from error
+        except EngineGone as error:
+            raise ClusterError(str(error)) from error
         for name, _, problem in said:
             if problem:
                 raise ClusterError(f"the worker at {name} cannot begin: {problem}")
@@ -174,19 +184,111 @@ class RayPool:
         self._pool.submit(lambda actor, given: actor.do.remote(given), task)
 
     def next(self, idle: bool) -> Done | Lost:
-        """Wait for an answer."""
+        """Wait for an answer.
+
+        Raises:
+            EngineGone: the cluster's head does not answer any more.
+        """
         while True:
+            self._head.look()
             try:
-                return self._pool.get_next_unordered(timeout=_PATIENCE)
-            except ActorDiedError as error:  # its pool lets go of it
-                self._pool.push(self._new())
-                return Lost(_cause(error))
-            except RayError as error:
-                return Lost(_cause(error))
+                done = self._pool.get_next_unordered(timeout=_LOOK)
             except TimeoutError:
                 # A worker whose machine is gone waits for room on another one.
-                while idle and (actor := self._pool.pop_idle()):
+                while idle and time.monotonic() - self._news > _PATIENCE and (
+                        actor := self._pool.pop_idle()):
                     ray.kill(actor)
+                continue
+            except ActorDiedError as error:  # its pool lets go of it
+                self._pool.push(self._new())
+                done = Lost(_cause(error))
+            except RayError as error:
+                done = Lost(_cause(error))
+            self._news = time.monotonic()
+            return done
+
+    def _answers(self, promised: Sequence[Any], limit: float = float("inf")) -> list[Any]:
+        """Wait for all of some answers, in seconds at most.
+
+        Raises:
+            ClusterError: they do not come in time.
+            EngineGone: the cluster's head does not answer any more.
+            RayError: one of them will never come.
+        """
+        end = time.monotonic() + limit
+        missing = list(promised)
+        while missing:
+            there, missing = ray.wait(missing, num_returns=len(missing), timeout=_LOOK)
+            ray.get(there)
+            self._head.look()
+            if missing and time.monotonic() > end:
+                raise ClusterError(
+                    f"{len(missing)} of {len(promised)} workers did not begin within {limit:.0f} "
+                    "seconds; `ray status` tells whether there is room for them: give other "
+                    "--ray-workers, --ray-cpus or --ray-gpus")
+        return list(ray.get(list(promised)))
+
+
+class _Head:
+    """The cluster's head, which everything depends on."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._looked = time.monotonic()
+        self._silent: float | None = None  # since when
+
+    def look(self) -> None:
+        """See now and then whether it is still there.
+
+        Raises:
+            EngineGone: it has not answered for a while.
+        """
+        now = time.monotonic()
+        if now - self._looked < _LOOK:
+            return
+        self._looked = now
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=_LOOK).close()
+            self._silent = None
+        except OSError as error:
+            self._silent = self._silent or now
+            if now - self._silent > _SILENCE:
+                raise EngineGone(f"the cluster's head at {self._address} does not answer any more "
+                                 f"({error})") from error
+
+
+def _room_for(share: Share, gpus: float) -> int:
+    """Return how many workers there are to be.
+
+    Raises:
+        ClusterError: there is no room for so many, or for any.
+    """
+    end = time.monotonic() + _REACH  # what an earlier run had is not free at once
+    while True:
+        room = ray.available_resources()
+        # A worker lies on one machine, and cannot take a core here and one there.
+        places = sum(_fitting(node["Resources"], share.cpus, gpus)
+                     for node in ray.nodes() if node["Alive"])
+        count = min(places, _fitting(room, share.cpus, gpus))
+        if count >= (share.workers or 1):
+            return share.workers or count
+        if time.monotonic() > end:
+            break
+        time.sleep(0.2)
+    free = f"{room.get('CPU', 0):g} free cores and {room.get('GPU', 0):g} free GPUs"
+    wanted = f"a worker wants {share.cpus:g} and {gpus:g} on one machine"
+    if share.workers and count:
+        raise ClusterError(f"the cluster has room for {count} of {share.workers} workers "
+                           f"({free}, and {wanted}); give --ray-workers {count}, or other "
+                           "--ray-cpus or --ray-gpus")
+    raise ClusterError(f"the cluster has {free}, and {wanted}; give other --ray-cpus or "
+                       "--ray-gpus")
+
+
+def _fitting(resources: dict[str, float], cpus: float, gpus: float) -> int:
+    return int(min(resources.get("CPU", 0) / cpus,
+                   resources.get("GPU", 0) / gpus if gpus else float("inf")))
 
 
 def _look_for(address: str) -> None:
@@ -205,4 +307,7 @@ def _look_for(address: str) -> None:
 
 
 def _cause(error: RayError) -> str:
-    return first_line(error) or type(error).__name__
+    """Say in one line why a worker died; Ray's own words name no more than an identifier."""
+    if isinstance(error, ActorUnavailableError):
+        return "its process was killed, as a machine does that runs out of memory, or crashed"
+    return first_line(error)

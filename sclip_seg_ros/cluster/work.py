@@ -80,6 +80,10 @@ class Lost:
     cause: str
 
 
+class EngineGone(RuntimeError):
+    """No worker can be reached any more; the message says why."""
+
+
 class Engine(Protocol):
     """Has workers do tasks."""
 
@@ -98,7 +102,11 @@ class Engine(Protocol):
         """Give a task to a worker that is free."""
 
     def next(self, idle: bool) -> Done | Lost:
-        """Wait for an answer. ``idle``: nothing else is left to submit."""
+        """Wait for an answer. ``idle``: nothing else is left to submit.
+
+        Raises:
+            EngineGone: there will be none.
+        """
 
 
 class OneProcess:
@@ -147,12 +155,14 @@ class Tally:
         frames, seconds: of each worker, by its name.
         unanswered: tasks whose workers died.
         causes: of those deaths, each once.
+        gone: why the work ended before all was done; empty if it did not.
     """
 
     frames: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     unanswered: set[Task] = field(default_factory=set)
     causes: list[str] = field(default_factory=list)
+    gone: str = ""
 
     def lines(self) -> list[str]:
         """Return each worker's rate, as a sentence."""
@@ -167,7 +177,8 @@ def work_through(engine: Engine, jobs: Sequence[Job], tally: Tally) -> Iterator[
     do not fill the disk.
 
     Yields:
-        Every answer as it comes. A source of which a piece is missing is not put together.
+        Every answer as it comes. A source of which a piece is missing is not put together. Without
+        its engine the work ends, and the tally says why.
     """
     waiting = deque(task for job in jobs for task in job.tasks)
     missing = {job.source: len(job.pieces) for job in jobs}
@@ -177,7 +188,11 @@ def work_through(engine: Engine, jobs: Sequence[Job], tally: Tally) -> Iterator[
             task = waiting.popleft()
             tally.unanswered.add(task)
             engine.submit(task)
-        done = engine.next(not waiting)
+        try:
+            done = engine.next(not waiting)
+        except EngineGone as error:
+            tally.gone = str(error)
+            return
         if isinstance(done, Lost):
             if done.cause not in tally.causes:
                 tally.causes.append(done.cause)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from sclip_seg_ros.temporal import TemporalSettings
 STAGES = tuple(switch.removeprefix("use_") for switch in SegmentorSettings.stages())
 PHASE1 = ("loftup", "resclip", "densecrf")  # the bundle that --use-all-phase1 switches on
 DEFAULT_METHOD = "sclip"
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # also of a Path, which leaves one stroke
 
 
 class UsageError(ValueError):
@@ -293,12 +295,25 @@ def chosen_classes(arguments: argparse.Namespace,
     return classes, background
 
 
+def refuse_address(name: Path | str) -> None:
+    """Refuse an address of an object store or a web server in the place of a path.
+
+    Raises:
+        UsageError: with what to do.
+    """
+    if not os.path.lexists(name) and _ADDRESS.match(str(name)):
+        raise UsageError(f"'{name}' is an address, and files and recordings are read and written "
+                         "in folders; mount it (rclone mount, s3fs) or copy it, and give the "
+                         "folder's path")
+
+
 def check_output(folder: Path) -> None:
     """Refuse a folder of results that cannot be made, before any work is done.
 
     Raises:
         UsageError: naming what is in the way.
     """
+    refuse_address(folder)
     there = next(path for path in (folder.absolute(), *folder.absolute().parents)
                  if os.path.lexists(path))
     if not there.is_dir():

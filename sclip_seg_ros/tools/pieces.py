@@ -204,10 +204,12 @@ def why_missing(name: object, pieces: int, errors: Mapping[int, str],
         pieces: that it has.
         errors: of pieces, by number.
         unanswered: tasks whose workers died.
-        tally: with the causes.
+        tally: with the causes, or why the work ended.
     """
     reasons = [f"piece {number}: {error}" for number, error in sorted(errors.items())]
-    if unanswered:
+    if tally.gone:
+        reasons.append(tally.gone)
+    elif unanswered:
         numbers = sorted(task.piece.number for task in unanswered if task.piece is not None)
         names = f"piece{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}" if numbers \
             else "putting it together"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from program_flags import parse, settings
@@ -17,8 +18,10 @@ from sclip_seg_ros.tools.arguments import (
     check_output,
     chosen_classes,
     chosen_profile,
+    refuse_address,
     text_options,
 )
+from sclip_seg_ros.tools.segment.inputs import find_inputs
 
 
 def test_without_flags_the_settings_are_the_default_ones():
@@ -137,6 +140,15 @@ def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path):
         with pytest.raises(UsageError, match="room.png' is a file; choose another folder"):
             check_output(tmp_path / place)
     check_output(tmp_path / "new/folder")
+
+
+@pytest.mark.parametrize("name", ["s3://bucket/labelled", "https://host/photos/*.jpg"])
+def test_addresses_are_no_paths(name, tmp_path):
+    for refuse in (check_output, refuse_address):
+        with pytest.raises(UsageError, match="is an address, .* mount it"):
+            refuse(Path(name))
+    with pytest.raises(UsageError, match="is an address, .* mount it"):
+        find_inputs([name], tmp_path)
     assert not (tmp_path / "new").exists()
 
 

@@ -10,57 +10,39 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import bag_program
+import cv2
+import numpy as np
 import pytest
 from folder_data import write_folder_data
-from recordings import cut, picture, raw, record
+from PIL import Image
+from ray_cluster import files, scenes, segment, two_nodes
+from recordings import FRONT, IMAGE, cut, data_file, picture, raw, record, record_rows
 
 from sclip_seg_ros.cluster.work import Task
 from sclip_seg_ros.tools.bag import pieces
 from sclip_seg_ros.tools.benchmark.command import main as measure
 from sclip_seg_ros.tools.pieces import open_engine
+from sclip_seg_ros.tools.segment.command import main as segment_files
+from sclip_seg_ros.tools.segment.video import VideoSource
 
-ray = pytest.importorskip("ray")
+pytest.importorskip("ray")
 
-NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
-PIECES = ("--piece-seconds", 0.4, "--run-in", 0.2)
+MANY = 200
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Start two nodes with a core each, and return their address."""
-    from ray.cluster_utils import Cluster
-
-    nodes = Cluster(initialize_head=True, head_node_args=NODE)
-    nodes.add_node(**NODE)
-    # Nodes do not know the tests' modules.
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield nodes.address
-    nodes.shutdown()
+    with two_nodes(sys.modules[__name__]) as nodes:
+        yield nodes.address
 
 
 @pytest.fixture
 def drives(tmp_path: Path) -> list[Path]:
     """Record three cameras that look at a square on the move, and break the last recording."""
-    def scene(index: int) -> bytes:
-        pixels = picture(0)
-        pixels[10:30, 2 * index:2 * index + 20] = 255
-        return raw(pixels, index)
-
-    images = {index: scene(index) for index in range(16)}
-    paths = [record(tmp_path / name, storage, 16, images=images)
+    paths = [record(tmp_path / name, storage, 16, images=scenes(16))
              for name, storage in (("drive", "mcap"), ("walk", "sqlite3"), ("broken", "mcap"))]
     return [*paths[:2], cut(paths[2], 0.001)]
-
-
-def segment(model: str, output: Path, drives: list[Path], *more: object) -> int:
-    return bag_program.segment(model, output, "--device", "cpu", "--bag", *drives, *PIECES, *more)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Return all that lies below a folder."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 class Fragile(pieces.BagWorker):
@@ -131,6 +113,85 @@ def test_an_address_without_a_cluster_is_told(drives, tiny_model, tmp_path, caps
     assert "there is no Ray cluster at '127.0.0.1:1'" in capsys.readouterr().err
 
 
+def test_a_damaged_recording_costs_what_is_damaged_as_in_one_process(cluster, tiny_model, tmp_path,
+                                                                     capsys):
+    drives = [record(tmp_path / name, "mcap", 16, images=scenes(16)) for name in ("drive", "hit")]
+    file = data_file(drives[1])
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2:len(content) // 2 + 20_000] = bytes(20_000)  # a bad sector or two
+    file.write_bytes(content)
+    assert segment(tiny_model, tmp_path / "one", drives) == 1
+    alone = capsys.readouterr()
+    assert segment(tiny_model, tmp_path / "two", drives, "--ray", cluster) == 1
+    said = capsys.readouterr()
+    for output in (alone.err, said.err):
+        assert "hit' is damaged, and was read up to there" in output
+    assert "two/drive: 16 images segmented" in said.out
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_hundreds_of_tiny_recordings_are_all_done(cluster, tiny_model, tmp_path, capsys):
+    """Each has two pictures; all are alike, so that one of them tells what all are to be."""
+    rows = [(FRONT, IMAGE, raw(picture(index, 48, 64), index)) for index in range(2)]
+    drives = [record_rows(tmp_path / f"drive_{number:03}", rows) for number in range(MANY)]
+    assert segment(tiny_model, tmp_path / "one", drives[:1]) == 0
+    assert segment(tiny_model, tmp_path / "two", drives, "--ray", cluster) == 0
+    done = [line for line in capsys.readouterr().out.splitlines()
+            if "two/drive_" in line and line.endswith(": 2 images segmented")]
+    assert len(done) == MANY
+    expected = data_file(tmp_path / "one/drive_000").read_bytes()
+    assert {data_file(tmp_path / f"two/drive_{number:03}").read_bytes()
+            for number in range(MANY)} == {expected}
+    assert len(list((tmp_path / "two").iterdir())) == MANY
+
+
+def test_films_and_photos_over_workers_are_those_of_one_process(cluster, tiny_model, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    still = np.random.default_rng(0).integers(90, 160, (48, 64, 3), np.uint8)
+    film = cv2.VideoWriter(str(folder / "walk.mkv"), cv2.CAP_FFMPEG,
+                           cv2.VideoWriter_fourcc(*"FFV1"), 10.0, (64, 48))
+    for index in range(30):
+        frame = still.copy()
+        frame[10:30, index:index + 20] = 255
+        film.write(frame)
+    film.release()
+    for index in range(18):
+        Image.fromarray(picture(index, 48, 64)).save(folder / f"{index:02}.png")
+    one, two = tmp_path / "one", tmp_path / "two"
+    for output, more in ((one, ()), (two, ("--ray", cluster))):
+        assert segment_files([str(folder), "--model", tiny_model, "--output", str(output),
+                              "--vocabulary", "floor", "table", "cup", "--piece-seconds", "1",
+                              "--run-in", "0.5", *more]) == 0
+    made = [files(one), files(two)]
+    assert made[0].keys() == made[1].keys() and len(made[0]) == 18 * 4 + 5 + 1
+    for name in made[0].keys() - {"run.json"}:
+        if name.endswith(".mkv"):  # Matroska gives every file an identifier of its own
+            np.testing.assert_array_equal(list(VideoSource(one / name).frames()),
+                                          list(VideoSource(two / name).frames()))
+        elif name.endswith(".json"):
+            said = [json.loads(each[name]) for each in made]
+            for each in said:
+                each.pop("stage_ms", None)  # a time, and no result
+            assert said[0] == said[1]
+        else:
+            assert made[0][name] == made[1][name], name
+
+
+def test_training_data_over_workers_are_those_of_one_process(cluster, tiny_model, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for index in range(40):
+        Image.fromarray(picture(index, 48, 64)).save(folder / f"{index:02}.png")
+    one, two = tmp_path / "one", tmp_path / "two"
+    for output, more in ((one, ()), (two, ("--ray", cluster))):
+        assert segment_files([str(folder), "--model", tiny_model, "--output", str(output),
+                              "--vocabulary", "floor", "table", "cup", "--export-training",
+                              "--least-confidence", "0.4", *more]) == 0
+    assert files(one / "training") == files(two / "training")
+    assert json.loads((two / "training/training.json").read_text())["pictures"] == 40
+
+
 def test_scores_over_workers_are_those_of_one_process(cluster, tiny_model, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
@@ -146,3 +207,20 @@ def test_scores_over_workers_are_those_of_one_process(cluster, tiny_model, tmp_p
     names = [[json.loads(line).get("image") for line in
               path.with_suffix(".journal.jsonl").read_text().splitlines()] for path in (one, two)]
     assert names[0] == names[1] and len(names[0]) == 21
+
+
+def test_an_ablation_over_workers_is_that_of_one_process(cluster, tiny_model, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    write_folder_data(data, 10, ["floor", "table, desk", "cup"], cell=20)
+    flags = ["--dataset", "folder", "--data-root", str(data), "--model", tiny_model, "--device",
+             "cpu", "--ablation"]
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    assert measure([*flags, "--output", str(one)]) == 0
+    assert measure([*flags, "--output", str(two), "--ray", cluster]) == 0
+    results = [json.loads(path.read_text()) for path in (one, two)]
+    assert results[0]["images"] == results[1]["images"] and len(results[0]["images"]) == 10
+    rows = [{row["key"]: (row["scores"], row["miou_by_image"], row["skipped"])
+             if row["scores"] else row["skipped"] for row in each["configurations"]}
+            for each in results]
+    assert rows[0] == rows[1] and len(rows[0]) > 10

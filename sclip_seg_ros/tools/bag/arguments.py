@@ -18,6 +18,7 @@ from sclip_seg_ros.tools.arguments import (
     check_output,
     check_overlay_flags,
     positive,
+    refuse_address,
 )
 from sclip_seg_ros.tools.pieces import add_piece_flags, check_piece_flags
 
@@ -104,6 +105,7 @@ def _targets(bags: Sequence[Path], output: Path) -> list[Path]:
         UsageError: one does not exist, two would have the same, or one would replace its original.
     """
     for bag in bags:
+        refuse_address(bag)
         if not bag.exists():
             raise UsageError(f"recording '{bag}' does not exist; check its path")
     names = [bag.resolve().name if bag.is_dir() else bag.stem for bag in bags]

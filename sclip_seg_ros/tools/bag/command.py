@@ -34,7 +34,7 @@ def segment(arguments: argparse.Namespace) -> int:
 
     Returns:
         0; 1: something of a recording, or one of several, could not be segmented, or a recording
-        is cut short; 2: no recording could be segmented.
+        is cut short; 2: no recording could be segmented, and no piece of any.
     """
     before = signal.signal(signal.SIGTERM, _interrupt)
     outcomes = []
@@ -54,7 +54,7 @@ def segment(arguments: argparse.Namespace) -> int:
                 _report(outcome)
     finally:
         signal.signal(signal.SIGTERM, before)
-    if all(outcome.error for outcome in outcomes):
+    if all(outcome.error and not outcome.kept for outcome in outcomes):
         return UNUSABLE
     return 0 if all(outcome.complete for outcome in outcomes) else FAILED
 

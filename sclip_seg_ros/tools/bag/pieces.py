@@ -71,6 +71,7 @@ def _segment_with(engine: Engine, arguments: argparse.Namespace) -> Iterator[Out
             continue
         source = sources[done.task.source]
         if done.task.piece is not None:
+            source.outcome.kept += done.frames
             if done.error:
                 errors[source.index][done.task.piece.number] = done.error
         else:
@@ -80,6 +81,7 @@ def _segment_with(engine: Engine, arguments: argparse.Namespace) -> Iterator[Out
     for index in jobs:
         unanswered = [task for task in tally.unanswered if task.source == index]
         source = sources[index]
+        source.outcome.kept += source.outcome.before
         source.outcome.error = why_missing(source.outcome.target, source.pieces, errors[index],
                                            unanswered, tally)
         yield source.outcome
@@ -168,6 +170,7 @@ class BagWorker:
     def __init__(self, arguments: argparse.Namespace) -> None:
         """Take the command line; the model is loaded when it is wanted."""
         self._arguments = arguments
+        self._opened: dict[int, Opened] = {}  # the newest one; opening takes a while
 
     def describe(self) -> dict[str, Any]:
         """Load the model, and say what labels depend on."""
@@ -175,10 +178,9 @@ class BagWorker:
 
     def do(self, task: Task) -> tuple[int, str, Any]:
         """Do one piece of a recording, or put its pieces together."""
-        opened = None
         outcome = Outcome(self._arguments.targets[task.source])
         try:
-            opened = Opened(self._arguments, task.source)
+            opened = self._open(task.source)
             if task.piece is not None:
                 return self._segment(opened, task.piece), "", None
             self._join(opened, outcome)
@@ -199,6 +201,11 @@ class BagWorker:
     @cached_property
     def _segmentation(self) -> dict[str, Any]:
         return provenance.describe_segmentation(*self._model)
+
+    def _open(self, source: int) -> Opened:
+        if source not in self._opened:
+            self._opened = {source: Opened(self._arguments, source)}
+        return self._opened[source]
 
     def _segment(self, opened: Opened, piece: Piece) -> int:
         run = _of(opened.run(self._segmentation), piece)

@@ -53,6 +53,7 @@ class Outcome:
         lost: cameras of which no image could be segmented.
         cuts: files that were cut short.
         error: why there is no new recording; empty if there is.
+        kept: images whose labels are kept for the next run, where pieces are missing.
     """
 
     target: Path
@@ -63,6 +64,7 @@ class Outcome:
     lost: tuple[str, ...] = ()
     cuts: tuple[str, ...] = ()
     error: str = ""
+    kept: int = 0
 
     @property
     def complete(self) -> bool:

@@ -39,7 +39,8 @@ def measure_with_ray(bench: Bench, journal: Journal) -> None:
     """Measure the images that the journal does not hold yet; it gets them in their order.
 
     Raises:
-        SpreadError: some could not be measured, or the workers measure something else.
+        SpreadError: some could not be measured, the cluster is gone, or the workers measure
+            something else.
     """
     done = len(journal.images)
     pieces = [piece for piece in _pieces(bench) if piece.end is not None and piece.end > done]
@@ -62,6 +63,8 @@ def measure_with_ray(bench: Bench, journal: Journal) -> None:
     for piece in pieces:
         if piece in errors:
             raise SpreadError(errors[piece])
+    if tally.gone:
+        raise SpreadError(tally.gone)
     if following is not None:
         last = f"to {following.end - 1}" if following.end is not None else "and those after it"
         raise SpreadError(f"images {following.begin} {last} are set aside, because two workers "

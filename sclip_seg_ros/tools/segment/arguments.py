@@ -67,7 +67,4 @@ def check(parsed: argparse.Namespace) -> None:
         raise UsageError(f"--least-confidence must be 0 to 1, got {parsed.least_confidence}")
     check_overlay_flags(parsed)
     check_piece_flags(parsed)
-    if parsed.export_training and parsed.piece_seconds is not None:
-        raise UsageError("--export-training counts over all images, and cannot be done in pieces; "
-                         "leave one of them out")
     check_output(parsed.output)

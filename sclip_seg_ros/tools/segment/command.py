@@ -42,7 +42,7 @@ from sclip_seg_ros.tools.segment.inputs import Input, find_inputs
 from sclip_seg_ros.tools.segment.labelling import Labelling, depends_on
 from sclip_seg_ros.tools.segment.outputs import read_labels, write_json
 from sclip_seg_ros.tools.segment.pieces import segment_in_pieces
-from sclip_seg_ros.tools.segment.training import TrainingExport
+from sclip_seg_ros.tools.segment.training import FOLDER, write_summary
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what hinders all further results as well
 
@@ -88,6 +88,9 @@ def segment(arguments: argparse.Namespace) -> int:
             segment_in_pieces(run)
         else:
             segment_all(run, labelling)
+        if arguments.export_training:
+            write_summary(arguments.output / FOLDER, arguments.least_confidence,
+                          [entry.name for entry in run.said["classes"]], run.said["made_with"])
         judge_points(run)
         if run.said["about"]["model"] == EMBEDDED and run.images + run.frames:
             run.notices.append(EMBEDDED_HINT)
@@ -133,15 +136,13 @@ def segment_all(run: Run, labelling: Labelling) -> None:
         OSError: there is no room for more results.
     """
     run.said, arguments = labelling.said, run.arguments
-    training = TrainingExport(arguments.output / "training", arguments.least_confidence,
-                              labelling.vocabulary) if arguments.export_training else None
     waiting = [entry for entry in run.inputs
                if arguments.restart or not is_finished(entry, depends_on(run.said, entry))]
     run.before = len(run.inputs) - len(waiting)
     images = [entry for entry in waiting if not entry.is_video]
     for entry in tqdm(images, unit=" image", bar_format=BAR, disable=None if images else True):
         with _noting_failure(run, entry):
-            labelling.photo(entry, training)
+            labelling.photo(entry)
             run.images += 1
     for entry in waiting:
         if entry.is_video:
@@ -149,8 +150,6 @@ def segment_all(run: Run, labelling: Labelling) -> None:
             with _noting_failure(run, entry):
                 run.notices += labelling.film(entry, lambda: _count_frame(run))
             run.videos += run.frames > before
-    if training:
-        training.write_summary(run.said["made_with"])
 
 
 def judge_points(run: Run) -> None:

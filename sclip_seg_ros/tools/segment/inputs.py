@@ -12,7 +12,7 @@ from pathlib import Path
 from sclip_seg_ros.io.file_kinds import FILMS, OTHERS, found_instead
 from sclip_seg_ros.io.files import files_below, is_mac_note, real_path
 from sclip_seg_ros.io.images import SUFFIXES
-from sclip_seg_ros.tools.arguments import UsageError
+from sclip_seg_ros.tools.arguments import UsageError, refuse_address
 from sclip_seg_ros.tools.segment.outputs import IMAGE_RESULTS
 from sclip_seg_ros.tools.segment.video import VIDEO_RESULTS
 
@@ -82,9 +82,11 @@ def _expand(name: str, output: Path, unreadable: Callable[[OSError], None] | Non
         found = [match for match in matches if not match.is_dir() and _usable(match)
                  and not is_mac_note(match) and not _is_result(match, output)]
         if not found:
+            refuse_address(name)
             raise UsageError(f"'{name}' matches no image or video; check the pattern")
         yield from found
     else:
+        refuse_address(name)
         raise UsageError(f"'{name}' does not exist; check its path")
 
 

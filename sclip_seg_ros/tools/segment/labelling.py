@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from sclip_seg_ros.tools.figures import provenance
 from sclip_seg_ros.tools.segment.finished import made_of
 from sclip_seg_ros.tools.segment.inputs import Input
 from sclip_seg_ros.tools.segment.outputs import write_image_results
-from sclip_seg_ros.tools.segment.training import TrainingExport
+from sclip_seg_ros.tools.segment.training import FOLDER, TrainingExport
 from sclip_seg_ros.tools.segment.video import VideoError, VideoResults, VideoSource
 
 
@@ -74,7 +75,13 @@ class Labelling:
             "words": [list(entry.synonyms) for entry in vocabulary.classes],
             "background": vocabulary.background, "negatives": list(vocabulary.negatives)}}
 
-    def photo(self, entry: Input, training: TrainingExport | None = None) -> None:
+    @cached_property
+    def training(self) -> TrainingExport | None:
+        """Where photos go as training data; None where nobody asks for it."""
+        return TrainingExport(self.arguments.output / FOLDER, self.arguments.least_confidence,
+                              self.vocabulary) if self.arguments.export_training else None
+
+    def photo(self, entry: Input) -> None:
         """Label one photo.
 
         Raises:
@@ -82,9 +89,9 @@ class Labelling:
         """
         image = read_image(entry.path)
         result = self.segmentor.predict_dense(image, self.vocabulary)
-        if training:
-            training.write(entry.path, entry.target.relative_to(self.arguments.output), image,
-                           result)
+        if self.training:
+            self.training.write(entry.path, entry.target.relative_to(self.arguments.output), image,
+                                result)
         write_image_results(entry.target, self.overlay(image, result), result,
                             {**self.about(entry), **made_of(entry, self.said["made_with"])})
 

@@ -138,6 +138,7 @@ class _Desk:
         for entry in source:
             if not is_finished(entry, depends_on(self._run.said, entry)):
                 self._run.failures[readable(entry.path)] = (
+                    f"it is not done: {tally.gone}; the same command does it" if tally.gone else
                     f"it is one of {counted(len(source), 'photo')} set aside, because two workers "
                     f"died of them ({'; '.join(tally.causes)}); the same command tries again")
             else:

@@ -10,6 +10,7 @@ pictures trains a network that is faster or better. The folder is laid out as `s
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 from sclip_seg_ros.segmentation.text.palette import lookup_table
 from sclip_seg_ros.tools.segment.outputs import write_json
 
+FOLDER = "training"  # in the output of the program
 _ORIENTATION, _UPRIGHT = 0x0112, 1
 
 
@@ -63,33 +65,41 @@ class TrainingExport:
         else:
             Image.fromarray(image).save(self._place("images", name, ".png"))
 
-    def write_summary(self, made_with: dict[str, Any]) -> None:
-        """Say what all pictures of the folder hold, those of earlier runs included."""
-        pixels, labelled = 0, np.zeros(len(self._vocabulary), np.int64)
-        weights = np.zeros(len(self._vocabulary))
-        paths = sorted((self.folder / "labels").rglob("*.png"))
-        for path in paths:
-            labels = np.asarray(Image.open(path))
-            trust = np.asarray(Image.open(self.folder / "weights"
-                                          / path.relative_to(self.folder / "labels")))
-            pixels += labels.size
-            counts = np.bincount(labels.ravel(), minlength=UNLABELLED + 1)
-            labelled += counts[:len(labelled)]
-            weights += np.bincount(labels.ravel(), trust.ravel(),
-                                   UNLABELLED + 1)[:len(labelled)] / 255.0
-        write_json(self.folder / "training.json", {
-            "pictures": len(paths), "least_confidence": self.least,
-            "labelled": round(float(labelled.sum()) / max(pixels, 1), 6),
-            "classes": [{"id": index, "name": name, "pixels": int(count),
-                         "mean_weight": round(float(weight) / max(int(count), 1), 6)}
-                        for index, (name, count, weight) in enumerate(zip(
-                            self._vocabulary.names, labelled, weights, strict=True))],
-            "made_with": made_with})
-
     def _place(self, kind: str, name: Path, ending: str) -> Path:
         path = self.folder / kind / name.parent / f"{name.name}{ending}"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def write_summary(folder: Path, least: float, names: Sequence[str],
+                  made_with: dict[str, Any]) -> None:
+    """Say what all pictures of an export hold, those of earlier runs included.
+
+    Args:
+        folder: of the export.
+        least: probability below which a pixel is not labelled.
+        names: of the classes.
+        made_with: what labels depend on.
+    """
+    pixels, labelled = 0, np.zeros(len(names), np.int64)
+    weights = np.zeros(len(names))
+    paths = sorted((folder / "labels").rglob("*.png"))
+    for path in paths:
+        labels = np.asarray(Image.open(path))
+        trust = np.asarray(Image.open(folder / "weights" / path.relative_to(folder / "labels")))
+        pixels += labels.size
+        counts = np.bincount(labels.ravel(), minlength=UNLABELLED + 1)
+        labelled += counts[:len(labelled)]
+        weights += np.bincount(labels.ravel(), trust.ravel(),
+                               UNLABELLED + 1)[:len(labelled)] / 255.0
+    write_json(folder / "training.json", {
+        "pictures": len(paths), "least_confidence": least,
+        "labelled": round(float(labelled.sum()) / max(pixels, 1), 6),
+        "classes": [{"id": index, "name": name, "pixels": int(count),
+                     "mean_weight": round(float(weight) / max(int(count), 1), 6)}
+                    for index, (name, count, weight) in enumerate(zip(
+                        names, labelled, weights, strict=True))],
+        "made_with": made_with})
 
 
 def _is_upright(source: Path) -> bool:

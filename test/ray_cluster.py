@@ -1,0 +1,56 @@
+"""A real Ray cluster of two nodes on this computer, and recordings for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import bag_program
+from recordings import picture, raw
+
+NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
+PIECES = ("--piece-seconds", 0.4, "--run-in", 0.2)
+
+
+@contextmanager
+def two_nodes(*modules: ModuleType) -> Iterator[Any]:
+    """Start two nodes with a core each; ``address`` of what is yielded is theirs.
+
+    Args:
+        modules: whose classes workers shall have; nodes do not know the tests' modules.
+    """
+    from ray import cloudpickle
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args=NODE)
+    try:
+        nodes.add_node(**NODE)
+        for module in modules:
+            cloudpickle.register_pickle_by_value(module)
+        yield nodes
+    finally:
+        nodes.shutdown()
+
+
+def scenes(frames: int) -> dict[int, bytes]:
+    """Return images of a square on the move, so that frames help one another."""
+    def scene(index: int) -> bytes:
+        pixels = picture(0)
+        pixels[10:30, 2 * index:2 * index + 20] = 255
+        return raw(pixels, index)
+
+    return {index: scene(index) for index in range(frames)}
+
+
+def segment(model: str, output: Path, drives: list[Path], *more: object) -> int:
+    """Run sclip-bag in pieces; return its exit code."""
+    return bag_program.segment(model, output, "--device", "cpu", "--bag", *drives, *PIECES, *more)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return all that lies below a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*")) if path.is_file()}

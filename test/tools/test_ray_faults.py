@@ -1,0 +1,93 @@
+"""What ends a run over Ray: a head that is lost, no room, no memory; always with a sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bag_program import flags
+from ray_cluster import PIECES, files, scenes, segment, two_nodes
+from recordings import record
+
+pytest.importorskip("ray")
+
+LIMIT = 200.0  # seconds, of a slow and busy computer
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Start two nodes with a core each, and return their address."""
+    with two_nodes(sys.modules[__name__]) as nodes:
+        yield nodes.address
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    """Record a camera that looks at a square on the move: four pieces."""
+    return record(tmp_path / "drive", "mcap", 16, images=scenes(16))
+
+
+def wait_for(paths: list[Path], process: subprocess.Popen) -> None:
+    """Wait for files that a process is to make."""
+    end = time.monotonic() + LIMIT
+    while not all(path.exists() for path in paths):
+        assert process.poll() is None, f"it ended with {process.returncode} before its first pieces"
+        assert time.monotonic() < end, f"no {paths} within {LIMIT:.0f} s"
+        time.sleep(0.1)
+
+
+def test_a_head_that_is_lost_ends_the_run_and_another_cluster_goes_on(cluster, drive, tiny_model,
+                                                                      tmp_path, capsys):
+    assert segment(tiny_model, tmp_path / "one", [drive]) == 0
+    kept = [tmp_path / f"two/drive.partial/frames.sqlite.{number:05}" for number in (0, 1)]
+    with two_nodes() as lost:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "test/gated_bag.py"),
+             *flags(tiny_model, tmp_path / "two", "--device", "cpu", "--bag", drive, *PIECES,
+                    "--ray", lost.address)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            wait_for(kept, process)
+            lost.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
+            _, said = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+    assert process.returncode == 1, said
+    assert f"two/drive' is not done: the cluster's head at {lost.address} does not answer any " \
+        "more" in said and "the same command does what is missing of its 4 pieces" in said
+    assert segment(tiny_model, tmp_path / "two", [drive], "--ray", cluster, "--resume") == 0
+    assert "16 images segmented, 8 of them in an earlier run" in capsys.readouterr().out
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+@pytest.mark.parametrize("more, said", [
+    (("--ray-workers", 3), "the cluster has room for 2 of 3 workers (2 free cores and 0 free GPUs, "
+     "and a worker wants 1 and 0 on one machine); give --ray-workers 2"),
+    # There are two free cores, on two machines.
+    (("--ray-cpus", 2), "and a worker wants 2 and 0 on one machine; give other --ray-cpus"),
+    (("--ray-gpus", 1), "and a worker wants 1 and 1 on one machine; give other --ray-cpus"),
+])
+def test_workers_without_room_are_refused(more, said, cluster, drive, tiny_model, tmp_path,
+                                          monkeypatch, capsys):
+    monkeypatch.setattr("sclip_seg_ros.cluster.ray_pool._REACH", 3.0)
+    assert segment(tiny_model, tmp_path / "out", [drive], "--ray", cluster, *more) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_machine_without_memory_is_told(drive, tiny_model, tmp_path):
+    """Ray's memory monitor kills every worker; on a computer of its own it would be a model."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sclip_seg_ros.tools.bag",
+         *flags(tiny_model, tmp_path / "out", "--device", "cpu", "--bag", drive, *PIECES, "--ray")],
+        env=os.environ | {"RAY_memory_usage_threshold": "0.01",
+                          "RAY_memory_monitor_refresh_ms": "100"},
+        capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 2, done.stderr
+    assert "a worker cannot begin (its process was killed" in done.stderr
