@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
+
+import torch
 
 from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.tools.console import counted
@@ -77,6 +81,12 @@ class Cost:
     seconds: float
     results: float
     packed: float
+
+
+def compute_like_a_worker(arguments: argparse.Namespace) -> None:
+    """Compute with the threads that one of Ray's workers has: as many as cores."""
+    if arguments.ray is not None:
+        torch.set_num_threads(math.ceil(arguments.ray_cpus or 1))
 
 
 def probe(frames: Iterable[_Frame], label: Callable[[_Frame], tuple[float, float]]) -> Cost | None:

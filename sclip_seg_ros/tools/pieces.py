@@ -34,7 +34,7 @@ def add_piece_flags(parser: argparse.ArgumentParser) -> None:
                              "--dry-run; else nothing is cut)")
     pieces.add_argument("--run-in", type=float, metavar="S",
                         help="seconds before a piece that are labelled for what they tell of it, "
-                             f"and thrown away (default {RUN_IN:g})")
+                             f"and thrown away (default {RUN_IN:g}, or a piece's length)")
     add_ray_flags(pieces)
     pieces.add_argument("--resume", action="store_true",
                         help="do what is missing, as is done without it, too")
@@ -64,7 +64,7 @@ def check_piece_flags(parsed: argparse.Namespace) -> None:
     if parsed.run_in is not None and not parsed.temporal:
         raise UsageError("--run-in has no effect beside --no-temporal; leave one of them out")
     if parsed.run_in is None:
-        parsed.run_in = RUN_IN if parsed.temporal else 0.0
+        parsed.run_in = min(RUN_IN, parsed.piece_seconds) if parsed.temporal else 0.0
     if not 0 <= parsed.run_in <= parsed.piece_seconds:
         raise UsageError(f"--run-in {parsed.run_in:g} must be 0 to the length of a piece, "
                          f"{parsed.piece_seconds:g}")

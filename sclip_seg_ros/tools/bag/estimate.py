@@ -15,7 +15,7 @@ from sclip_seg_ros.tools.bag.pieces import Opened
 from sclip_seg_ros.tools.bag.processing import load
 from sclip_seg_ros.tools.bag.recording.recording import RecordingError
 from sclip_seg_ros.tools.console import IMAGE_ERRORS
-from sclip_seg_ros.tools.estimate import Cost, Estimate, probe
+from sclip_seg_ros.tools.estimate import Cost, Estimate, compute_like_a_worker, probe
 
 _OVERLAY = 3  # bytes a pixel
 
@@ -30,6 +30,7 @@ def estimate(arguments: argparse.Namespace) -> tuple[Estimate, list[str]]:
     Raises:
         ValueError, OSError, WeightsError: the model cannot be loaded; in one sentence.
     """
+    compute_like_a_worker(arguments)
     segmentor, vocabulary = load(arguments)
     found, problems = Estimate(), []
     for index in range(len(arguments.bags)):

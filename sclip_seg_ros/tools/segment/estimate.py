@@ -16,7 +16,7 @@ from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.segmentation import SegmentationResult
 from sclip_seg_ros.temporal import FilmSegmentor
 from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, readable
-from sclip_seg_ros.tools.estimate import Cost, Estimate, probe
+from sclip_seg_ros.tools.estimate import Cost, Estimate, compute_like_a_worker, probe
 from sclip_seg_ros.tools.segment.inputs import Input
 from sclip_seg_ros.tools.segment.labelling import Labelling
 from sclip_seg_ros.tools.segment.outputs import write_image_results
@@ -34,6 +34,7 @@ def estimate(arguments: argparse.Namespace,
     Raises:
         ValueError, OSError, WeightsError: the model cannot be loaded; in one sentence.
     """
+    compute_like_a_worker(arguments)
     labelling = Labelling(arguments)
     found, problems = Estimate(), []
     photos = [entry for entry in inputs if not entry.is_video]
