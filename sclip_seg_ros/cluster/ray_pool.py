@@ -208,7 +208,11 @@ class RayPool:
             return done
 
     def _answers(self, promised: Sequence[Any], limit: float = float("inf")) -> list[Any]:
-        """Wait for all of some answers, in seconds at most.
+        """Wait for answers, and return them all.
+
+        Args:
+            promised: references to them.
+            limit: seconds in which they must come.
 
         Raises:
             ClusterError: they do not come in time.

@@ -227,13 +227,17 @@ class BagWorker:
                     outcome.refused[topic, problem] += count
             outcome.frames = sum(store.count for store in stores) - outcome.refused.total()
             seams = seams_of(stores, [channel.topic for channel in plan.outputs])
-            outcome.cuts = tuple(recording.cuts)
             clouds = Clouds(recording, plan, opened.codec, vocabulary,
                             arguments.points_tolerance_ms) if arguments.points else None
-            summary = json.dumps({
-                "run": run, "frames": outcome.frames, "cuts": outcome.cuts,
-                "refused": [[*key, n] for key, n in outcome.refused.items()],
-                "seams": [[seam.topic, seam.stamp, seam.share] for seam in seams]})
+
+            def summary(unwritten: int) -> str:
+                outcome.frames -= unwritten
+                outcome.cuts = tuple(recording.cuts)
+                return json.dumps({
+                    "run": run, "frames": outcome.frames, "cuts": outcome.cuts,
+                    "refused": [[*key, n] for key, n in outcome.refused.items()],
+                    "seams": [[seam.topic, seam.stamp, seam.share] for seam in seams]})
+
             # Whoever puts the same pieces together at the same time does so elsewhere.
             place = partial_of(outcome.target) / f"{FRAMES}.{uuid.uuid4().hex}"
             place.mkdir()

@@ -145,11 +145,15 @@ def _process(bag: Path, outcome: Outcome, arguments: argparse.Namespace, segment
         for topic, problem, count in finished.problems():
             outcome.refused[topic, problem] += count
         outcome.frames = finished.count - outcome.refused.total()
-        outcome.cuts = tuple(recording.cuts)
         clouds = Clouds(recording, plan, codec, vocabulary, arguments.points_tolerance_ms) \
             if arguments.points else None
-        summary = json.dumps({"run": run, "frames": outcome.frames, "cuts": outcome.cuts,
-                              "refused": [[*key, n] for key, n in outcome.refused.items()]})
+
+        def summary(unwritten: int) -> str:
+            outcome.frames -= unwritten
+            outcome.cuts = tuple(recording.cuts)
+            return json.dumps({"run": run, "frames": outcome.frames, "cuts": outcome.cuts,
+                               "refused": [[*key, n] for key, n in outcome.refused.items()]})
+
         write_recording(partial / target.name, recording, plan, finished, codec, vocabulary,
                         (arguments.overlay_alpha, arguments.legend), summary, position, clouds)
         if clouds is not None:

@@ -155,7 +155,7 @@ class Recording:
         for part in self._parts:
             try:
                 if isinstance(part, WholeFile):
-                    yield from part.messages(wanted, start, stop)
+                    yield from self._whole(part, wanted, start, stop)
                 else:
                     yield from (message for message in part.messages()
                                 if message.channel in wanted)
@@ -165,6 +165,16 @@ class Recording:
             except Exception as error:  # also what a decompressor raises
                 self._note(f"'{self.path}' is damaged, and was read up to there "
                            f"({first_line(error)})")
+
+    def _whole(self, part: WholeFile, wanted: Collection[Channel], start: int | None,
+               stop: int | None) -> Iterator[Message]:
+        """Yield a whole file's messages, and see that as many come as it announces."""
+        announced = missing = sum(part.counts[channel] for channel in wanted)
+        for message in part.messages(wanted, start, stop):
+            missing -= 1
+            yield message
+        if start is None and stop is None and missing > 0 and not self.cuts:
+            raise ReaderError(f"{missing} of {announced} messages are missing")
 
     def _open(self, path: Path) -> None:
         """Open it as a whole, or else file by file."""

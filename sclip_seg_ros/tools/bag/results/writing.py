@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -73,7 +73,8 @@ def _offer(channel: Channel) -> tuple:
 
 def write_recording(path: Path, recording: Recording, plan: Plan, finished: Iterable[Frame],
                     codec: Codec, vocabulary: Vocabulary, overlay: tuple[float, bool],
-                    description: str, position: int, clouds: Clouds | None = None) -> None:
+                    description: Callable[[int], str], position: int,
+                    clouds: Clouds | None = None) -> None:
     """Write a recording with the results of its images.
 
     Args:
@@ -84,7 +85,8 @@ def write_recording(path: Path, recording: Recording, plan: Plan, finished: Iter
         codec: reads and writes messages.
         vocabulary: the words; written once, before anything else.
         overlay: share of the colours, and whether there is a legend.
-        description: of the run, for the metadata.
+        description: makes that of the run, for the metadata, once all of the recording was read;
+            it is told how many labelled frames lie behind the place where reading ended.
         position: line of the progress bar.
         clouds: makes the semantic clouds; None for none.
 
@@ -97,7 +99,6 @@ def write_recording(path: Path, recording: Recording, plan: Plan, finished: Iter
     messages = tqdm(recording.messages(), total=total, desc=f"{recording.path.name}: writing",
                     unit=" message", bar_format=BAR, position=position, disable=None)
     with plain_name(path) as plain, RecordingWriter(plain, recording, codec) as writer:
-        writer.describe(description)
         made = [channel for each in plan.outputs.values() for channel in each.channels]
         for channel in [plan.vocabulary, *recording.channels, *dict.fromkeys(made)]:
             writer.add(channel)
@@ -120,6 +121,7 @@ def write_recording(path: Path, recording: Recording, plan: Plan, finished: Iter
                     writer.write(channel, message.stamp, data)
         for channel, data in clouds.rest() if clouds is not None else ():
             writer.write(channel, last, data)
+        writer.describe(description(sum(frame.labels is not None for frame in frames)))
 
 
 def _matching(frames: Iterator[Frame], message: Message) -> Frame:
