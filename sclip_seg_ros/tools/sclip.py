@@ -55,8 +55,8 @@ VERBS = {
                             "tell from your own labelled pictures which attention to take"),
     "studio": Verb("sclip_seg_ros.studio.command", "choose words by looking, in a browser",
                    "studio"),
-    "train-loftup": Verb("sclip_research.train_loftup", "train a LoftUp for your own CLIP",
-                         "research"),
+    "train-loftup": Verb("sclip_research.train_loftup", "train a LoftUp for your own CLIP, or that "
+                         "CLIP to see without windows", "research"),
 }
 
 

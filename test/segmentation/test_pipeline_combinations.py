@@ -274,6 +274,35 @@ def anyup(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_anyup(tmp_path_factory.mktemp("anyup") / "anyup.pth")
 
 
+ANYUP = {"use_anyup": True, "anyup__factor": 2.0}
+LATER = {"words": {"use_image_words": True}, "anyup": ANYUP,
+         "anyup and resclip": {**ANYUP, "use_resclip": True, "resclip__variant": "documents"},
+         "all": {**ANYUP, **SCORES["all"], "use_image_words": True, "use_densecrf": True,
+                 "crf__backend": available_backends()[0]}}
+
+
+@pytest.mark.parametrize("later", LATER)
+@pytest.mark.parametrize("attention", AXES["attention"])
+def test_anyup_and_the_text_side_go_with_every_attention(
+        pipeline: Pipeline, anyup: str, attention: str, later: str) -> None:
+    words = pipeline.segmentor.vocabulary(CLASSES, negatives=["door", "lamp"])
+    changes = {"anyup__source": anyup, **LATER[later]}
+    for inference in AXES["inference"]:
+        chosen = (attention, "kept", inference, "off", "off", "off", "off")
+        images = [picture(), picture(50, 61, seed=1)]
+        for image, joint in zip(images, pipeline.run(images, chosen, **changes), strict=True):
+            assert_sane(joint, image)
+            alone = pipeline.run([image], chosen, **changes)[0]
+            assert (joint.labels == alone.labels).mean() > 0.99
+        plain, changed = pipeline.result(chosen), pipeline.run([picture()], chosen, **changes)[0]
+        assert (plain.confidence != changed.confidence).any()
+        segmentor = pipeline.segmentor
+        segmentor.settings = segmentor.settings.with_changes(prune_below=0.3)
+        [result] = segmentor.predict_batch([picture()], words)
+        assert set(np.unique(result.labels)) <= {*range(len(CLASSES)), UNLABELLED}
+        assert torch.isfinite(result.scores).all()
+
+
 @pytest.mark.parametrize("beside", BESIDE)
 @pytest.mark.parametrize("enlarged", ["off", "loftup", "anyup"])
 def test_a_proxy_goes_with_every_other_stage(

@@ -12,8 +12,10 @@ from sclip_seg_ros.segmentation.pipeline import Pipeline
 
 PLAIN = "plain"
 NO_LOFTUP = "no LoftUp for this model"
+NO_ANYUP = "no AnyUp at hand"
 _OFF = {**dict.fromkeys(SegmentorSettings.stages(), False), "loftup.allow_fallback": False}
 _LOFTUP = {"use_loftup": True}
+_ANYUP = {"use_anyup": True}
 _RESCLIP = {"use_resclip": True}
 _PAMR = {"use_pamr": True}
 _CRF = {"use_densecrf": True}
@@ -41,6 +43,7 @@ CONFIGURATIONS = (
     Configuration(PLAIN, "plain", {}, {"miou_gain": "0", "speed": "1.0x", "memory": "1.0x"}),
     Configuration("loftup", "LoftUp", _LOFTUP,
                   {"miou_gain": "+2 to +4", "speed": "0.95x", "memory": "1.1x"}),
+    Configuration("anyup", "AnyUp", _ANYUP),
     Configuration("rcs", "ResCLIP, RCS only", {**_RESCLIP, "resclip.sfr": False},
                   {"miou_gain": "+2 to +5"}),
     Configuration("resclip", "ResCLIP (RCS + SFR)", _RESCLIP, {"miou_gain": "+8 to +13"}),
@@ -52,6 +55,7 @@ CONFIGURATIONS = (
     Configuration("pamr", "PAMR", _PAMR),
     Configuration("densecrf", "DenseCRF", _CRF,
                   {"miou_gain": "+1 to +2", "boundary_f1_gain": "+3 to +5"}),
+    Configuration("anyup+pamr", "AnyUp + PAMR", {**_ANYUP, **_PAMR}),
     Configuration("resclip+pamr+densecrf", "ResCLIP + PAMR + DenseCRF",
                   {**_RESCLIP, **_PAMR, **_CRF}),
     Configuration("loftup+resclip", "LoftUp + ResCLIP", {**_LOFTUP, **_RESCLIP},
@@ -110,8 +114,14 @@ def prepare_rows(segmentor: SCLIPSegmentor, base: SegmentorSettings) -> list[Row
     for configuration in CONFIGURATIONS:
         settings = plain.with_changes(configuration.changes)
         # Without LoftUp its rows are not tried one by one: each would ask the network again.
-        missing = settings.use_loftup and loftup[0] is None
-        rows.append(Row(configuration, *(loftup if missing else _prepare(segmentor, settings))))
+        if settings.use_loftup and loftup[0] is None:
+            rows.append(Row(configuration, *loftup))
+        elif settings.use_anyup and not segmentor.upsamplers.anyup_at_hand(settings):
+            rows.append(Row(configuration, None, f"{NO_ANYUP}: its weights do not come with this "
+                            "project; fetch them with sclip fetch --upsampler anyup, or name their "
+                            "file with --set anyup.source=FILE"))
+        else:
+            rows.append(Row(configuration, *_prepare(segmentor, settings)))
     segmentor.settings = plain
     return rows
 
@@ -121,7 +131,7 @@ def _prepare(segmentor: SCLIPSegmentor,
     """Prepare settings on a model, or say why it cannot run with them."""
     try:
         return segmentor.prepare(settings), ""
-    except WeightsError as error:  # the model itself is loaded: only LoftUp's can be missing
-        return None, f"{NO_LOFTUP}: {error}"
+    except WeightsError as error:  # the model itself is loaded: only an upsampler's can be missing
+        return None, f"{NO_ANYUP if settings.use_anyup else NO_LOFTUP}: {error}"
     except ValueError as error:
         return None, f"cannot run: {error}"

@@ -25,7 +25,7 @@ from sclip_seg_ros.tools.figures.configurations import Row, prepare_rows
 from sclip_seg_ros.tools.gallery.attention import attention_maps, attention_tiles
 from sclip_seg_ros.tools.gallery.features import feature_tiles, working_image
 from sclip_seg_ros.tools.gallery.sheet import Tile, draw_sheet
-from sclip_seg_ros.tools.gallery.stages import stage_tiles
+from sclip_seg_ros.tools.gallery.stages import SHOWN, stage_tiles
 from sclip_seg_ros.tools.program import Program
 
 PROGRAM = "sclip-gallery"
@@ -102,7 +102,7 @@ def draw(arguments: argparse.Namespace, image: np.ndarray,
     vocabulary = segmentor.vocabulary(classes, background, **text_options(arguments))
     rows = {row.configuration.key: row for row in prepare_rows(segmentor, settings)}
     plain, loftup = rows["plain"], rows["loftup"]
-    for reason in dict.fromkeys(row.reason for row in rows.values() if row.reason):
+    for reason in dict.fromkeys(rows[key].reason for key in SHOWN if rows[key].reason):
         complain(PROGRAM, f"left out: {reason}")
     window = working_image(segmentor, image)
     maps = attention_maps(plain.able.scorer, window, point, vars(settings))

@@ -13,6 +13,7 @@ from sclip_seg_ros.tools.gallery.sheet import Tile
 
 _ALONE = (PLAIN, "loftup", "resclip", "pamr", "densecrf")
 _TOGETHER = ("all", "resclip+pamr+densecrf")  # the first that can run
+SHOWN = (*_ALONE, *_TOGETHER)
 _ALPHA = 0.6
 
 

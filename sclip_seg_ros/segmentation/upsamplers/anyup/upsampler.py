@@ -99,6 +99,15 @@ def fetch_anyup(cache_dir: str | None = None) -> Path:
     Raises:
         WeightsError: it is out of reach.
     """
-    folder = Path(cache_dir) if cache_dir else Path(torch.hub.get_dir()) / "checkpoints"
-    return obtain_published(URL, CHECKSUM, folder, "AnyUp", f"download {URL} elsewhere and give "
-                            "its path as anyup.source, or set use_anyup to false")
+    return obtain_published(URL, CHECKSUM, _folder(cache_dir), "AnyUp", f"download {URL} elsewhere "
+                            "and give its path as anyup.source, or set use_anyup to false")
+
+
+def anyup_at_hand(settings: AnyUpSettings, cache_dir: str | None = None) -> bool:
+    """Tell whether AnyUp's weights could be loaded without asking a network."""
+    return settings.source.partition(_CHECKSUM_MARK)[0] != RELEASE \
+        or (_folder(cache_dir) / FILE_NAME).is_file()
+
+
+def _folder(cache_dir: str | None) -> Path:
+    return Path(cache_dir).expanduser() if cache_dir else Path(torch.hub.get_dir()) / "checkpoints"
