@@ -43,7 +43,8 @@ from sclip_seg_ros.segmentation.scores.windows import window_boxes
 
 REFERENCE = "ViT-B-16-quickgelu", "sclip"
 ROWS = (REFERENCE, ("ViT-B-16-SigLIP2", "vanilla"), ("EVA02-B-16", "sclip"),
-        ("EVA02-B-16", "clipself"), ("PE-Core-B-16", "vanilla"), ("MobileCLIP2-B", "sclip"))
+        ("EVA02-B-16", "clipself"), ("PE-Core-B-16", "vanilla"), ("MobileCLIP2-B", "sclip"),
+        ("ViTamin-B", "sclip"))
 PROXIES = ("dinov2_vits14", "dinov2_vitb14", "dino_vitb16", "dino_vitb8")
 
 Call = Callable[[Tensor], Tensor]
