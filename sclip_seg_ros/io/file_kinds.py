@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 _HEAD = 512  # bytes that tell
@@ -10,10 +11,11 @@ APPLE_DOUBLE = b"\0\x05\x16\x07"
 ROS_1 = b"#ROSBAG V"
 MCAP = b"\x89MCAP0\r\n"
 SQLITE = b"SQLite format 3\0"
+ZSTD = b"\x28\xb5\x2f\xfd"
 _MCAP_PROFILE = len(MCAP) + 1 + 8  # behind the head of the first record stands the profile
 
 _ARCHIVES = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"7z\xbc\xaf\x27\x1c": "7z",
-             b"Rar!": "rar", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zXZ\0": "xz", b"BZh": "bzip2"}
+             b"Rar!": "rar", ZSTD: "zstd", b"\xfd7zXZ\0": "xz", b"BZh": "bzip2"}
 _PHOTOS = (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"hevc", b"avif", b"avis")
 PHOTOS = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
           ".webp")
@@ -34,11 +36,13 @@ def found_instead(path: Path, expected: str) -> str:
 
     Args:
         path: of the file.
-        expected: "photo", "film" or "recording".
+        expected: "photo", "film", "recording" or "text".
 
     Returns:
         A clause such as "it is empty; copy it again"; empty where the bytes tell nothing.
     """
+    if is_no_file(path):
+        return "it is a pipe or a device and not a file; save in a file what comes from it"
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD)
@@ -66,11 +70,20 @@ def found_instead(path: Path, expected: str) -> str:
         return "it is neither a photo nor a film; convert it to JPEG or PNG"
     if kind := _kind_of(head):
         right, *endings = _ENDINGS[kind]
-        if _PROGRAMS[kind] != _PROGRAMS[expected]:
+        if _PROGRAMS[kind] != _PROGRAMS.get(expected):
             return f"it is a {kind}, which is for {_PROGRAMS[kind]}"
         if path.suffix.lower() not in endings:
             return f"it is a {kind}; let its name end {right}"
     return ""
+
+
+def is_no_file(path: Path) -> bool:
+    """Tell a pipe, a socket or a device: whoever opens one may wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _kind_of(head: bytes) -> str:

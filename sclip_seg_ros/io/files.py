@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from sclip_seg_ros.io.file_kinds import APPLE_DOUBLE
+from sclip_seg_ros.io.file_kinds import APPLE_DOUBLE, is_no_file
 
 
 def files_below(folder: Path, unreadable: Callable[[OSError], None] | None = None) -> list[Path]:
@@ -14,7 +14,7 @@ def files_below(folder: Path, unreadable: Callable[[OSError], None] | None = Non
 
     Links to folders are followed, after everything else; a folder that several ways lead to counts
     once. A link that leads nowhere is a file, so that whoever reads it says so. What Macs note
-    about files (``._photo.jpg``) is left out.
+    about files (``._photo.jpg``), pipes, sockets and devices are left out.
 
     Args:
         folder: to begin with.
@@ -37,7 +37,8 @@ def files_below(folder: Path, unreadable: Callable[[OSError], None] | None = Non
             seen.add(real)
             below = Path(parent)
             waiting += sorted(below / name for name in folders if (below / name).is_symlink())
-            found += (path for name in names if not is_mac_note(path := below / name))
+            found += (path for name in names
+                      if not is_mac_note(path := below / name) and not is_no_file(path))
     return sorted(found)
 
 

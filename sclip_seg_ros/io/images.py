@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sclip_seg_ros.io.compression import decompress
-from sclip_seg_ros.io.file_kinds import PHOTOS, found_instead
+from sclip_seg_ros.io.file_kinds import PHOTOS, found_instead, is_no_file
 from sclip_seg_ros.io.files import files_below, is_mac_note
 from sclip_seg_ros.io.layouts import ImageError
 
@@ -40,7 +40,8 @@ def images_below(folder: Path) -> list[Path]:
 
 def is_image(path: Path) -> bool:
     """Tell an image file, or a link that should lead to one, by its ending in any letters."""
-    return path.suffix.lower() in SUFFIXES and not path.is_dir() and not is_mac_note(path)
+    return path.suffix.lower() in SUFFIXES and not path.is_dir() and not is_no_file(path) \
+        and not is_mac_note(path)
 
 
 def read_image(path: str | Path, upright: bool = True) -> np.ndarray:

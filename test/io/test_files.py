@@ -13,6 +13,7 @@ from PIL import Image
 from sclip_seg_ros.io.file_kinds import found_instead
 from sclip_seg_ros.io.files import files_below
 from sclip_seg_ros.io.images import ImageFileError, find_images, images_below, read_image
+from sclip_seg_ros.tools.arguments import UsageError
 from sclip_seg_ros.tools.benchmark.datasets.base import beside
 from sclip_seg_ros.tools.segment import labelling
 from sclip_seg_ros.tools.segment.command import main
@@ -105,6 +106,39 @@ def test_notes_of_macs_are_no_photos_but_photos_named_like_them_are(photos, tmp_
     assert below(photos, [entry.path for entry in found]) == names
     with pytest.raises(ImageFileError, match="what a Mac notes about another file"):
         read_image(photos / "day1/._a.png")
+
+
+def test_pipes_are_no_files_and_nobody_waits_for_them(photos, tmp_path):
+    os.mkfifo(photos / "day1/pipe.png")
+    assert below(photos, images_below(photos)) == below(photos, find_images([photos])) \
+        == ["A/b.png", "A/deep/c.png", "day1/a.png"]
+    for pattern in ("day1", "day1/*.png"):
+        [found] = find_inputs([str(photos / pattern)], tmp_path / "out")
+        assert found.path.name == "a.png"
+    with pytest.raises(UsageError, match="pipe.png' is not .* it is a pipe or a device and not a "
+                                         "file; save in a file what comes from it"):
+        find_inputs([str(photos / "day1/pipe.png")], tmp_path / "out")
+    with pytest.raises(ImageFileError, match="pipe.png' is not an image"):
+        find_images([photos / "day1/pipe.png"])
+
+
+def test_a_name_that_leads_nowhere_costs_itself_alone(photos, tmp_path, capsys):
+    (photos / "empty").mkdir()
+    (photos / "notes.txt").write_text("sunny")
+    names = [str(photos / name) for name in ("empty", "gone.png", "*.webp", "notes.txt")]
+    flags = ["--output", str(tmp_path / "out"), "--vocabulary", "floor", "wall", "--set",
+             "short_side=64"]
+    assert main([*names, str(photos / "day1"), *flags]) == 1
+    said = capsys.readouterr()
+    assert "1 image in" in said.out
+    for name, why in zip(names, ("holds no image", "does not exist", "matches no image",
+                                 "is not an image"), strict=True):
+        assert f"'{name}' {why}" in said.err
+    assert list(json.loads((tmp_path / "out/run.json").read_text())["failures"]) == names
+    assert main([*names, str(photos / "day1"), *flags, "--dry-run"]) == 1
+    assert f"'{names[0]}' holds no image" in capsys.readouterr().err
+    assert main([*names, *flags]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("content, told", [

@@ -346,7 +346,7 @@ WRONG = {
     "unknown flag": (["--bag", "{path}/drive", "--fast"], "--fast"),
     "no number of jobs": (["--bag", "{path}/drive", "--jobs", "0"], "'0'"),
     "bad prefix": (["--bag", "{path}/drive", "--prefix", "seg mentation"], "'seg mentation'"),
-    "same name twice": (["--bag", "{path}/drive", "{path}/empty/../drive"], "'drive'"),
+    "same name twice": (["--bag", "{path}/drive", "{path}/before/drive"], "'drive'"),
     "output that is a file": (["--bag", "{path}/drive", "--output",
                                "{path}/drive/metadata.yaml"], "is a file; choose another folder"),
     "output over the input": (["--bag", "{path}/drive", "--output", "{path}"], "--output"),

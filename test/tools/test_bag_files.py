@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from bag_program import segment
 from recordings import (
     FRONT,
     IMAGE,
@@ -210,3 +212,38 @@ def test_a_definition_that_the_recorder_did_not_find_is_no_cut(storage, tmp_path
     recording, found = read(path)
     assert [topic for topic, *_ in found] == expected_topics
     assert recording.cuts == [] and recording.foreign == {}
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_packed_messages_are_read_without_the_metadata_that_tells_of_them(storage, tmp_path):
+    path = record(tmp_path / "drive", storage, frames=2, compression=CompressionMode.MESSAGE)
+    whole = expected(path)
+    (path / "metadata.yaml").unlink()
+    assert read(path)[1] == whole
+    assert read(data_file(path))[1] == whole
+
+
+def test_a_pipe_is_no_recording(tmp_path):
+    path = record(tmp_path / "drive", "mcap", frames=2)
+    os.mkfifo(path / "pipe.mcap")
+    assert len(read(path)[1]) == 8
+    with pytest.raises(RecordingError, match="is a pipe or a device and not a file"):
+        Recording(path / "pipe.mcap")
+
+
+@pytest.mark.parametrize("flags, done", [((), "segmented"), (("--piece-seconds", 60), "segmented"),
+                                         (("--dry-run",), "1 source")])
+def test_a_missing_recording_costs_itself_alone_and_one_named_twice_counts_once(
+        tmp_path, tiny_model, capsys, flags, done):
+    path = record(tmp_path / "drive", "mcap", frames=2)
+    gone = tmp_path / "gone"
+    assert segment(tiny_model, tmp_path / "out", "--bag", path, gone, f"{path}/", *flags) == 1
+    said = capsys.readouterr()
+    assert said.out.count(done) == 1 and f"'{gone}' does not exist" in said.err
+
+
+def test_results_do_not_go_into_the_recording(tmp_path, tiny_model, capsys):
+    path = record(tmp_path / "drive", "mcap", frames=2)
+    assert segment(tiny_model, path / "labels", "--bag", path) == 2
+    assert f"lies in the recording '{path}'; choose a folder beside it" in capsys.readouterr().err
+    assert not (path / "labels").exists()

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from sclip_seg_ros.io.files import real_path
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 from sclip_seg_ros.tools.arguments import (
     UsageError,
@@ -82,6 +83,7 @@ def check(parsed: argparse.Namespace) -> None:
     if not 0 <= parsed.points_tolerance_ms <= 1000:
         raise UsageError(f"--points-tolerance-ms {parsed.points_tolerance_ms:g} is out of range; "
                          "give 0 to 1000")
+    parsed.bags = list({real_path(bag): bag for bag in parsed.bags}.values())
     parsed.targets = _targets(parsed.bags, parsed.output)
 
 
@@ -102,19 +104,24 @@ def _targets(bags: Sequence[Path], output: Path) -> list[Path]:
     """Return each recording's path in the output folder.
 
     Raises:
-        UsageError: one does not exist, two would have the same, or one would replace its original.
+        UsageError: none exists, two would have the same, one would replace its original or lie in
+            it.
     """
     for bag in bags:
         refuse_address(bag)
-        if not bag.exists():
-            raise UsageError(f"recording '{bag}' does not exist; check its path")
+    if not any(bag.exists() for bag in bags):  # of several, the others shall be done
+        raise UsageError(f"recording '{bags[0]}' does not exist; check its path")
     names = [bag.resolve().name if bag.is_dir() else bag.stem for bag in bags]
     for name, count in Counter(names).items():
         if count > 1:
             raise UsageError(f"{count} recordings are called '{name}'; segment them one by one, "
                              "into different --output folders")
     for bag, name in zip(bags, names, strict=True):
-        if (output / name).resolve() in (bag.resolve(), bag.resolve().parent):
+        target, original = (output / name).resolve(), bag.resolve()
+        if bag.is_dir() and original in target.parents:
+            raise UsageError(f"--output '{output}' lies in the recording '{bag}'; choose a folder "
+                             "beside it")
+        if target in (original, original.parent):
             raise UsageError(f"--output '{output}' holds the recording '{bag}' itself; choose "
                              "another folder")
     return [output / name for name in names]

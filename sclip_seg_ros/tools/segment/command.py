@@ -77,6 +77,7 @@ def segment(arguments: argparse.Namespace) -> int:
     run = prepare(arguments)
     if arguments.dry_run:
         found, problems = estimate(arguments, run.inputs)
+        problems = [*map(_told, run.failures.items()), *problems]
         for problem in (*run.notices, *problems):
             complain(PROGRAM, problem)
         print(*found.lines(arguments.ray_workers), sep="\n")
@@ -114,7 +115,7 @@ def prepare(arguments: argparse.Namespace) -> Run:
     notices: list[str] = []
     inputs = find_inputs(arguments.inputs, arguments.output, lambda error: failures.update(
         {readable(error.filename): f"folder cannot be read ({error.strerror}); check its rights"}),
-        notices)
+        notices, failures)
     film = next((entry for entry in inputs if entry.is_video), None)
     if arguments.export_training and film:
         raise UsageError(f"--export-training takes images alone, and '{readable(film.path)}' is a "
@@ -182,8 +183,8 @@ def conclude(run: Run, seconds: float) -> int:
     """Report what was done and what was not, and return the exit code."""
     for notice in run.notices:
         complain(PROGRAM, notice)
-    for path, problem in run.failures.items():
-        complain(PROGRAM, problem if path in problem else f"'{path}': {problem}")
+    for failure in run.failures.items():
+        complain(PROGRAM, _told(failure))
     if run.score is not None:
         print(run.score)
     done = run.images + run.frames
@@ -200,6 +201,11 @@ def conclude(run: Run, seconds: float) -> int:
     print(f"{' and '.join(parts)} in {seconds:.1f} s, {done / seconds:.2f} frames per second; "
           f"results: {readable(run.arguments.output)}")
     return FAILED if run.failures else 0
+
+
+def _told(failure: tuple[str, str]) -> str:
+    path, problem = failure
+    return problem if path in problem else f"'{path}': {problem}"
 
 
 @contextmanager

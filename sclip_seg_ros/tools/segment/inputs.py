@@ -9,15 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sclip_seg_ros.io.file_kinds import FILMS, OTHERS, found_instead
+from sclip_seg_ros.io.file_kinds import FILMS, OTHERS, found_instead, is_no_file
 from sclip_seg_ros.io.files import files_below, is_mac_note, real_path
 from sclip_seg_ros.io.images import SUFFIXES
 from sclip_seg_ros.tools.arguments import UsageError, refuse_address
+from sclip_seg_ros.tools.console import readable
 from sclip_seg_ros.tools.segment.outputs import IMAGE_RESULTS
 from sclip_seg_ros.tools.segment.video import VIDEO_RESULTS
 
 VIDEOS = FILMS
 RESULTS = (*IMAGE_RESULTS, *VIDEO_RESULTS)
+
+
+class UnusableNameError(UsageError):
+    """A name leads to nothing that can be segmented; the others may."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class Input:
 
 def find_inputs(names: Sequence[str], output: Path,
                 unreadable: Callable[[OSError], None] | None = None,
-                notices: list[str] | None = None) -> list[Input]:
+                notices: list[str] | None = None,
+                refused: dict[str, str] | None = None) -> list[Input]:
     """Return the files to segment, in the order of the names and sorted within each.
 
     Args:
@@ -49,15 +55,25 @@ def find_inputs(names: Sequence[str], output: Path,
             file there that is named as results are, however it was named.
         unreadable: told of each folder below those that cannot be read; without it, raised.
         notices: gains a sentence about photos and films in a folder that cannot be read.
+        refused: gains, by name, why it leads to nothing, where others lead to something; without
+            it, raised.
 
     Raises:
-        UsageError: a name that leads to nothing, or to something else.
+        UsageError: names that lead to nothing, or to something else; results among the images.
         OSError: a file that was named cannot be opened.
     """
     paths: dict[Path, Path] = {}
+    problems: dict[str, UnusableNameError | OSError] = {}
     for name in names:
-        for path in _expand(name, output, unreadable, [] if notices is None else notices):
-            paths.setdefault(real_path(path), path)
+        try:
+            for path in _expand(name, output, unreadable, [] if notices is None else notices):
+                paths.setdefault(real_path(path), path)
+        except (UnusableNameError, OSError) as error:
+            problems[name] = error
+    if problems and (refused is None or not paths):
+        raise next(iter(problems.values()))
+    if refused is not None:
+        refused.update((readable(name), str(error)) for name, error in problems.items())
     return _with_targets(list(paths.values()), output)
 
 
@@ -68,26 +84,27 @@ def _expand(name: str, output: Path, unreadable: Callable[[OSError], None] | Non
     if path.is_dir():
         yield from _files_below(path, output, unreadable, notices)
     elif path.exists():
-        if not _usable(path):
-            raise UsageError(f"'{name}' is not an image ({' '.join(SUFFIXES)}) or video "
-                             f"({' '.join(VIDEOS)}); "
-                             + (found_instead(path, "photo") or "convert it to one of these"))
+        if not _usable(path) or is_no_file(path):
+            raise UnusableNameError(
+                f"'{name}' is not an image ({' '.join(SUFFIXES)}) or video ({' '.join(VIDEOS)}); "
+                + (found_instead(path, "photo") or "convert it to one of these"))
         if _is_result(path, output):
-            raise UsageError(f"'{name}' is a result of an earlier run; name the image itself, or "
-                             "choose another --output")
+            raise UnusableNameError(f"'{name}' is a result of an earlier run; name the image "
+                                    "itself, or choose another --output")
         with open(path, "rb"):
             yield path
     elif glob.has_magic(name):
         matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
         found = [match for match in matches if not match.is_dir() and _usable(match)
-                 and not is_mac_note(match) and not _is_result(match, output)]
+                 and not is_no_file(match) and not is_mac_note(match)
+                 and not _is_result(match, output)]
         if not found:
             refuse_address(name)
-            raise UsageError(f"'{name}' matches no image or video; check the pattern")
+            raise UnusableNameError(f"'{name}' matches no image or video; check the pattern")
         yield from found
     else:
         refuse_address(name)
-        raise UsageError(f"'{name}' does not exist; check its path")
+        raise UnusableNameError(f"'{name}' does not exist; check its path")
 
 
 def _files_below(folder: Path, output: Path, unreadable: Callable[[OSError], None] | None,
@@ -102,7 +119,7 @@ def _files_below(folder: Path, output: Path, unreadable: Callable[[OSError], Non
     told = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
     found = [path for path in below if _usable(path)]
     if not found:
-        raise UsageError(f"folder '{folder}' holds no image or video" + (
+        raise UnusableNameError(f"folder '{folder}' holds no image or video" + (
             f" that can be read, but {told}; convert these to JPEG, PNG or H.264" if told
             else "; check its path"))
     if told:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from sclip_seg_ros.io.file_kinds import found_instead
+from sclip_seg_ros.io.file_kinds import found_instead, is_no_file
 from sclip_seg_ros.io.files import is_mac_note
 
 STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
@@ -88,7 +88,8 @@ def files_of(path: Path) -> tuple[list[Path], str]:
         raise RecordingError(f"'{path}' does not exist; check its path")
     inside = [file for file in sorted(path.iterdir()) if not is_mac_note(file)] \
         if path.is_dir() else [path]
-    found = sorted(filter(_storage_of, inside), key=_natural)
+    found = sorted((file for file in inside if _storage_of(file) and not is_no_file(file)),
+                   key=_natural)
     storages = {_storage_of(file) for file in found}
     if len(storages) == 1:
         return found, storages.pop()

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2 import CompressionMode, Reader, ReaderError
+from rosbags.rosbag2.reader import zstd
 
 from sclip_seg_ros.common.text import first_line
-from sclip_seg_ros.io.file_kinds import found_instead
+from sclip_seg_ros.io.file_kinds import ZSTD, found_instead
 from sclip_seg_ros.tools.bag.recording.channel import Channel, Foreign, Message, kind_of
 from sclip_seg_ros.tools.bag.recording.cut_sqlite import CutSqlite
 from sclip_seg_ros.tools.bag.recording.files import METADATA, Listing, RecordingError, files_of
@@ -154,11 +155,14 @@ class Recording:
         wanted = set(self.channels if channels is None else channels)
         for part in self._parts:
             try:
-                if isinstance(part, WholeFile):
-                    yield from self._whole(part, wanted, start, stop)
-                else:
-                    yield from (message for message in part.messages()
-                                if message.channel in wanted)
+                found = self._whole(part, wanted, start, stop) \
+                    if isinstance(part, WholeFile) else \
+                    (message for message in part.messages() if message.channel in wanted)
+                for message in found:
+                    # Where metadata.yaml is lost, nothing else tells of packed messages; CDR
+                    # begins with a zero.
+                    yield message._replace(data=zstd.decompress(message.data)) \
+                        if bytes(message.data[:4]) == ZSTD else message
             except OSError as error:
                 raise RecordingError(f"'{self.path}' cannot be read ({error}); check the disk it "
                                      "is on") from error
