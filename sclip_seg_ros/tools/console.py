@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -16,6 +17,19 @@ FAILED, UNUSABLE = 1, 2  # exit codes: something was not done; nothing could be 
 USER_ERRORS = (ValueError, OSError, WeightsError)
 # What one image can raise, also native code that runs out of memory; the next one may be fine.
 IMAGE_ERRORS = (ValueError, RuntimeError, MemoryError, cv2.error)
+# What to do about what the system refuses, which says neither.
+_REMEDIES = {
+    errno.ENOSPC: "make room, or choose a folder on another disk",
+    errno.EDQUOT: "make room, or choose a folder on another disk",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "check its owner and rights",
+    errno.EPERM: "check its owner and rights",
+    errno.ENAMETOOLONG: "give the file a shorter name, for its results' names are longer",
+    errno.ENOENT: "check its path",
+    errno.ENOTDIR: "check its path",
+    errno.EISDIR: "name a file in it",
+    errno.EIO: "check the disk it is on",
+    errno.EMFILE: "allow more open files with `ulimit -n 4096`"}
 # Of the progress bars: always things a second, never seconds a thing.
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
@@ -27,7 +41,10 @@ def complain(program: str, problem: object, code: int = FAILED) -> int:
 
 
 def one_line(problem: object) -> str:
-    """Return a message without line breaks."""
+    """Return a message without line breaks; of what the system refused, with file and remedy."""
+    if isinstance(problem, OSError) and problem.errno in _REMEDIES and problem.strerror:
+        where = "" if problem.filename is None else f"'{readable(problem.filename)}': "
+        problem = f"{where}{problem.strerror}; {_REMEDIES[problem.errno]}"
     return " ".join(str(problem).split())
 
 
@@ -51,6 +68,6 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def readable(path: Path | str) -> str:
+def readable(path: Path | str | bytes) -> str:
     """Return a path, or any word of a command line, as text that can be written as UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

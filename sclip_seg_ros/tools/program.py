@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 from sclip_seg_ros.common.entry import INTERRUPTED
 from sclip_seg_ros.common.streams import listeners_may_leave
-from sclip_seg_ros.tools.arguments import OneLineParser
+from sclip_seg_ros.tools.arguments import OneLineParser, UsageError
 from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain, readable
 
 
@@ -66,7 +67,15 @@ class Program:
         given = sys.argv[1:] if arguments is None else arguments
         parser = self.parser()
         parse: Any = parser.parse_intermixed_args if self.intermixed else parser.parse_args
-        parsed = parse(given)
+        try:
+            parsed = parse(given)
+        except UsageError as error:
+            file = next((word for word in given if word.startswith("-") and os.path.exists(word)),
+                        None)
+            if file is None:
+                raise
+            raise UsageError(f"'{file}' is read as a flag, as all that begins with '-' is; write "
+                             f"'./{file}' for the file") from error
         parsed.command = readable(shlex.join([self.name, *given]))
         self.check(parsed)
         return parsed

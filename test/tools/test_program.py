@@ -33,7 +33,12 @@ def test_the_exit_code_is_what_the_work_returns() -> None:
 @pytest.mark.parametrize(("error", "code", "said"), [
     (KeyboardInterrupt(), 130, "sclip-count: interrupted; nothing was counted"),
     (ValueError("three is not\na number"), 2, "sclip-count: three is not a number"),
-    (FileNotFoundError(2, "No such file", "words.txt"), 2, "words.txt"),
+    (FileNotFoundError(2, "No such file", "words.txt"), 2,
+     "sclip-count: 'words.txt': No such file; check its path\n"),
+    (OSError(28, "No space left on device"), 2,
+     "sclip-count: No space left on device; make room, or choose a folder on another disk\n"),
+    (OSError(36, "File name too long", b"n\xff.png"), 2, "'n\\xff.png': File name too long; give"),
+    (OSError("the picture is gone; copy it again"), 2, "the picture is gone; copy it again"),
     (WeightsError("no weights; fetch them"), 2, "sclip-count: no weights; fetch them"),
 ])
 def test_what_stops_the_work_is_told_in_one_line(error, code, said, capsys) -> None:
@@ -41,6 +46,18 @@ def test_what_stops_the_work_is_told_in_one_line(error, code, said, capsys) -> N
     assert counter(["1"]) == code
     told = capsys.readouterr()
     assert said in told.err and told.err.count("\n") == 1 and told.out == ""
+
+
+def test_a_file_that_begins_like_a_flag_is_told_how_to_write(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-photo.png").touch()
+    counter = program(lambda arguments: 0)
+    for given in (["1", "-photo.png"], ["1", "--name", "-photo.png"]):
+        assert counter(given) == 2
+        assert capsys.readouterr().err == (
+            "sclip-count: '-photo.png' is read as a flag, as all that begins with '-' is; write "
+            "'./-photo.png' for the file\n")
+    assert counter(["1", "--name", "./-photo.png"]) == 0
 
 
 def test_a_fault_of_the_program_itself_is_not_hidden() -> None:
