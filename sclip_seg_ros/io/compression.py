@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sclip_seg_ros.io.layouts import LAYOUTS, ImageError, as_bytes, is_measure
+from sclip_seg_ros.io.layouts import LAYOUTS, ImageError, as_bytes, is_measure, usual_name
 
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 # Between compressed pixels neither a stuffed zero nor a restart is a marker.
@@ -71,11 +71,11 @@ class CompressedFormat:
         return self.order.startswith("rgb")
 
 
-_USUAL = {name.lower(): name for name in (*LAYOUTS, "compressed", "compressedDepth")}
+_WORDS = {word.lower(): word for word in ("compressed", "compressedDepth")}
 
 
 def _usual(word: str) -> str:
-    return _USUAL.get(word.lower(), word)
+    return _WORDS.get(word.lower()) or usual_name(word)
 
 
 def is_jpeg_or_png(data: memoryview | bytes) -> bool:

@@ -16,7 +16,7 @@ from sclip_seg_ros.io.compression import (
     decompress_as_stored,
     is_jpeg_or_png,
 )
-from sclip_seg_ros.io.layouts import ENCODINGS, LAYOUTS, ImageError, Layout, is_measure
+from sclip_seg_ros.io.layouts import ENCODINGS, LAYOUTS, ImageError, Layout, is_measure, usual_name
 
 __all__ = ["ENCODINGS", "DepthError", "ImageError", "decode", "decompress", "unpack"]
 
@@ -37,7 +37,8 @@ def unpack(message: Any) -> np.ndarray:
         ImageError: the message cannot be read.
         DepthError: its encoding is none of pictures.
     """
-    layout = LAYOUTS.get(message.encoding)
+    encoding = usual_name(message.encoding)
+    layout = LAYOUTS.get(encoding)
     if layout is None:
         if is_measure(message.encoding):
             raise DepthError(f"encoding '{message.encoding}' is unknown among those of pictures, "
@@ -47,7 +48,7 @@ def unpack(message: Any) -> np.ndarray:
                          f"{', '.join(ENCODINGS)}")
     _check(message, layout)
     return layout.to_rgb(_planar_444(message) if layout.full_chroma
-                         else _strided(message, layout), message.encoding)
+                         else _strided(message, layout), encoding)
 
 
 def decode(message: Any) -> np.ndarray:

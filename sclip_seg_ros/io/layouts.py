@@ -129,6 +129,14 @@ LAYOUTS: dict[str, Layout] = {
 ENCODINGS = tuple(LAYOUTS)
 
 
+_USUAL = {name.lower(): name for name in LAYOUTS}
+
+
+def usual_name(encoding: str) -> str:
+    """Return an encoding's usual spelling; some drivers write ``RGB8`` or a blank behind it."""
+    return encoding if encoding in LAYOUTS else _USUAL.get(encoding.strip().lower(), encoding)
+
+
 def is_measure(encoding: str) -> bool:
     """Tell an encoding of depth or other measurements, e.g. ``16UC1``, from those of pictures."""
     return encoding not in LAYOUTS and _MEASURES.fullmatch(encoding) is not None

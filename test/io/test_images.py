@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import struct
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,7 +13,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from sclip_seg_ros.io.encodings import ENCODINGS, DepthError, decompress
+from sclip_seg_ros.io.encodings import ENCODINGS, DepthError, decompress, unpack
+from sclip_seg_ros.io.layouts import LAYOUTS
 from sclip_seg_ros.ros.images import ImageError, to_message, to_rgb
 
 
@@ -156,6 +158,19 @@ def test_planar_444_gives_the_scene_back(width, padding):
     message.data = message.data[:-1]
     with pytest.raises(ImageError, match=f"where {width}x31 pixels of 'nv24' need"):
         to_rgb(message)
+
+
+@pytest.mark.parametrize("written, usual", [("RGB8", "rgb8"), ("Mono8", "mono8"),
+                                            ("bgr8 ", "bgr8"), ("8uc3", "8UC3"),
+                                            ("BAYER_RGGB8", "bayer_rggb8"), ("YUYV", "yuyv")])
+def test_an_encoding_may_be_spelled_otherwise(written, usual):
+    layout = LAYOUTS[usual]
+    pixels = np.random.default_rng(1).integers(
+        0, 256, (8, 10, layout.channels)[:3 if layout.channels > 1 else 2], np.uint8)
+    fields = {"height": 8, "width": 10, "step": pixels.strides[0], "is_bigendian": 0,
+              "data": pixels.tobytes()}
+    np.testing.assert_array_equal(unpack(SimpleNamespace(encoding=written, **fields)),
+                                  unpack(SimpleNamespace(encoding=usual, **fields)))
 
 
 def test_rgb8_is_not_copied():
