@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+# What is left in words of a list that YAML could not read, which then arrives as one text.
+OF_LISTS = "[]{};"
+_QUOTES = "'\"`‘’‚“”„«»"
 _LONGEST = 200  # characters of an error; some libraries put whole configurations into theirs
 
 
@@ -17,6 +20,19 @@ def shortened(value: object, length: int) -> str:
     """Return a value as text of at most so many characters; dots stand for what is left out."""
     text = str(value)
     return text if len(text) <= length else text[:length - 3] + "..."
+
+
+def is_piece_of_list(text: str, signs: str = OF_LISTS) -> bool:
+    """Tell whether a text is a piece of a list rather than a word, a sentence or a topic.
+
+    Args:
+        text: without the braces that a template may have.
+        signs: that it does not have anywhere.
+    """
+    text = text.strip()
+    return (not set(text).isdisjoint(signs) or "\n" in text or text.startswith("- ")
+            or text.count("(") != text.count(")") or text[:1] in tuple(_QUOTES)
+            or text[-1:] in tuple(_QUOTES) and text.count(text[-1]) % 2 == 1)
 
 
 def in_number(count: int, noun: str) -> str:

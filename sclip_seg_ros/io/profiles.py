@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from sclip_seg_ros.common.text import is_piece_of_list, shortened
+from sclip_seg_ros.io.file_kinds import found_instead
 from sclip_seg_ros.models.resources import config_folders, config_path
 from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.settings.yaml_values import typed_changes
@@ -117,6 +119,7 @@ def read_vocabulary(path: str | Path) -> list[str]:
                              "write e.g. 'person, pedestrian'")
         classes.append("|".join(words))
     try:
+        refuse_pieces_of_lists(classes)
         validate_classes(classes)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -133,6 +136,19 @@ def shipped_words() -> list[dict[str, str]]:
                 if text.count("|") < 4:  # not the long lists that stand for a background
                     found.setdefault(text.casefold(), {"text": text, "from": path.stem})
     return sorted(found.values(), key=lambda entry: entry["text"].casefold())
+
+
+def refuse_pieces_of_lists(classes: Sequence[str]) -> None:
+    """Refuse what somebody wrote as a list in a form that is not read as one.
+
+    Raises:
+        ValueError: a class with brackets, semicolons or quotes around it.
+    """
+    for text in classes:
+        if any(map(is_piece_of_list, text.split("|"))):
+            raise ValueError(f"class '{shortened(text, 40)}' looks like a piece of a list that "
+                             "could not be read as one; give each class by itself, without "
+                             "brackets, quotes and semicolons")
 
 
 def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
@@ -181,8 +197,13 @@ def _yaml_mapping(path: Path) -> Mapping[str, Any]:
 
 def _text(path: Path) -> str:
     if not path.is_file():
-        raise FileNotFoundError(f"file '{path}' does not exist; check its path")
+        raise FileNotFoundError(
+            f"'{path}' is a folder; name a file in it" if path.is_dir() else
+            f"'{path}' is a pipe or a device; save its text in a file" if path.exists() else
+            f"file '{path}' does not exist; check its path")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
+        if instead := found_instead(path, "text"):
+            raise ValueError(f"{path} is not text: {instead}") from error
         raise ValueError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error

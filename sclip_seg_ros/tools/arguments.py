@@ -18,6 +18,7 @@ from sclip_seg_ros.io.profiles import (
     parse_assignments,
     read_profile,
     read_vocabulary,
+    refuse_pieces_of_lists,
 )
 from sclip_seg_ros.segmentation.settings.settings import PRECISIONS, SegmentorSettings
 from sclip_seg_ros.segmentation.text.templates import (
@@ -25,7 +26,10 @@ from sclip_seg_ros.segmentation.text.templates import (
     TEMPLATE_SETS,
     resolve_templates,
 )
-from sclip_seg_ros.segmentation.text.vocabulary import validate_classes, validate_negatives
+from sclip_seg_ros.segmentation.text.vocabulary import (
+    validate_classes,
+    validate_negatives,
+)
 from sclip_seg_ros.temporal import TemporalSettings
 
 STAGES = tuple(switch.removeprefix("use_") for switch in SegmentorSettings.stages())
@@ -273,8 +277,13 @@ def _assigned(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def chosen_classes(arguments: argparse.Namespace,
-                   profile: Profile | None) -> tuple[list[str], str]:
+                   profile: Profile | None, typed: bool = True) -> tuple[list[str], str]:
     """Return the classes to look for and the name of the background, empty for none.
+
+    Args:
+        arguments, profile: that name them.
+        typed: whether the words were typed on a command line here, where a list or the name of a
+            file in their place is a slip.
 
     Raises:
         ValueError, FileNotFoundError: no classes, or unusable ones.
@@ -284,6 +293,9 @@ def chosen_classes(arguments: argparse.Namespace,
         classes = read_vocabulary(arguments.vocabulary_file)
     elif arguments.vocabulary is not None:
         classes = arguments.vocabulary
+        if typed:
+            _refuse_files(classes)
+            refuse_pieces_of_lists(classes)
         _refuse_commas(classes)
     elif profile is not None:
         classes, background = list(profile.classes), background or profile.background
@@ -322,6 +334,14 @@ def check_output(folder: Path) -> None:
     if not os.access(there, os.W_OK | os.X_OK):
         raise UsageError(f"--output '{folder}' cannot be written, because '{there}' forbids it; "
                          "choose another folder")
+
+
+def _refuse_files(classes: list[str]) -> None:
+    """Refuse the name of a file for a word; a folder may be called as what its pictures show."""
+    for entry in classes:
+        if Path(entry).suffix and os.path.isfile(entry):
+            raise UsageError(f"class '{entry}' is the name of a file; give it with "
+                             "--vocabulary-file, or the words themselves")
 
 
 def _refuse_commas(classes: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,6 +212,28 @@ def test_unusable_vocabulary_file_is_refused_with_its_place(
     with pytest.raises(ValueError, match="words.txt") as refusal:
         read_vocabulary(path)
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize("content, message", [
+    (b'["floor", "wall"]', "looks like a piece of a list"),
+    (b"classes:\n  - floor\n  - wall\n", "looks like a piece of a list"),
+    (b'"floor"\n"wall"\n', "without brackets, quotes"),
+    ("floor\nwall\n".encode("utf-16"), "is not UTF-8 text"),
+    ("floor\nwall\n".encode("utf-16-le"), "U+0000, which belongs to no text"),
+    (b"\xff\xd8\xff\xe0rubbish", "is not text: it is a photo, which is for sclip-segment")])
+def test_lists_of_other_kinds_are_no_vocabulary(tmp_path, content, message):
+    (tmp_path / "words.txt").write_bytes(content)
+    with pytest.raises(ValueError, match="words.txt") as refusal:
+        read_vocabulary(tmp_path / "words.txt")
+    assert message in str(refusal.value)
+
+
+def test_what_is_no_file_is_not_called_missing(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in (("", "is a folder; name a file in it"),
+                          ("pipe", "is a pipe or a device; save its text in a file")):
+        with pytest.raises(FileNotFoundError, match=message):
+            read_vocabulary(tmp_path / name)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

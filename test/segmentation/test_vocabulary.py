@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,19 @@ def test_a_word_may_have_256_characters():
     assert parse_class("x" * 256).name == "x" * 256
     with pytest.raises(ValueError, match="'x{37}...' has 257 characters; use at most 256"):
         parse_class("a|" + "x" * 257)
+
+
+@pytest.mark.parametrize("text", ["driver's seat", "door (open)", "t-shirt", "café", "地板", "🪑",
+                                  "fire-fighter", "nº 5"])
+def test_words_with_signs_are_words(text):
+    assert parse_class(text).name == text
+
+
+@pytest.mark.parametrize("text, sign", [("f\0l\0", "U+0000"), ("a\x1bb", "U+001B"),
+                                        ("caf\udce9", "U+DCE9")])
+def test_what_belongs_to_no_text_is_refused_by_its_number(text, sign):
+    with pytest.raises(ValueError, match=re.escape(f"has the character {sign}, which")):
+        validate_classes(["table", text])
 
 
 @pytest.mark.parametrize("value", [None, 3, ["a"], b"floor"])

@@ -109,6 +109,24 @@ def test_classes_with_commas_are_refused_with_the_right_way_to_write_them(given,
         chosen_classes(parse("--vocabulary", given), None)
 
 
+@pytest.mark.parametrize("text", ["['floor', 'wall']", "[floor", "wall]", "'floor", '"floor"',
+                                  "- floor", "floor;wall", "cup|{mug", "door (open"])
+def test_a_piece_of_a_list_is_no_class(text):
+    with pytest.raises(ValueError, match="looks like a piece of a list .* give each class by it"):
+        chosen_classes(parse("--vocabulary", "table", text), None)
+    assert chosen_classes(parse("--vocabulary", "driver's seat", "door (open)"), None)[0]
+
+
+def test_a_file_is_no_word_but_a_folder_may_be_called_like_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.txt").write_text("floor\n")
+    (tmp_path / "wall").mkdir()
+    with pytest.raises(UsageError, match="'words.txt' is the name of a file; give it with "
+                                         "--vocabulary-file"):
+        chosen_classes(parse("--vocabulary", "wall", "words.txt"), None)
+    assert chosen_classes(parse("--vocabulary", "wall"), None) == (["wall"], "")
+
+
 def help_of(**settings) -> str:
     """Return the help on the shared flags."""
     parser = OneLineParser(prog="program", allow_abbrev=False)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sclip_seg_ros.common.text import shortened
+from sclip_seg_ros.common.text import OF_LISTS, is_piece_of_list, shortened
 from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, Declaration
 from sclip_seg_ros.segmentation.text.palette import Colour, parse_palette
 
 _SHOWN = 80  # characters of a value in a message
-# What is left in words of a list that YAML could not read, which then arrives as one text.
-_OF_LISTS = "[]{};"
 _COMMAS = ",，、،；"  # of other scripts too; no word has one
-_QUOTES = "'\"`‘’‚“”„«»"
 
 
 def parse_value(entry: Declaration, value: Any) -> Any:
@@ -59,7 +56,7 @@ def parse_classes(value: Any) -> tuple[str, ...]:
                          f"{quotes}")
     for item in items:
         for word in item.split("|"):
-            if _is_piece(word, _OF_LISTS + _COMMAS):
+            if is_piece_of_list(word, OF_LISTS + _COMMAS):
                 raise _broken("classes", value, "\"['floor', 'person|pedestrian']\" or "
                               "floor,person|pedestrian")
     return tuple(" ".join(item.split()) for item in items)
@@ -76,7 +73,7 @@ def parse_negatives(value: Any) -> tuple[str, ...]:
     if not items:
         return ()
     words = _texts("negative_words", items)
-    if any(_is_piece(word, _OF_LISTS + _COMMAS) for word in words):
+    if any(is_piece_of_list(word, OF_LISTS + _COMMAS) for word in words):
         raise _broken("negative_words", value, "\"['mirror', 'window']\" or mirror,window")
     return words
 
@@ -107,7 +104,7 @@ def parse_topics(value: Any) -> tuple[str, ...]:
     """
     items = value.split(",") if isinstance(value, str) and value.strip(" ,") else value
     topics = _texts("image_topics", items)
-    if any(_is_piece(topic, _OF_LISTS + _COMMAS) for topic in topics):
+    if any(is_piece_of_list(topic, OF_LISTS + _COMMAS) for topic in topics):
         raise _broken("image_topics", value,
                       "\"['/front/image_raw', '/rear/image_raw']\" or "
                       "/front/image_raw,/rear/image_raw")
@@ -125,7 +122,7 @@ def parse_depth_topics(value: Any) -> tuple[str, ...]:
         raise ValueError(f"depth_topics={value!r} is not a list of topics; give e.g. "
                          "['/depth/image_raw']")
     topics = tuple(item.strip() for item in items)
-    if any(_is_piece(topic, _OF_LISTS + _COMMAS) for topic in topics):
+    if any(is_piece_of_list(topic, OF_LISTS + _COMMAS) for topic in topics):
         raise _broken("depth_topics", value,
                       "\"['/front/depth', '/rear/depth']\" or /front/depth,/rear/depth")
     return topics if any(topics) else ()
@@ -152,7 +149,7 @@ def parse_templates(value: Any) -> tuple[str, ...]:
         ValueError: anything else, nothing, or pieces of a list for sentences.
     """
     templates = _texts("prompt_templates", value)
-    if any(_is_piece(template.replace("{}", ""), _OF_LISTS) for template in templates):
+    if any(is_piece_of_list(template.replace("{}", ""), OF_LISTS) for template in templates):
         raise _broken("prompt_templates", value, "\"['a photo of a {}.', 'a {} in a room.']\"")
     return templates
 
@@ -165,7 +162,7 @@ def parse_colours(value: Any) -> tuple[tuple[str, Colour], ...]:
     """
     entry = DECLARATIONS["palette"]
     palette = parse_palette(_of_type(entry, value, str, "not text; give e.g. 'road=#804080'"))
-    if any(_is_piece(name, _OF_LISTS + "=#") for name, _ in palette):
+    if any(is_piece_of_list(name, OF_LISTS + "=#") for name, _ in palette):
         raise _broken("palette", value, "\"road=#804080, sky=#4682b4\"")
     return palette
 
@@ -177,19 +174,6 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
         raise ValueError(f"{name}={value!r} is not a list of texts; give e.g. "
                          f"{DECLARATIONS[name].default}")
     return tuple(item.strip() for item in items)
-
-
-def _is_piece(text: str, signs: str) -> bool:
-    """Tell whether a text is a piece of a list rather than a word, a sentence or a topic.
-
-    Args:
-        text: without the braces that a template may have.
-        signs: that it does not have anywhere.
-    """
-    text = text.strip()
-    return (not set(text).isdisjoint(signs) or "\n" in text or text.startswith("- ")
-            or text.count("(") != text.count(")") or text[:1] in tuple(_QUOTES)
-            or text[-1:] in tuple(_QUOTES) and text.count(text[-1]) % 2 == 1)
 
 
 def _broken(name: str, value: Any, example: str) -> ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from sclip_seg_ros.segmentation.text.class_ids import POSITIONS, ClassIds
 
 MAX_CLASSES = 254     # one value stays free for pixels without a class
 MAX_CHARACTERS = 256  # of one synonym
+_NO_TEXT = ("Cc", "Cs")  # control characters, and what is left of bytes that are not UTF-8
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def parse_class(text: str) -> VocabularyClass:
     """Split ``"person|pedestrian"`` into a class; white space around the words is dropped.
 
     Raises:
-        ValueError: no text, a blank word, or one longer than 256 characters.
+        ValueError: no text, a blank word, one longer than 256 characters, or a character that
+            belongs to no text.
     """
     if not isinstance(text, str):
         raise ValueError(f"class {text!r} is of type {type(text).__name__}; give a text such as "
@@ -93,6 +96,9 @@ def parse_class(text: str) -> VocabularyClass:
         if len(word) > MAX_CHARACTERS:
             raise ValueError(f"class '{_shown(word)}' has {len(word)} characters; "
                              f"use at most {MAX_CHARACTERS}")
+        if strange := next((sign for sign in word if unicodedata.category(sign) in _NO_TEXT), ""):
+            raise ValueError(f"class {_shown(ascii(word))} has the character U+{ord(strange):04X}, "
+                             "which belongs to no text; write the words as text in UTF-8")
     return VocabularyClass(synonyms[0], synonyms)
 
 

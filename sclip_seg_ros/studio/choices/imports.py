@@ -162,7 +162,7 @@ def _segment(text: str) -> Import:
         raise ValueError(f"--profile '{parsed.profile}' is not opened here; name one of "
                          f"{', '.join(profile_names())}, or give words and settings")
     profile = load_profile(parsed.profile, parsed.method or "sclip") if parsed.profile else None
-    classes, background = chosen_classes(parsed, profile)
+    classes, background = chosen_classes(parsed, profile, typed=False)
     settings = chosen_settings(parsed, profile)
     notes = [_aside(f"--{name}", getattr(parsed, name)) for name in ("model", "pretrained")
              if getattr(parsed, name) not in ("", "embedded")]
