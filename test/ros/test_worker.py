@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from sclip_seg_ros.ros.threads.worker import Worker
 
 PATIENCE = 20.0
@@ -148,3 +150,22 @@ def test_a_stop_can_be_taken_back_and_calls_still_come_one_at_a_time():
 
 def test_stop_before_start_is_harmless():
     assert Worker("test", lambda items: None, lambda error: None).stop(0.1)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_worker_that_was_stopped_starts_anew(before):
+    seen, done = [], threading.Event()
+
+    def work(items: list[int]) -> None:
+        seen.extend(items)
+        done.set()
+
+    worker = Worker("test", work, on_error=lambda error: None)
+    if before:
+        worker.start()
+    assert worker.stop(PATIENCE)
+    worker.start()
+    worker.mailbox.put(7)
+    assert done.wait(PATIENCE), "the worker took nothing after it was started anew"
+    assert worker.stop(PATIENCE)
+    assert seen == [7]

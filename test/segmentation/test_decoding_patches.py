@@ -90,6 +90,11 @@ def test_the_first_of_equal_classes_wins():
     scores = smooth_scores(3, (28, 38)).repeat_interleave(2, 0)
     labels = assert_same(score_map(scores), DecodingRule(torch.arange(6), 40.0), SIZE)
     assert set(labels.unique().tolist()) <= {0, 2, 4}
+    many = smooth_scores(17, (28, 38)).repeat_interleave(3, 0)
+    for scale in (20.0, 100.0):
+        rule = DecodingRule(torch.arange(51), scale)
+        assert_same(score_map(many), rule, (240, 320))
+        assert not (decoding_patches.label(score_map(many), rule, (240, 320))[0] % 3).any()
     level = score_map(torch.full((4, 28, 38), 0.1))
     assert not assert_same(level, DecodingRule(torch.arange(4), 40.0), SIZE).any()
 
@@ -128,6 +133,15 @@ def test_classes_that_are_left_out_give_way_to_the_next_best(keep):
         rule = DecodingRule(torch.arange(5), scale, keep=torch.tensor(keep))
         labels = assert_same(score_map(smooth_scores(5, (28, 38))), rule, SIZE)
         assert all(keep[label] for label in labels.unique() if label < 255)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("scale", [10.0, 20.0, 40.0, 100.0])
+def test_many_queries_that_hardly_count_add_up(scale):
+    """Most of 120 queries have next to no probability, but together they have some."""
+    scores = smooth_scores(120, (28, 38), places=(4, 5))
+    scores[8:] -= 0.05
+    assert_same(score_map(scores), DecodingRule(torch.arange(120), scale), (240, 320))
 
 
 @pytest.mark.usefixtures("always")

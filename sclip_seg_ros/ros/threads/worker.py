@@ -44,10 +44,10 @@ class Worker(Generic[Item]):
 
     def start(self) -> None:
         """Start the thread, anew after a :meth:`stop`."""
-        if self._thread.ident is None:
-            self._thread.start()
-        else:
+        if self.mailbox.closed:
             self.resume()
+        else:
+            self._thread.start()
 
     def stop(self, timeout: float) -> bool:
         """Take no more items and wait for the current ones; return whether the thread ended.
@@ -63,7 +63,7 @@ class Worker(Generic[Item]):
     def resume(self) -> None:
         """Take items again after a :meth:`stop`, once a call that it could not wait for is over."""
         former, self.mailbox = self._thread, Mailbox()
-        self._thread = self._new_thread(former.name, former)
+        self._thread = self._new_thread(former.name, former if former.ident else None)
         self._thread.start()
 
     @property
