@@ -246,6 +246,7 @@ class SegmentNode(LifecycleNode):
         # A version names one vocabulary as long as the process lives.
         self._next_version = engine.vocabularies.current.version + 1
         self._engine = None
+        del engine  # it holds the weights, whose memory is to go
         self._offered.look()
         _give_memory_back()
         return True
