@@ -8,8 +8,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from ros_harness import by_stamp, domain_for, picture, probe_fixture, running_node
+from node_in_process import node_in_process
+from ros_harness import Probe, by_stamp, domain_for, picture, probe_fixture, running_node
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
+
+from sclip_seg_ros.latency.quality import QualityControl
 
 DOMAIN = domain_for(__file__)
 FRAMES = 30  # to judge by
@@ -122,3 +125,26 @@ def test_settings_that_a_level_does_not_allow_are_refused_and_the_budget_stays(n
         assert probe.get_parameter("crop") == 224
         assert probe.set_parameters(atomically=True, crop=96, stride=96,
                                     latency_budget_ms=0.0).successful
+
+
+def test_levels_are_chosen_by_the_times_that_statuses_tell(monkeypatch):
+    """A frame that is over the budget for one and not for the other lowers a level unexplained."""
+    chosen_by = []
+    end = QualityControl.end
+
+    def note(self, total_ms, *arguments):
+        chosen_by.append(float(np.float32(total_ms)))  # as messages hold it
+        end(self, total_ms, *arguments)
+
+    monkeypatch.setattr(QualityControl, "end", note)
+    domain = domain_for("the same times")
+    with node_in_process(domain, classes=["floor", "wall"], latency_budget_ms=500.0,
+                         **{"temporal.enabled": False}) as node, Probe(domain) as probe:
+        assert node.start()
+        with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
+            probe.feed_until(lambda: len(statuses) >= 5, "five frames", picture)
+            told = [status.total_ms for status in statuses[:5]]
+            count = len(chosen_by)
+            probe.feed_until(lambda: len(chosen_by) > count + 1, "the fifth frame's end", picture)
+    first = chosen_by.index(told[0])  # status before may have found no listener yet
+    assert chosen_by[first:first + 5] == told

@@ -31,6 +31,8 @@ class Job:
         frame: as it arrived.
         image: (H, W, 3) uint8 RGB.
         milliseconds: by stage.
+        total_ms: from its arrival to its last output, once it was reported; NaN before. Status,
+            counts and the choice of levels all go by this one value.
         observed: whether its camera's memory has seen it.
         evidence: what its labels rest on, once it has any.
     """
@@ -38,6 +40,7 @@ class Job:
     frame: Frame
     image: np.ndarray
     milliseconds: dict[str, float] = field(default_factory=dict)
+    total_ms: float = math.nan
     observed: bool = False
     evidence: EvidenceMessage = field(
         default_factory=lambda: EvidenceMessage(age_ms=math.nan, unknown=1.0))

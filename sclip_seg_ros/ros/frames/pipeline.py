@@ -220,7 +220,7 @@ class FramePipeline:
         if over_time:  # what the tower took is told by the tracker
             self._quality.left_room(tail_ms)
         else:
-            self._quality.end(max(job.age_seconds for job in jobs) * 1e3, results, tail_ms)
+            self._quality.end(max(job.total_ms for job in jobs), results, tail_ms)
         self._look_back(jobs[0].image, sizes, vocabulary)
 
     def _collect(self) -> None:

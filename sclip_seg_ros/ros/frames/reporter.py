@@ -52,7 +52,8 @@ class Reporter:
             job: that has been labelled, or failed.
             options, vocabulary: that were in force.
         """
-        log, total_ms, age_ms = job.camera.log, job.age_seconds * 1e3, self._age_ms(job)
+        log, age_ms = job.camera.log, self._age_ms(job)
+        total_ms = job.total_ms = job.age_seconds * 1e3
         missed = 0 < options.latency_budget_ms < total_ms
         if "publish" in job.milliseconds:
             known = {} if math.isnan(age_ms) else {"age": age_ms}
