@@ -15,7 +15,7 @@ from sclip_seg_ros.io.layouts import LAYOUTS, ImageError, as_bytes, is_measure, 
 JPEG_START, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 # Between compressed pixels neither a stuffed zero nor a restart is a marker.
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
-_TIFF_STARTS = (b"II*\0", b"MM\0*")
+TIFF_STARTS = (b"II*\0", b"MM\0*")
 PNG_START, PNG_END = b"\x89PNG\r\n", b"IEND"
 _TAIL = 4096  # bytes searched for the end marker; some cameras pad their JPEG images
 
@@ -118,7 +118,7 @@ def _decode(data: memoryview | bytes, flags: int, appended: bool) -> np.ndarray:
     complete = not (head.startswith(JPEG_START) and not _is_whole_jpeg(data, appended)
                     or head.startswith(PNG_START) and not _is_whole_png(data))
     pixels = _imdecode(np.frombuffer(data, np.uint8), flags) if complete else None
-    if head.startswith(_TIFF_STARTS):
+    if head.startswith(TIFF_STARTS):
         _check_tiff(data)
     if pixels is None:
         raise ImageError(f"image of {len(data)} bytes is cut short or damaged")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import glob
+import os
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from sclip_seg_ros.io.compression import decompress
+from sclip_seg_ros.io.compression import PNG_START, TIFF_STARTS, decompress
 from sclip_seg_ros.io.file_kinds import PHOTOS, found_instead, is_no_file
 from sclip_seg_ros.io.files import files_below, is_mac_note
 from sclip_seg_ros.io.layouts import ImageError
 
 SUFFIXES = PHOTOS
+_HEAD = 65536  # bytes in which an animation says that it is one
+_WEBP_ANIMATION = 0x02  # of the flags behind VP8X
 
 
 class ImageFileError(ValueError):
@@ -69,6 +73,30 @@ def read_image(path: str | Path, upright: bool = True) -> np.ndarray:
             f"image '{path}' cannot be read ({instead})" if instead else
             f"image '{path}' cannot be read ({error}); copy it again, or convert it to JPEG or "
             "PNG") from error
+
+
+def holds_more(path: Path) -> bool:
+    """Tell an animation or a TIFF file of several pages, of which the first picture alone is read.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+        if head.startswith(b"RIFF") and head[8:16] == b"WEBPVP8X":
+            return bool(head[20] & _WEBP_ANIMATION)
+        if head.startswith(PNG_START):
+            return b"acTL" in head.partition(b"IDAT")[0]
+        if not head.startswith(TIFF_STARTS):
+            return False
+        order = "<" if head.startswith(b"II") else ">"
+        try:
+            file.seek(struct.unpack_from(f"{order}I", head, 4)[0])
+            entries, = struct.unpack(f"{order}H", file.read(2))
+            file.seek(12 * entries, os.SEEK_CUR)
+            return any(file.read(4))  # where the next page's description begins
+        except struct.error:  # cut short
+            return False
 
 
 def _expand(name: str) -> Iterator[Path]:

@@ -12,7 +12,13 @@ from PIL import Image
 
 from sclip_seg_ros.io.file_kinds import found_instead
 from sclip_seg_ros.io.files import files_below
-from sclip_seg_ros.io.images import ImageFileError, find_images, images_below, read_image
+from sclip_seg_ros.io.images import (
+    ImageFileError,
+    find_images,
+    holds_more,
+    images_below,
+    read_image,
+)
 from sclip_seg_ros.tools.arguments import UsageError
 from sclip_seg_ros.tools.benchmark.datasets.base import beside
 from sclip_seg_ros.tools.segment import labelling
@@ -139,6 +145,24 @@ def test_a_name_that_leads_nowhere_costs_itself_alone(photos, tmp_path, capsys):
     assert f"'{names[0]}' holds no image" in capsys.readouterr().err
     assert main([*names, *flags]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("--piece-seconds", "60")])
+def test_pages_and_animations_are_told_of(tmp_path, capsys, flags):
+    pages = [Image.fromarray(np.full((20, 30, 3), value, np.uint8)) for value in (50, 200)]
+    for name in ("a.tif", "a.webp", "a.png"):
+        pages[0].save(tmp_path / f"more {name}", save_all=True, append_images=pages[1:])
+        pages[0].save(tmp_path / f"one {name}")
+    pages[0].save(tmp_path / "lossless.webp", lossless=True)
+    pages[0].save(tmp_path / "large.tif", compression="tiff_deflate")
+    more = [path for path in sorted(tmp_path.iterdir()) if holds_more(path)]
+    assert [path.name for path in more] == ["more a.png", "more a.tif", "more a.webp"]
+    assert main([*map(str, tmp_path.iterdir()), "--output", str(tmp_path / "out"), "--vocabulary",
+                 "floor", "wall", "--set", "short_side=64", *flags]) == 0
+    said = capsys.readouterr()
+    assert "8 images" in said.out and said.err.count("holds more than one picture") == 3
+    for path in more:
+        assert f"'{path}' holds more than one picture, and the first was segmented" in said.err
 
 
 @pytest.mark.parametrize("content, told", [

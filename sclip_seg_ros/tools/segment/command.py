@@ -143,7 +143,7 @@ def segment_all(run: Run, labelling: Labelling) -> None:
     images = [entry for entry in waiting if not entry.is_video]
     for entry in tqdm(images, unit=" image", bar_format=BAR, disable=None if images else True):
         with _noting_failure(run, entry):
-            labelling.photo(entry)
+            run.notices += labelling.photo(entry)
             run.images += 1
     for entry in waiting:
         if entry.is_video:

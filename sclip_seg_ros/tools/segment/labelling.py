@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from sclip_seg_ros.io.images import read_image
+from sclip_seg_ros.io.images import holds_more, read_image
 from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult
 from sclip_seg_ros.temporal import FilmSegmentor
@@ -81,8 +81,11 @@ class Labelling:
         return TrainingExport(self.arguments.output / FOLDER, self.arguments.least_confidence,
                               self.vocabulary) if self.arguments.export_training else None
 
-    def photo(self, entry: Input) -> None:
+    def photo(self, entry: Input) -> list[str]:
         """Label one photo.
+
+        Returns:
+            What there is to say about it.
 
         Raises:
             OSError, or one of IMAGE_ERRORS: it cannot be read or written.
@@ -94,6 +97,9 @@ class Labelling:
                                 result)
         write_image_results(entry.target, self.overlay(image, result), result,
                             {**self.about(entry), **made_of(entry, self.said["made_with"])})
+        return [f"'{readable(entry.path)}' holds more than one picture, and the first was "
+                "segmented; save the others as files of their own, or as a film"] \
+            if holds_more(entry.path) else []
 
     def film(self, entry: Input, tell: Callable[[], None]) -> list[str]:
         """Label one film; what was written before it breaks off stays.

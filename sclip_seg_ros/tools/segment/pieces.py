@@ -57,10 +57,11 @@ def segment_in_pieces(run: Run) -> None:
 
 @dataclass
 class _Batch:
-    """What came of some photos: how many were done, and why others were not, by their name."""
+    """What came of some photos: how many, why others were not by their name, and notices."""
 
     done: int
     failures: dict[str, str]
+    notices: list[str]
 
 
 class _Desk:
@@ -90,6 +91,7 @@ class _Desk:
             if not source[0].is_video:
                 self._run.images += done.result.done
                 self._run.failures.update(done.result.failures)
+                self._run.notices += done.result.notices
             elif done.error:
                 self._run.failures[readable(source[0].path)] = done.error
             else:
@@ -177,13 +179,13 @@ class SegmentWorker:
         return Labelling(self._arguments)
 
     def _photos(self, source: Source) -> _Batch:
-        batch = _Batch(0, {})
+        batch = _Batch(0, {}, [])
         for entry in source:
             if not self._arguments.restart and is_finished(
                     entry, depends_on(self._labelling.said, entry)):
                 continue
             try:
-                self._labelling.photo(entry)
+                batch.notices += self._labelling.photo(entry)
                 batch.done += 1
             except (*IMAGE_ERRORS, OSError) as error:
                 batch.failures[readable(entry.path)] = cause_of(error)
