@@ -57,6 +57,18 @@ def test_what_is_wrong_with_a_parameter_file_is_told(ros_arguments, tmp_path, co
     assert told in said and str(file) in said
 
 
+@pytest.mark.parametrize("arguments, told", [
+    (("-r", "image_raw=/cam/image"), "write 'image_raw:=/cam/image', without blanks"),
+    (("--remap", "image_raw"), "write 'image_raw:=VALUE'"),
+    (("-p", "short_side=64"), "between a name and its value stands ':='; write 'short_side:=64'"),
+    (("--param", "short_side"), "write 'short_side:=VALUE'"),
+    (("--log-level", "debgu"), "the log level 'debgu'; give debug, info, warn, error or fatal"),
+    (("-p", "classes:=[floor, wall"), "[floor, wall")])
+def test_what_is_wrong_with_an_argument_is_told(ros_arguments, arguments, told):
+    said = ros_arguments(*arguments)
+    assert told in said and said.startswith("ROS refuses ") and arguments[1] in said
+
+
 @pytest.fixture
 def ros_arguments():
     """Have ROS refuse arguments, in a context of their own, and return what is said of it."""

@@ -18,6 +18,9 @@ _CAUSES = {
 }
 _ARGUMENTS = ("ROS refuses the node's arguments: {}; mend what is given behind --ros-args, or the "
               "parameter file")
+# How rcl quotes an argument; what it says of it are tokens of its parser.
+_RULE = re.compile(r"Couldn't parse (?:remap|parameter override) rule: '\S+ (.+?)'\. Error")
+_LEVEL = re.compile(r"Couldn't parse log level: '\S+ (.+?)'\. Error")
 _FILE = re.compile(r"--params-file (.+?)'\. Error")
 
 
@@ -34,6 +37,13 @@ def why_refused(error: Exception) -> str:
     file = _FILE.search(said)
     if file and (fault := _fault_of(Path(file[1]))):
         return f"ROS refuses the parameter file '{file[1]}': {fault}"
+    if (rule := _RULE.search(said)) and ":=" not in rule[1]:
+        name, _, value = (part.strip() for part in rule[1].partition("="))
+        return (f"ROS refuses '{rule[1]}': between a name and its value stands ':='; write "
+                f"'{name}:={value or 'VALUE'}', without blanks")
+    if level := _LEVEL.search(said):
+        return (f"ROS refuses the log level '{level[1]}'; give debug, info, warn, error or fatal, "
+                "or NAME:=LEVEL for one logger")
     return _ARGUMENTS.format(said)
 
 
