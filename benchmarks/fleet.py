@@ -32,7 +32,9 @@ from sclip_seg_ros.cluster.ray_pool import LOCAL, RayPool, Share
 from sclip_seg_ros.cluster.work import Job, Tally, Task, work_through
 from sclip_seg_ros.common.cores import usable_cores
 from sclip_seg_ros.common.text import markdown_table
+from sclip_seg_ros.tools.arguments import positive
 from sclip_seg_ros.tools.benchmark.datasets import open_dataset
+from sclip_seg_ros.tools.console import counted
 from sclip_seg_ros.tools.pieces import PIECE_SECONDS, RUN_IN
 from sclip_seg_ros.tools.scenes import FRAMES
 from sclip_seg_ros.tools.segment.video import VideoSource
@@ -40,9 +42,8 @@ from sclip_seg_ros.tools.segment.video import VideoSource
 RATE = 15
 WORDS = ("--vocabulary", "floor", "wall", "table", "chair", "ball")
 SMALL = ("--set", "short_side=112", "--device", "cpu")
-RECORDINGS, LENGTH = 4, 90     # frames
-CUT = 3.0                      # seconds of a piece of those
-ROUNDS = 2
+RECORDINGS, LENGTH = 4, 60     # frames
+CUT = 2.0                      # seconds of a piece of those
 RUN_INS = (0.0, 0.5, 1.0, 2.0)
 FILM = 6 * RATE                # frames
 TASKS = 200
@@ -111,7 +112,7 @@ def run(verb: str, *flags: object, threads: int = 1) -> tuple[float, str]:
     return time.monotonic() - start, done.stdout
 
 
-def ways(folder: Path) -> tuple[list[list[object]], float, float]:
+def ways(folder: Path, rounds: int) -> tuple[list[list[object]], float, float]:
     """Label recordings in every way there is.
 
     Returns:
@@ -132,7 +133,7 @@ def ways(folder: Path) -> tuple[list[list[object]], float, float]:
         ("`--ray`, one worker", (*pieces, "--ray", "--ray-workers", 1), 1),
         ("`--ray`, two workers", (*pieces, "--ray", "--ray-workers", 2), 1))}
     size = 0.0
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for flags, threads, times in rows.values():
             seconds, said = run("bag", "--bag", *bags, "--output", folder / "out", *WORDS,
                                 "--device", "cpu", *flags, threads=threads)
@@ -209,8 +210,11 @@ def run_ins(folder: Path) -> list[list[object]]:
 
 def main() -> None:
     """Measure, and print a page."""
-    argparse.ArgumentParser(prog="python -m benchmarks.fleet",
-                            description=__doc__.splitlines()[0]).parse_args()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet",
+                                     description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=positive, default=2, metavar="N",
+                        help="in which the ways of working take turns (default 2)")
+    rounds = parser.parse_args().rounds
     print(f"# Work in pieces\n\nBy `python -m benchmarks.fleet`: the embedded model on pictures of "
           f"640x480, one thread a\nprocess where no other number stands, {os.cpu_count()} cores.\n")
     with tempfile.TemporaryDirectory() as name:
@@ -220,9 +224,9 @@ def main() -> None:
         print(*markdown_table(["run-in [s]", "more work", "told at the worst seam",
                                "pixels that differ in the worst first frame", "in all frames"],
                               run_ins(folder)), sep="\n", flush=True)
-        rows, rate, size = ways(folder)
-        print(f"\nWhole commands, the fastest of {ROUNDS} rounds; {RECORDINGS} recordings of "
-              f"{LENGTH} images,\npieces of {CUT:g} s:\n")
+        rows, rate, size = ways(folder, rounds)
+        print(f"\nWhole commands, of {counted(rounds, 'round')} the fastest; {RECORDINGS} "
+              f"recordings of {LENGTH} images,\npieces of {CUT:g} s:\n")
         print(*markdown_table(["way", "seconds", "images/s", "of each worker, while it works",
                                "all rounds (load of the minute behind it)"], rows), sep="\n",
               flush=True)
