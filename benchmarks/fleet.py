@@ -42,8 +42,8 @@ from sclip_seg_ros.tools.segment.video import VideoSource
 RATE = 15
 WORDS = ("--vocabulary", "floor", "wall", "table", "chair", "ball")
 SMALL = ("--set", "short_side=112", "--device", "cpu")
-RECORDINGS, LENGTH = 4, 60     # frames
-CUT = 2.0                      # seconds of a piece of those
+RECORDINGS, LENGTH = 4, 40     # frames
+CUT = 1.4                      # seconds of a piece of those
 RUN_INS = (0.0, 0.5, 1.0, 2.0)
 FILM = 6 * RATE                # frames
 TASKS = 200
@@ -136,7 +136,7 @@ def ways(folder: Path, rounds: int) -> tuple[list[list[object]], float, float]:
     for _ in range(rounds):
         for flags, threads, times in rows.values():
             seconds, said = run("bag", "--bag", *bags, "--output", folder / "out", *WORDS,
-                                "--device", "cpu", *flags, threads=threads)
+                                *SMALL, *flags, threads=threads)
             rates = re.findall(r", process \d+: .*, ([\d.]+) a second", said)
             times.append((seconds, rates, os.getloadavg()[0]))
             size = sum(path.stat().st_size for path in (folder / "out").rglob("*"))
@@ -214,16 +214,20 @@ def main() -> None:
                                      description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=positive, default=2, metavar="N",
                         help="in which the ways of working take turns (default 2)")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--no-run-ins", action="store_true",
+                        help="leave the run-ins out, which do not depend on the computer")
+    parsed = parser.parse_args()
+    rounds = parsed.rounds
     print(f"# Work in pieces\n\nBy `python -m benchmarks.fleet`: the embedded model on pictures of "
-          f"640x480, one thread a\nprocess where no other number stands, {os.cpu_count()} cores.\n")
+          f"640x480, short side 112,\none thread a process where no other number stands, "
+          f"{os.cpu_count()} cores.\n")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        print(f"A film of {FILM // RATE} s in pieces of 2 s, short side 112, against the labels of "
-              "one go:\n")
-        print(*markdown_table(["run-in [s]", "more work", "told at the worst seam",
-                               "pixels that differ in the worst first frame", "in all frames"],
-                              run_ins(folder)), sep="\n", flush=True)
+        if not parsed.no_run_ins:
+            print(f"A film of {FILM // RATE} s in pieces of 2 s, against the labels of one go:\n")
+            print(*markdown_table(["run-in [s]", "more work", "told at the worst seam",
+                                   "pixels that differ in the worst first frame",
+                                   "in all frames"], run_ins(folder)), sep="\n", flush=True)
         rows, rate, size = ways(folder, rounds)
         print(f"\nWhole commands, of {counted(rounds, 'round')} the fastest; {RECORDINGS} "
               f"recordings of {LENGTH} images,\npieces of {CUT:g} s:\n")
