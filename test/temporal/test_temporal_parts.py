@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import cv2
 import numpy as np
 import pytest
@@ -148,7 +150,7 @@ def test_measures_equal_brute_force() -> None:
 
 
 def test_labels_that_move_with_the_scene_are_consistent() -> None:
-    shots = list(film(0, moving=True).shots())[:3]
+    shots = list(islice(film(0, moving=True).shots(), 3))
     moving, held = Consistency(20), Consistency(20)
     for shot, after in zip(shots, shots[1:], strict=False):
         moving.add(shot.labels, after.labels, shot.following, shot.labels, after.labels)
@@ -158,7 +160,7 @@ def test_labels_that_move_with_the_scene_are_consistent() -> None:
 
 
 def test_measured_motion_is_close_to_the_true_one() -> None:
-    first, second = list(film(1, moving=False).shots())[2:4]
+    first, second = islice(film(1, moving=False).shots(), 2, 4)
     found = measure_following(first.image, second.image)
     both = (found >= 0) & (first.following >= 0)
     height, width = found.shape

@@ -23,7 +23,7 @@ from sclip_seg_ros.common.checkup import FAULT, OK, UNKNOWN, WARNING, Check, fau
 from sclip_seg_ros.segmentation.backbones import cuda_graphs
 from sclip_seg_ros.segmentation.scores import decoding_triton
 from sclip_seg_ros.tools import scenes
-from sclip_seg_ros.tools.doctor import command, device, levels, machine, software
+from sclip_seg_ros.tools.doctor import command, device, machine, software
 from sclip_seg_ros.tools.doctor.levels import Levels, advise, measure_levels
 from sclip_seg_ros.tools.level_costs import LevelCost
 
@@ -380,8 +380,11 @@ def test_the_best_level_that_keeps_the_rate_is_advised(times, rate, budget, leve
     assert advice.yaml == [f"latency_budget_ms: {budget}", "quality_ladder: cpu.yaml"]
 
 
-def test_levels_are_measured_on_this_machine():
+def test_levels_are_measured_on_this_machine_as_the_node_computes(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(cores, "set_threads", lambda: chosen.append("as the node"))
     found = measure_levels("embedded", "", "cpu", rounds=1)
+    assert chosen == ["as the node"]
     assert found.ladder == "cpu.yaml" and found.costs[0].name == "full"
     assert found.costs[-1].name == "whole-128"
     assert all(cost.total_ms > 0 for cost in found.costs)
@@ -506,11 +509,3 @@ def test_a_python_without_any_library_gets_its_diagnosis(tmp_path):
     assert "-> `pip install -r requirements.txt`" in done.stdout
     assert "quality levels: cannot be measured: No module" in done.stdout
     assert "Traceback" not in done.stderr
-
-
-def test_the_doctor_computes_as_the_node_does(monkeypatch):
-    chosen = []
-    monkeypatch.setattr(cores, "set_threads", lambda: chosen.append("as the node"))
-    monkeypatch.setattr(levels, "ROUNDS", 1)
-    measure_levels("embedded", "", "cpu", 1)
-    assert chosen == ["as the node"]

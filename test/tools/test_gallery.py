@@ -66,7 +66,8 @@ def test_sheets_without_loftup_say_so_on_one_line(file: Path, tiny_model: str, c
 def test_loftup_adds_its_pictures(file: Path, tiny_model: str, loftup: str, capsys) -> None:
     assert gallery(file, tiny_model) == 0
     without = cv2.imread(str(file.parent / "sheets/features.png")).shape
-    assert gallery(file, tiny_model, "--loftup-source", loftup) == 0
+    flags = ("--loftup-source", loftup, "--loftup-factor", "2.0")
+    assert gallery(file, tiny_model, *flags) == 0
     assert "left out" not in capsys.readouterr().err.splitlines()[-1:]
     assert cv2.imread(str(file.parent / "sheets/features.png")).size > without[0] * without[1] * 3
 

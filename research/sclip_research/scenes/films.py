@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -67,12 +68,11 @@ class Film:
         """Render the frames one by one; every call gives the same pixels."""
         rng = np.random.default_rng(self._seed)
         scenes = [moved(self.scene, self._thing, step) for step in self._steps]
-        views = [_view(scene, camera)
-                 for scene, camera in zip(scenes, self.cameras, strict=True)]
+        view = cache(lambda index: _view(scenes[index], self.cameras[index]))
         for index, (scene, camera) in enumerate(zip(scenes, self.cameras, strict=True)):
             shot = render(scene, HEIGHT, WIDTH, camera, rng)
             after = (index + 1) % len(self)
-            following = _following(views[index], views[after], camera, self.cameras[after],
+            following = _following(view(index), view(after), camera, self.cameras[after],
                                    self._thing, self._steps[after] - self._steps[index])
             yield Shot(shot.image, shot.labels(self.words), following)
 
