@@ -1,21 +1,19 @@
 """Camera, segmenter and consumer on three hosts, with loss and delay between them.
 
-    sudo scripts/run_in_overlay python benchmarks/three_hosts [--seconds 10]
+    sudo scripts/run_in_overlay python -m benchmarks.three_hosts [--seconds 10]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from itertools import product
 from pathlib import Path
 
-from hosts import ENVIRONMENT, MIDDLEWARES, Hosts, reason_not_allowed
-from measures import Situation, markdown, measure
-
+from benchmarks.three_hosts.hosts import ENVIRONMENT, MIDDLEWARES, Hosts, reason_not_allowed
+from benchmarks.three_hosts.measures import Situation, markdown, measure
 from examples.child_processes import ChildProcesses, ProcessError
 
 START_SECONDS = 120
@@ -62,25 +60,22 @@ def run(arguments: argparse.Namespace, middleware: str) -> list[Situation]:
     """Let the hosts work through every situation; their records lie in the output folder."""
     situations: list[Situation] = []
     with Hosts() as hosts, ChildProcesses(arguments.output) as processes:
-        paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-
         def start(host: str, name: str, module: str, *words: str) -> None:
             processes.start(name, module, *words, prefix=hosts.inside(host),
-                            environment={**ENVIRONMENT, **MIDDLEWARES[middleware],
-                                         "PYTHONPATH": paths})
+                            environment={**ENVIRONMENT, **MIDDLEWARES[middleware]})
 
         start("segmenter", "node", "sclip_seg_ros.ros.node", "--ros-args",
               *(word for value in NODE_PARAMETERS for word in ("-p", value)))
-        start("consumer", "consumer", "consumer", "--output",
+        start("consumer", "consumer", "benchmarks.three_hosts.consumer", "--output",
               str(arguments.output / "consumer.json"))
         processes.wait_for("node", "ready", START_SECONDS)
         processes.wait_for("consumer", "listening", START_SECONDS)
         for transport, reliability in product(arguments.transport, arguments.reliability):
             name = f"camera_{transport}_{reliability}"
             hosts.cable.loss = hosts.cable.delay = 0.0
-            start("camera", name, "camera", "--transport", transport, "--reliability",
-                  reliability, "--rate", str(arguments.rate), "--output",
-                  str(arguments.output / f"{name}.json"))
+            start("camera", name, "benchmarks.three_hosts.camera", "--transport", transport,
+                  "--reliability", reliability, "--rate", str(arguments.rate),
+                  "--output", str(arguments.output / f"{name}.json"))
             processes.wait_for(name, "publishing", START_SECONDS)
             time.sleep(SETTLE_SECONDS)
             for loss, delay in product(arguments.loss, arguments.delay):

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from cable import Cable, open_tap
+from benchmarks.three_hosts.cable import Cable, open_tap
 
 NAMES = ("camera", "segmenter", "consumer")
 ENVIRONMENT = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "ROS_DOMAIN_ID": "0",

@@ -15,19 +15,15 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "three_hosts"
+ROOT = Path(__file__).resolve().parents[2]
 IMAGE_BYTES = 640 * 480 * 3
 
 
 @pytest.fixture(scope="module")
 def three_hosts():
     """The benchmark's modules; skips where hosts cannot be made."""
-    sys.path.insert(0, str(FOLDER))
-    try:
-        import hosts
-        import measures
-    finally:
-        sys.path.remove(str(FOLDER))
+    from benchmarks.three_hosts import hosts, measures
+
     if reason := hosts.reason_not_allowed():
         pytest.skip(reason)
     return argparse.Namespace(hosts=hosts, measures=measures)
@@ -70,9 +66,9 @@ def test_the_cable_delays_and_loses_what_it_is_told_to(three_hosts):
 def test_images_and_labels_pass_over_the_network_and_nothing_else(ros, three_hosts, tmp_path):
     """Labels of real images reach the third host, later by the delay of both ways."""
     run = subprocess.run(
-        [sys.executable, str(FOLDER), "--seconds", "10", "--rate", "3", "--loss", "0", "--delay",
-         "30", "--middleware", "small datagrams", "--transport", "raw",
-         "--output", str(tmp_path)], capture_output=True, text=True, timeout=280)
+        [sys.executable, "-m", "benchmarks.three_hosts", "--seconds", "10", "--rate", "3",
+         "--loss", "0", "--delay", "30", "--middleware", "small datagrams", "--transport", "raw",
+         "--output", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert run.returncode == 0, run.stdout + run.stderr
     [row] = json.loads((tmp_path / "summary.json").read_text())
     assert row["labels_arrived"] > 0, run.stdout
@@ -106,7 +102,7 @@ def test_the_node_finds_its_camera_again_after_an_outage(ros, three_hosts, tmp_p
         "rclpy.init()\nnode = Node('listener')\n"
         "node.create_subscription(Image, '/sclip_seg/jpeg/label',\n"
         "                         lambda m: print('label', flush=True), 5)\nrclpy.spin(node)\n")
-    paths = {"PYTHONPATH": f"{FOLDER}:{tmp_path}:{os.environ['PYTHONPATH']}"}
+    paths = {"PYTHONPATH": f"{ROOT}:{tmp_path}:{os.environ['PYTHONPATH']}"}
     with module.Hosts() as hosts, ChildProcesses(tmp_path) as processes:
         processes.start("node", "sclip_seg_ros.ros.node", "--ros-args", "-p",
                         'image_topics:=["/raw/image", "/jpeg/image/compressed"]',
@@ -115,8 +111,9 @@ def test_the_node_finds_its_camera_again_after_an_outage(ros, three_hosts, tmp_p
         processes.start("topics", "listen", prefix=hosts.inside("consumer"),
                         environment={**environment, **paths})
         processes.wait_for("node", "ready", 90)
-        processes.start("camera", "camera", "--transport", "jpeg", "--reliability", "reliable",
-                        "--rate", "3", "--output", str(tmp_path / "camera.json"),
+        processes.start("camera", "benchmarks.three_hosts.camera", "--transport", "jpeg",
+                        "--reliability", "reliable", "--rate", "3",
+                        "--output", str(tmp_path / "camera.json"),
                         prefix=hosts.inside("camera"), environment={**environment, **paths})
         wait_for_labels(more_than=2)
         hosts.cable.loss = 1.0

@@ -431,19 +431,19 @@ ELSEWHERE = {
     "11": "tools/test_fetch.py::test_ctrl_c_in_a_download_is_one_line_and_the_next_start_goes_on",
     "39": "models/test_hub.py::test_the_cache_is_that_of_huggingface_hub",
     "unknown names, near misses, OpenAI's and transformers' spelling, paths as model":
-        "models/test_clip_loading.py::test_an_unknown_model_is_refused",
-    "ViT-B-16/openai": "models/test_clip_loading.py::test_a_model_may_be_named_as_the_log_names_it",
-    "ViT-L/14@336px": "models/test_clip_loading.py::test_openais_own_spelling_is_understood",
+        "models/test_model_names.py::test_an_unknown_model_is_refused",
+    "ViT-B-16/openai": "models/test_model_names.py::test_a_model_may_be_named_as_the_log_names_it",
+    "ViT-L/14@336px": "models/test_model_names.py::test_openais_own_spelling_is_understood",
     "ViT-H-14 without pretrained":
-        "models/test_clip_loading.py::test_an_architecture_without_openais_weights_is_told_so",
+        "models/test_model_names.py::test_an_architecture_without_openais_weights_is_told_so",
     "RN50, MobileCLIP2-S0, CoCa":
-        "models/test_clip_loading.py::test_a_family_that_cannot_work_is_refused_before_it_is_"
+        "models/test_model_names.py::test_a_family_that_cannot_work_is_refused_before_it_is_"
         "downloaded",
     "xlm-roberta, CLIPA without transformers":
-        "models/test_clip_loading.py::test_a_lack_of_transformers_is_called_so_before_anything_is_"
+        "models/test_model_names.py::test_a_lack_of_transformers_is_called_so_before_anything_is_"
         "downloaded",
     "SigLIP, EVA, Perception Encoder, MobileCLIP2-L":
-        "models/test_clip_loading.py::test_every_architecture_is_taken_or_refused_in_a_sentence",
+        "models/test_siglip_and_eva.py::test_every_architecture_is_taken_or_refused_in_a_sentence",
     "a folder as pretrained; unreadable files":
         "models/test_weights.py::test_a_folder_and_a_file_without_permission_are_called_so",
     "ONNX, GGUF, TensorRT, NumPy, LFS pointer, HTML":
@@ -453,17 +453,18 @@ ELSEWHERE = {
     "torch file named safetensors":
         "models/test_weights.py::test_a_torch_file_is_read_under_any_name",
     "prefixes, extra and scalar-shaped buffers, text.*, transformers' names":
-        "models/test_clip_loading.py::test_the_same_weights_in_another_layout_are_the_same_model",
-    "image tower alone": "models/test_clip_loading.py::test_the_image_tower_alone_is_called_so",
+        "models/test_weight_layouts.py::test_the_same_weights_in_another_layout_are_the_same_model",
+    "image tower alone": "models/test_weight_layouts.py::test_the_image_tower_alone_is_called_so",
     "another image size":
-        "models/test_clip_loading.py::test_weights_of_another_image_size_bring_it_along",
-    "transformers' folder": "models/test_clip_loading.py::test_a_folder_of_transformers_is_loaded",
-    "transformers' cache": "models/test_clip_loading.py::test_transformers_cache_is_used",
+        "models/test_weight_layouts.py::test_weights_of_another_image_size_bring_it_along",
+    "transformers' folder":
+        "models/test_weight_layouts.py::test_a_folder_of_transformers_is_loaded",
+    "transformers' cache": "models/test_weight_layouts.py::test_transformers_cache_is_used",
     "TorchScript":
-        "models/test_clip_loading.py::test_openais_torchscript_archive_is_loaded_with_its_"
+        "models/test_clip_activations.py::test_openais_torchscript_archive_is_loaded_with_its_"
         "activation",
     "another architecture's file, GELU warning":
-        "models/test_clip_loading.py::test_foreign_weights_are_still_named",
+        "models/test_weight_layouts.py::test_foreign_weights_are_still_named",
 }
 
 

@@ -1,0 +1,1 @@
+"""Camera, segmenter and consumer on three hosts made of network namespaces."""
