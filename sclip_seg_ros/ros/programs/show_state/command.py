@@ -152,9 +152,8 @@ def main(args: Sequence[str] | None = None, write: Callable[[str], object] = pri
         print(f"show_state: {why_refused(error)}", file=sys.stderr)
         return 1
     colour = arguments.colour == "always" or (arguments.colour == "auto" and sys.stdout.isatty())
-    node = Node("show_state", start_parameter_services=False, enable_rosout=False)
     try:
-        write(state_text(StateReader(node, arguments.node).read(arguments.timeout), colour))
+        write(state_text(_ask(arguments.node, arguments.timeout), colour))
     except NoAnswer as error:
         print(f"show_state: {error}", file=sys.stderr)
         return 1
@@ -165,9 +164,16 @@ def main(args: Sequence[str] | None = None, write: Callable[[str], object] = pri
             raise
         return _interrupted()  # a signal took the context away under a call
     finally:
-        node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _ask(name: str, seconds: float) -> NodeState:
+    node = Node("show_state", start_parameter_services=False, enable_rosout=False)
+    try:
+        return StateReader(node, name).read(seconds)
+    finally:
+        node.destroy_node()
 
 
 def _interrupted() -> int:
