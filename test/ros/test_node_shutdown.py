@@ -94,17 +94,18 @@ def test_what_cannot_work_ends_the_start_with_one_clear_line(start, parameters, 
     assert "Traceback" not in node.log
 
 
-@pytest.mark.parametrize("arguments", [
-    ("--log-level", "loud"), ("--params-file", "{file}"), ("--no-such-flag",),
+@pytest.mark.parametrize("arguments, told, remedy", [
+    (("--log-level", "loud"), "the log level 'loud'", "give debug, info"),
+    (("--params-file", "{file}"), "parameter file '{file}'", "no values stand below"),
+    (("--no-such-flag",), "--no-such-flag", "behind --ros-args"),
 ], ids=["log level", "parameter file", "flag"])
-def test_arguments_that_ros_refuses_end_the_start_with_one_clear_line(start, tmp_path, arguments):
+def test_arguments_that_ros_refuses_end_the_start_with_one_clear_line(start, tmp_path, arguments,
+                                                                      told, remedy):
     file = tmp_path / "flat.yaml"
     file.write_text("classes: [floor, wall]\n")  # without the node's name and ros__parameters
     node = start(*(argument.format(file=file) for argument in arguments))
     assert node.process.wait(WAIT_SECONDS) == 1
     lines = [line for line in node.log.splitlines() if "[FATAL]" in line]
     assert len(lines) == 1, node.log
-    told = f"parameter file '{file}': no values stand below" if "{file}" in arguments else \
-        "behind --ros-args"
-    assert told in lines[0] and (arguments[0] in lines[0] or "{file}" in arguments), lines[0]
+    assert told.format(file=file) in lines[0] and remedy in lines[0], lines[0]
     assert "Traceback" not in node.log
