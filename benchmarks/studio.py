@@ -191,26 +191,32 @@ def taking(url: str) -> Iterator[None]:
 
 
 class CameraAndCount(threading.Thread):
-    """A camera for the node, and a consumer that counts its labels."""
+    """A camera for the node, and a consumer of its labels, which counts the frames labelled.
+
+    They are counted by their status: of large messages some are lost where there are several
+    subscribers and small socket buffers, also on one computer.
+    """
 
     def __init__(self, node: int) -> None:
-        """Join ROS; ``node`` is the process whose labels are counted."""
+        """Join ROS; ``node`` is the process whose frames are counted."""
         super().__init__(daemon=True)
         import rclpy
         from rclpy.qos import qos_profile_sensor_data
+        from sclip_seg_ros.msg import SegmentationStatus
         from sensor_msgs.msg import Image
 
         rclpy.init()
         self._rclpy = rclpy
         self._node = rclpy.create_node("camera")
-        self._labels, self._process = 0, node
+        self._frames, self._process = 0, node
         image = render(sample_scene(np.random.default_rng(2)), 480, 640).image
         self._message = Image(width=640, height=480, encoding="rgb8", step=1920)
         self._message.data.frombytes(image.tobytes())
         self._camera = self._node.create_publisher(Image, "/image_raw", 1)
         self._node.create_timer(1 / CAMERA_HZ, self._publish)
-        self._node.create_subscription(Image, "/sclip_seg/label", self._count,
+        self._node.create_subscription(Image, "/sclip_seg/label", lambda message: None,
                                        qos_profile_sensor_data)
+        self._node.create_subscription(SegmentationStatus, "/sclip_seg/status", self._count, 50)
         self._ended = threading.Event()
 
     def run(self) -> None:
@@ -219,16 +225,16 @@ class CameraAndCount(threading.Thread):
             self._rclpy.spin_once(self._node, timeout_sec=0.1)
 
     def wait(self) -> None:
-        """Wait for the first labels."""
-        while not self._labels:
+        """Wait for the first frame."""
+        while not self._frames:
             time.sleep(0.1)
 
     def rate(self) -> float:
-        """Return labels a second of the node's processor time, after a moment to settle."""
+        """Return frames a second of the node's processor time, after a moment to settle."""
         time.sleep(2.0)
-        before, began = self._labels, self._spent()
+        before, began = self._frames, self._spent()
         time.sleep(ROUND_SECONDS)
-        return (self._labels - before) / (self._spent() - began)
+        return (self._frames - before) / (self._spent() - began)
 
     def _spent(self) -> float:
         """Return the processor time of the node so far, seconds (proc(5), utime and stime)."""
@@ -247,7 +253,7 @@ class CameraAndCount(threading.Thread):
         self._camera.publish(self._message)
 
     def _count(self, _: Any) -> None:
-        self._labels += 1
+        self._frames += 1
 
 
 def take_pictures(browser: Any, rooms: Path, folder: Path) -> None:
