@@ -17,6 +17,12 @@ _COMPILED = "_orig_mod."  # torch.compile puts it before the names of whatever i
 # Constants that some versions keep beside the weights, and numbers of OpenAI's archives.
 _CONSTANTS = ("attn_mask", "position_ids", "logit_bias", "input_resolution", "context_length",
               "vocab_size")
+_BLOCKS = (  # transformers' names within a block
+    (r"(resblocks\.\d+)\.self_attn\.", r"\1.attn."),
+    (r"(resblocks\.\d+)\.layer_norm([12])\.", r"\1.ln_\2."),
+    (r"(resblocks\.\d+)\.mlp\.fc1\.", r"\1.mlp.c_fc."),
+    (r"(resblocks\.\d+)\.mlp\.fc2\.", r"\1.mlp.c_proj."),
+)
 _RENAMED = (  # transformers' names, in this order
     (r"^vision_model\.embeddings\.class_embedding$", "visual.class_embedding"),
     (r"^vision_model\.embeddings\.patch_embedding\.", "visual.conv1."),
@@ -28,10 +34,7 @@ _RENAMED = (  # transformers' names, in this order
     (r"^text_model\.embeddings\.position_embedding\.weight$", "positional_embedding"),
     (r"^text_model\.final_layer_norm\.", "ln_final."),
     (r"^text_model\.encoder\.layers\.", "transformer.resblocks."),
-    (r"(resblocks\.\d+)\.self_attn\.", r"\1.attn."),
-    (r"(resblocks\.\d+)\.layer_norm([12])\.", r"\1.ln_\2."),
-    (r"(resblocks\.\d+)\.mlp\.fc1\.", r"\1.mlp.c_fc."),
-    (r"(resblocks\.\d+)\.mlp\.fc2\.", r"\1.mlp.c_proj."),
+    *_BLOCKS,
 )
 _RENAMED_SIGLIP = (  # transformers' names, in this order
     (r"^vision_model\.embeddings\.patch_embedding\.", "visual.trunk.patch_embed.proj."),
@@ -51,10 +54,7 @@ _RENAMED_SIGLIP = (  # transformers' names, in this order
     (r"^text_model\.final_layer_norm\.", "text.ln_final."),
     (r"^text_model\.head\.", "text.text_projection."),
     (r"^text_model\.encoder\.layers\.", "text.transformer.resblocks."),
-    (r"(resblocks\.\d+)\.self_attn\.", r"\1.attn."),
-    (r"(resblocks\.\d+)\.layer_norm([12])\.", r"\1.ln_\2."),
-    (r"(resblocks\.\d+)\.mlp\.fc1\.", r"\1.mlp.c_fc."),
-    (r"(resblocks\.\d+)\.mlp\.fc2\.", r"\1.mlp.c_proj."),
+    *_BLOCKS,
 )
 _POSITIONS = "visual.trunk.pos_embed"
 _RENAMED_EVA = (  # names of EVA-CLIP's and CLIPSelf's own files

@@ -26,10 +26,7 @@ from sclip_seg_ros.segmentation.text.templates import (
     TEMPLATE_SETS,
     resolve_templates,
 )
-from sclip_seg_ros.segmentation.text.vocabulary import (
-    validate_classes,
-    validate_negatives,
-)
+from sclip_seg_ros.segmentation.text.vocabulary import validate_classes, validate_negatives
 from sclip_seg_ros.temporal import TemporalSettings
 
 STAGES = tuple(switch.removeprefix("use_") for switch in SegmentorSettings.stages())

@@ -10,7 +10,7 @@ import pytest
 from bag_program import segment
 from recordings import FRONT, TYPES, cut, data_file, picture, raw, record, rows
 
-from sclip_seg_ros.tools.bag import pieces
+from sclip_seg_ros.tools.bag import pieces, processing
 from sclip_seg_ros.tools.bag.results.earlier import read_summary
 
 pytestmark = pytest.mark.usefixtures("one_commit")
@@ -95,7 +95,7 @@ def test_pieces_of_other_flags_are_refused(drive, tiny_model, tmp_path, monkeypa
     def broken(*given):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pieces, "write_recording", broken)
+    monkeypatch.setattr(processing, "write_recording", broken)
     assert segment(tiny_model, tmp_path / "out", "--bag", drive, *PIECES) == 2
     monkeypatch.undo()
     assert segment(tiny_model, tmp_path / "out", "--bag", drive, "--piece-seconds", 0.4,

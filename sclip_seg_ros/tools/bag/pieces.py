@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sqlite3
 import uuid
@@ -12,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +26,13 @@ from sclip_seg_ros.tools.bag.processing import (
     describe,
     load,
     take_over,
+    write,
 )
 from sclip_seg_ros.tools.bag.recording.messages import Codec
 from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
-from sclip_seg_ros.tools.bag.results.clouds import Clouds
 from sclip_seg_ros.tools.bag.results.earlier import FRAMES, check_partial, partial_of, remove
 from sclip_seg_ros.tools.bag.results.finished import FinishedFrames
 from sclip_seg_ros.tools.bag.results.topics import Plan, make_plan
-from sclip_seg_ros.tools.bag.results.writing import write_recording
 from sclip_seg_ros.tools.bag.segmenting import segment_piece
 from sclip_seg_ros.tools.console import unexpected
 from sclip_seg_ros.tools.figures import provenance
@@ -215,37 +212,19 @@ class BagWorker:
             return store.count
 
     def _join(self, opened: Opened, outcome: Outcome) -> None:
-        arguments, recording, plan = self._arguments, opened.recording, opened.plan
-        _, vocabulary = self._model
+        plan, (_, vocabulary) = opened.plan, self._model
         run, pieces = opened.run(self._segmentation), opened.pieces
         outcome.notices, outcome.lost = plan.left_out, plan.lost
         with ExitStack() as stack:
             stores = [stack.enter_context(closing(
                 FinishedFrames(opened.path(piece), _of(run, piece)))) for piece in pieces]
-            for store in stores:
-                for topic, problem, count in store.problems():
-                    outcome.refused[topic, problem] += count
-            outcome.frames = sum(store.count for store in stores) - outcome.refused.total()
             seams = seams_of(stores, [channel.topic for channel in plan.outputs])
-            clouds = Clouds(recording, plan, opened.codec, vocabulary,
-                            arguments.points_tolerance_ms) if arguments.points else None
-
-            def summary(unwritten: int) -> str:
-                outcome.frames -= unwritten
-                outcome.cuts = tuple(recording.cuts)
-                return json.dumps({
-                    "run": run, "frames": outcome.frames, "cuts": outcome.cuts,
-                    "refused": [[*key, n] for key, n in outcome.refused.items()],
-                    "seams": [[seam.topic, seam.stamp, seam.share] for seam in seams]})
-
             # Whoever puts the same pieces together at the same time does so elsewhere.
             place = partial_of(outcome.target) / f"{FRAMES}.{uuid.uuid4().hex}"
             place.mkdir()
-            write_recording(place / outcome.target.name, recording, plan,
-                            chain.from_iterable(stores), opened.codec, vocabulary,
-                            (arguments.overlay_alpha, arguments.legend), summary, 1, clouds)
-        if clouds is not None:
-            outcome.notices += clouds.notices(str(outcome.target))
+            write(place / outcome.target.name, outcome, opened.recording, plan, stores,
+                  opened.codec, vocabulary, self._arguments, run, position=1,
+                  seams=[[seam.topic, seam.stamp, seam.share] for seam in seams])
         if told := sentence(outcome.target, len(pieces), seams):
             outcome.notices += (told,)
         (place / outcome.target.name).rename(outcome.target)

@@ -7,7 +7,9 @@ import json
 import shutil
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -142,26 +144,51 @@ def _process(bag: Path, outcome: Outcome, arguments: argparse.Namespace, segment
         outcome.before = finished.count
         segment_images(recording, plan, finished, codec, segmentor, vocabulary,
                        chosen_temporal(arguments), position, arguments.label_size)
-        for topic, problem, count in finished.problems():
-            outcome.refused[topic, problem] += count
-        outcome.frames = finished.count - outcome.refused.total()
-        clouds = Clouds(recording, plan, codec, vocabulary, arguments.points_tolerance_ms) \
-            if arguments.points else None
-
-        def summary(unwritten: int) -> str:
-            outcome.frames -= unwritten
-            outcome.cuts = tuple(recording.cuts)
-            return json.dumps({"run": run, "frames": outcome.frames, "cuts": outcome.cuts,
-                               "refused": [[*key, n] for key, n in outcome.refused.items()]})
-
-        write_recording(partial / target.name, recording, plan, finished, codec, vocabulary,
-                        (arguments.overlay_alpha, arguments.legend), summary, position, clouds)
-        if clouds is not None:
-            outcome.notices += clouds.notices(str(target))
+        write(partial / target.name, outcome, recording, plan, [finished], codec, vocabulary,
+              arguments, run, position)
     finally:
         finished.close()
     (partial / target.name).rename(target)
     shutil.rmtree(partial)
+
+
+def write(path: Path, outcome: Outcome, recording: Recording, plan: Plan,
+          stores: Sequence[FinishedFrames], codec: Codec, vocabulary: Vocabulary,
+          arguments: argparse.Namespace, run: dict[str, Any], position: int, **more: Any) -> None:
+    """Write the new recording, and note in the outcome what came of its images.
+
+    Args:
+        path: of the new recording, until it is moved to its target.
+        outcome: of the recording.
+        recording, plan: the old one, and the channels of its results.
+        stores: of the finished frames, in the order of the images.
+        codec, vocabulary: with which.
+        arguments: of the command line.
+        run: all that the new one depends on, for its metadata.
+        position: line of the progress bar.
+        more: for its metadata, by name.
+
+    Raises:
+        RecordingError: the recording has changed since the frames were segmented.
+        OSError: it cannot be written.
+    """
+    for store in stores:
+        for topic, problem, count in store.problems():
+            outcome.refused[topic, problem] += count
+    outcome.frames = sum(store.count for store in stores) - outcome.refused.total()
+    clouds = Clouds(recording, plan, codec, vocabulary, arguments.points_tolerance_ms) \
+        if arguments.points else None
+
+    def summary(unwritten: int) -> str:
+        outcome.frames -= unwritten
+        outcome.cuts = tuple(recording.cuts)
+        return json.dumps({"run": run, "frames": outcome.frames, "cuts": outcome.cuts,
+                           "refused": [[*key, n] for key, n in outcome.refused.items()], **more})
+
+    write_recording(path, recording, plan, chain.from_iterable(stores), codec, vocabulary,
+                    (arguments.overlay_alpha, arguments.legend), summary, position, clouds)
+    if clouds is not None:
+        outcome.notices += clouds.notices(str(outcome.target))
 
 
 def describe(recording: Recording, plan: Plan, arguments: argparse.Namespace,
