@@ -34,9 +34,9 @@ from sclip_seg_ros.models.devices import DTYPES
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import absorb_quick_gelu
 from sclip_seg_ros.segmentation.backbones.proxies.attention import proxy_tokens
 from sclip_seg_ros.segmentation.backbones.proxies.towers import Proxy, build_network
-from sclip_seg_ros.segmentation.backbones.quick_gelu import absorb_quick_gelu
 from sclip_seg_ros.segmentation.backbones.tower import LastBlock, shared_tower, shared_values
 from sclip_seg_ros.segmentation.preprocessing import working_size
 from sclip_seg_ros.segmentation.scores.windows import window_boxes

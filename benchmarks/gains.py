@@ -31,7 +31,7 @@ from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.models import EMBEDDED
 from sclip_seg_ros.segmentation.backbones.attention import vanilla
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
-from sclip_seg_ros.segmentation.backbones.quick_gelu import absorb_quick_gelu
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import absorb_quick_gelu
 from sclip_seg_ros.segmentation.preprocessing import working_size
 from sclip_seg_ros.segmentation.scores.decoding import decode
 from sclip_seg_ros.segmentation.scores.windows import Box, stitch, window_boxes

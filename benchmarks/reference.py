@@ -16,7 +16,9 @@ from torch.nn.functional import interpolate, linear, normalize
 
 from sclip_seg_ros.common.stopwatch import Stopwatch
 from sclip_seg_ros.models import ClipModel
-from sclip_seg_ros.segmentation.backbones.position_embedding import interpolate_position_embedding
+from sclip_seg_ros.segmentation.backbones.families.position_embedding import (
+    interpolate_position_embedding,
+)
 from sclip_seg_ros.segmentation.preprocessing import normalise, resize, to_tensor, tower_size
 from sclip_seg_ros.segmentation.refinement.crf_pydensecrf import mean_field
 from sclip_seg_ros.segmentation.refinement.dense_crf import PROBABILITY_FLOOR

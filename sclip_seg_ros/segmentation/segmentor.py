@@ -18,8 +18,8 @@ from sclip_seg_ros.models.identity import Origin
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, Place
 from sclip_seg_ros.segmentation.backbones.cuda_graphs import give_back_device_memory
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import absorb_quick_gelu
 from sclip_seg_ros.segmentation.backbones.proxies.store import ProxyStore
-from sclip_seg_ros.segmentation.backbones.quick_gelu import absorb_quick_gelu
 from sclip_seg_ros.segmentation.pipeline import Model, Pipeline
 from sclip_seg_ros.segmentation.preprocessing import tower_size
 from sclip_seg_ros.segmentation.refinement.anytime import KeepGoing

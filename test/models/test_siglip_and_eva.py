@@ -19,9 +19,9 @@ from sclip_seg_ros.models import WeightsError, load_clip
 from sclip_seg_ros.models.layouts import config_of_transformers
 from sclip_seg_ros.models.names import statistics_of
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.backbones.eva import EvaViT
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
-from sclip_seg_ros.segmentation.backbones.timm_vit import TimmViT
+from sclip_seg_ros.segmentation.backbones.families.eva import EvaViT
+from sclip_seg_ros.segmentation.backbones.families.timm_vit import TimmViT
 
 
 def test_a_siglip_is_loaded_from_a_folder_a_file_and_the_hub_and_offline(hub, tmp_path,

@@ -22,7 +22,7 @@ from sclip_seg_ros.segmentation.backbones.attention import (
     query_query,
     vanilla,
 )
-from sclip_seg_ros.segmentation.backbones.procrustes import rotation
+from sclip_seg_ros.segmentation.backbones.attention.procrustes import rotation
 
 GRID = (3, 5)
 TOKENS = 1 + GRID[0] * GRID[1]

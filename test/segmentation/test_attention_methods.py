@@ -12,10 +12,14 @@ from golden_tower import build_golden_tower, random_tower
 from torch import Tensor
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
-from sclip_seg_ros.segmentation.backbones import cliptrase, rfclip, scclip
+from sclip_seg_ros.segmentation.backbones.attention import cliptrase, rfclip, scclip
+from sclip_seg_ros.segmentation.backbones.attention.similarity import (
+    attend_alike,
+    cosines,
+    gather_alike,
+)
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, Penultimate
-from sclip_seg_ros.segmentation.backbones.clip_vit import ClipViT
-from sclip_seg_ros.segmentation.backbones.similarity import attend_alike, cosines, gather_alike
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 
 GOLDEN = 2e-4
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sclip_seg_ros.segmentation.backbones.attention import attention_rule
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, feature_map
-from sclip_seg_ros.segmentation.backbones.clip_vit import ClipViT
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 
 GOLDEN = 2e-4
 

@@ -10,8 +10,8 @@ import torch
 from golden_tower import build_golden_tower, random_tower
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.backbones import cliptrase
-from sclip_seg_ros.segmentation.backbones.clip_vit import ClipViT
+from sclip_seg_ros.segmentation.backbones.attention import cliptrase
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations
 from sclip_seg_ros.segmentation.refinement.clusters import Clusters, cluster_means
 from sclip_seg_ros.segmentation.refinement.refinement import Context

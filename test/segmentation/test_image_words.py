@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.backbones.clip_vit import ClipViT
-from sclip_seg_ros.segmentation.backbones.rfclip import rfclip_tokens
+from sclip_seg_ros.segmentation.backbones.attention.rfclip import rfclip_tokens
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 from sclip_seg_ros.segmentation.scores.image_words import moved_words, with_image, word_clusters
 
 GOLDEN = 2e-4

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.backbones.position_embedding import interpolate_position_embedding
+from sclip_seg_ros.segmentation.backbones.families.position_embedding import (
+    interpolate_position_embedding,
+)
 
 NATIVE = (14, 14)
 

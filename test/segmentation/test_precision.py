@@ -10,7 +10,7 @@ from sclip_research.scenes.held_out import held_out_scene
 
 from sclip_seg_ros.models.devices import fast_precision
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
-from sclip_seg_ros.segmentation.backbones.clip_vit import ClipViT
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 
 AGREEMENT = 0.995
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, feature_map
-from sclip_seg_ros.segmentation.backbones.clip_vit import ClipViT
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 from sclip_seg_ros.segmentation.backbones.proxies.attention import proxy_attention, proxy_tokens
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
 from sclip_seg_ros.segmentation.backbones.proxies.towers import Proxy, ProxyTower

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from sclip_seg_ros.models import load_clip
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.backbones.clip_vit import ClipViT
-from sclip_seg_ros.segmentation.backbones.quick_gelu import absorb_quick_gelu
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT, absorb_quick_gelu
 
 
 def pictures(height: int, width: int) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.backbones.attention import last_block_rules
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
-from sclip_seg_ros.segmentation.backbones.clip_vit import ClipViT
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 from sclip_seg_ros.segmentation.resclip.correlation import recorded_blocks, resclip_rule
 from sclip_seg_ros.segmentation.resclip.feedback import semantic_matrix
 from sclip_seg_ros.segmentation.resclip.tokens import resclip_tokens

@@ -17,9 +17,9 @@ from torch.nn.functional import pad
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, feature_map
-from sclip_seg_ros.segmentation.backbones.eva import EvaViT
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
-from sclip_seg_ros.segmentation.backbones.timm_vit import TimmViT
+from sclip_seg_ros.segmentation.backbones.families.eva import EvaViT
+from sclip_seg_ros.segmentation.backbones.families.timm_vit import TimmViT
 from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
 from sclip_seg_ros.segmentation.settings.settings import LoftUpSettings
 from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract

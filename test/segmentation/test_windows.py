@@ -9,7 +9,7 @@ from golden_tower import build_golden_tower
 from torch.nn.functional import interpolate, normalize
 
 from sclip_seg_ros.segmentation.backbones.backbone import feature_map
-from sclip_seg_ros.segmentation.backbones.clip_vit import ClipViT
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 from sclip_seg_ros.segmentation.scores.decoding import class_probabilities, decode
 from sclip_seg_ros.segmentation.scores.windows import Box, cut, stitch, window_boxes
 

@@ -14,7 +14,7 @@ from checkpoints import save_loftup
 from sclip_seg_ros.models import load_clip
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.backbones.attention import last_block_rules
-from sclip_seg_ros.segmentation.backbones.timm_vit import TimmViT
+from sclip_seg_ros.segmentation.backbones.families.timm_vit import TimmViT
 from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
 from sclip_seg_ros.tools.figures.configurations import prepare_rows
 from sclip_seg_ros.tools.gallery.attention import attention_maps, attention_tiles, patch_at

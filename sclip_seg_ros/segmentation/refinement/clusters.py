@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.backbones.cliptrase import (
+from sclip_seg_ros.segmentation.backbones.attention.cliptrase import (
     cluster_image,
     cluster_maps,
     density_clusters,

@@ -12,8 +12,8 @@ from sclip_seg_ros.common.stopwatch import Stopwatch
 from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS
+from sclip_seg_ros.segmentation.backbones.attention.cliptrase import patch_correlation
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, Penultimate, feature_map
-from sclip_seg_ros.segmentation.backbones.cliptrase import patch_correlation
 from sclip_seg_ros.segmentation.backbones.cuda_graphs import Replayed
 from sclip_seg_ros.segmentation.backbones.proxies.attention import proxy_tokens
 from sclip_seg_ros.segmentation.backbones.proxies.towers import Proxy

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from sclip_seg_ros.segmentation.backbones.attention import last_block_attention
-from sclip_seg_ros.segmentation.backbones.cliptrase import refuse_clusters
+from sclip_seg_ros.segmentation.backbones.attention.cliptrase import refuse_clusters
 from sclip_seg_ros.segmentation.refinement import refinements_of
 from sclip_seg_ros.segmentation.resclip.correlation import recorded_blocks
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from sclip_seg_ros.segmentation.backbones.attention.similarity import attend_alike, cosines
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
-from sclip_seg_ros.segmentation.backbones.similarity import attend_alike, cosines
 
 PAIRS_AT_ONCE = 2**24  # of places compared together, 64 MB in float32
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from sclip_seg_ros.segmentation.backbones.cuda_graphs import Replayed
+from sclip_seg_ros.segmentation.backbones.families.timm_vit import TimmViT
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
-from sclip_seg_ros.segmentation.backbones.timm_vit import TimmViT
 from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 
 

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, embed_patches
-from sclip_seg_ros.segmentation.backbones.position_embedding import interpolate_position_embedding
+from sclip_seg_ros.segmentation.backbones.families.position_embedding import (
+    interpolate_position_embedding,
+)
 
 POOLINGS = ("token", "avg", "map")
 

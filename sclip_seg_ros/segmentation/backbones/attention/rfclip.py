@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.backbones.similarity import box_sum, cosines, gather_alike
+from sclip_seg_ros.segmentation.backbones.attention.similarity import box_sum, cosines, gather_alike
 
 if TYPE_CHECKING:
     from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone

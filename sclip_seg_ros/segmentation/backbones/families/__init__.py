@@ -1,4 +1,4 @@
-"""Which family an image tower belongs to."""
+"""Families of image towers, a file each, and which of them a tower belongs to."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from open_clip.timm_model import TimmModel
 from torch import nn
 
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
-from sclip_seg_ros.segmentation.backbones.clip_vit import ClipViT
-from sclip_seg_ros.segmentation.backbones.eva import EvaViT
-from sclip_seg_ros.segmentation.backbones.timm_vit import TimmViT
+from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
+from sclip_seg_ros.segmentation.backbones.families.eva import EvaViT
+from sclip_seg_ros.segmentation.backbones.families.timm_vit import TimmViT
 
 TIMM_FAMILIES: tuple[type[TimmViT], ...] = (TimmViT, EvaViT)
 

@@ -14,7 +14,7 @@ from timm.models.eva import Eva, EvaAttention, EvaBlock
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from sclip_seg_ros.segmentation.backbones.timm_vit import TimmViT
+from sclip_seg_ros.segmentation.backbones.families.timm_vit import TimmViT
 
 
 class EvaViT(TimmViT):

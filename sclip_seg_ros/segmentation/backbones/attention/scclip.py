@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from sclip_seg_ros.segmentation.backbones.similarity import (
+from sclip_seg_ros.segmentation.backbones.attention.similarity import (
     attend_alike,
     box_sum,
     cosines,

@@ -18,15 +18,15 @@ from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from sclip_seg_ros.common.device_cache import device_cache
-from sclip_seg_ros.segmentation.backbones.procrustes import procrustes_pair
-from sclip_seg_ros.segmentation.backbones.rfclip import rfclip_tokens, sink_channels
-from sclip_seg_ros.segmentation.backbones.scclip import scclip_tokens
+from sclip_seg_ros.segmentation.backbones.attention.procrustes import procrustes_pair
+from sclip_seg_ros.segmentation.backbones.attention.rfclip import rfclip_tokens, sink_channels
+from sclip_seg_ros.segmentation.backbones.attention.scclip import scclip_tokens
 
 # Tokens up to which a CPU holds the weights of attention in bfloat16; its fused kernel is slower.
 EXPLICIT_TOKENS = 1024
 
 # Kept at once: each has the square of the grid's cells, 118 MB at short side 1024 (64 x 85).
-# A CUDA graph keeps its own (see replay.Recording), whatever goes from here.
+# A CUDA graph keeps its own (see cuda_graphs.Recording), whatever goes from here.
 _BIASES = 4
 
 AttentionRule = Callable[[Tensor, Tensor, Tensor, "tuple[int, int]"], Tensor]

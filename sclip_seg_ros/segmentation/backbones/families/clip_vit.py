@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import torch
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, embed_patches
-from sclip_seg_ros.segmentation.backbones.position_embedding import interpolate_position_embedding
+from sclip_seg_ros.segmentation.backbones.families.position_embedding import (
+    interpolate_position_embedding,
+)
+
+_QUICK_GELU = 1.702  # how sharply it bends
 
 
 class ClipViT(DenseBackbone):
@@ -112,3 +116,22 @@ class ClipViT(DenseBackbone):
         if visual.final_ln_after_pool:
             return self.project(tokens[:, 1:].mean(1))
         return self.project(tokens[:, 1:]).mean(1)
+
+
+@torch.no_grad()
+def absorb_quick_gelu(network: nn.Module) -> None:
+    """Replace the QuickGELU of all blocks by SiLU, and scale the layers before and after it.
+
+    OpenAI's CLIP, MetaCLIP and DFN were trained with x sigmoid(1.702 x), which torch computes in
+    three passes over a block's widest tensor. It is silu(1.702 x) / 1.702, one pass, and the linear
+    layers around it can hold both factors.
+
+    What the network computes stays the same but for rounding. Do it before casting to half
+    precision: the scaled weights are then rounded once, as the others are.
+    """
+    for block in network.modules():
+        if isinstance(block, ResidualAttentionBlock) and isinstance(block.mlp.gelu, QuickGELU):
+            block.mlp.c_fc.weight *= _QUICK_GELU
+            block.mlp.c_fc.bias *= _QUICK_GELU
+            block.mlp.c_proj.weight /= _QUICK_GELU
+            block.mlp.gelu = nn.SiLU(inplace=True)
