@@ -89,7 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="arithmetic of both towers; fp32 is faster on CPUs without AMX "
                              "(default %(default)s)")
     parser.add_argument("--small-steps", type=float, default=0.3,
-                        help="share of the steps, at the start, on 160-pixel crops")
+                        help="share of the steps, at the start, on small crops")
+    parser.add_argument("--small-side", type=int, default=160, metavar="PIXELS",
+                        help="side of small crops; a multiple of 16 (default %(default)s)")
     parser.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the checkpoint in --work, if there is one")
@@ -143,7 +145,8 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
         for step in range(begin, arguments.steps):
             for group in optimiser.param_groups:
                 group["lr"] = arguments.learning_rate * schedule(step, arguments.steps)
-            side = 160 if step < arguments.small_steps * arguments.steps else 224
+            small = step < arguments.small_steps * arguments.steps
+            side = arguments.small_side if small else 224
             batch = []
             for _ in range(arguments.batch):
                 pool = pools[int(rng.integers(len(pools)))] if len(pools) > 1 else pools[0]
