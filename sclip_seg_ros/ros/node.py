@@ -55,6 +55,11 @@ class _Refused(Exception):
 
 def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> None:
     """Import everything, create the node, start it, and serve callbacks until told to stop."""
+    from sclip_seg_ros.ros.programs.refusals import refused_surroundings, why_refused
+
+    if refusal := refused_surroundings():
+        print(f"sclip_seg: {'; '.join(refusal)}", file=sys.stderr)
+        raise _Refused
     import rclpy
     from rclpy.exceptions import ParameterException
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -66,8 +71,6 @@ def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> 
         rclpy.init(args=None if args is None else list(args),
                    signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # e.g. a parameter file that is none
-        from sclip_seg_ros.ros.programs.refusals import why_refused
-
         get_logger("sclip_seg").fatal(why_refused(error))
         raise _Refused from error
     from sclip_seg_ros.common.heap import keep_freed_memory

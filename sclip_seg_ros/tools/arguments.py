@@ -45,6 +45,7 @@ class OneLineParser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         """Take the settings of any parser."""
         super().__init__(**settings)
+        self.register("type", Path, lambda text: Path(filled(text)))  # "" would be this folder
         self.add_argument("--version", action="version",
                           version=f"{self.prog} {__version__}", help="print the version and exit")
 
@@ -348,6 +349,18 @@ def _refuse_commas(classes: list[str]) -> None:
             parts = [part.strip() for part in entry.split(",") if part.strip()]
             raise UsageError(f"class '{entry}' has a comma; write {shlex.join(parts)} for several "
                              "classes, or | between synonyms")
+
+
+def filled(text: str) -> str:
+    """Return a name or a path as it is, for a flag's ``type``.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; give a path, and see that the variable it "
+                                         "comes from, if any, is set")
+    return text
 
 
 def positive(text: str) -> int:

@@ -31,7 +31,7 @@ from sclip_seg_ros.segmentation.backbones.proxies.store import fetch_proxy
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
 from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import fetch_anyup
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import fetch_loftup, resolve_source
-from sclip_seg_ros.tools.arguments import UsageError
+from sclip_seg_ros.tools.arguments import UsageError, filled
 from sclip_seg_ros.tools.console import counted, readable
 from sclip_seg_ros.tools.program import Program
 
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--update", action="store_true",
                         help="ask the hub for newer weights, though the cache has some")
     parser.add_argument("--list", action="store_true", help="list what the cache holds, and end")
-    parser.add_argument("--cache-dir", metavar="FOLDER", default=None,
+    parser.add_argument("--cache-dir", type=filled, metavar="FOLDER", default=None,
                         help="cache, instead of $HF_HOME/hub")
 
 

@@ -7,15 +7,16 @@ import subprocess
 
 import pytest
 import rclpy
+from rclpy.utilities import get_rmw_implementation_identifier
 from ros_harness import domain_for
 
-from sclip_seg_ros.ros.programs.refusals import why_refused
+from sclip_seg_ros.ros.programs.refusals import refused_surroundings, why_refused
 
 DOMAIN = domain_for(__file__)
 LOG_FOLDER, ARGUMENTS = "set ROS_LOG_DIR, or HOME", "mend what is given behind --ros-args"
 
 
-@pytest.mark.parametrize("program", ["segment_node", "show_state"])
+@pytest.mark.parametrize("program", ["segment_node", "show_state", "studio"])
 @pytest.mark.parametrize("changes, arguments, remedy", [
     ({"HOME": None, "ROS_LOG_DIR": None, "ROS_HOME": None}, (), LOG_FOLDER),
     ({"ROS_LOG_DIR": "/proc/ros-args/parameter file"}, (), LOG_FOLDER),
@@ -36,6 +37,40 @@ def test_the_remedy_fits_the_cause(program, changes, arguments, remedy):
     assert remedy in line
     assert (ARGUMENTS in line) == (remedy == ARGUMENTS)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("program", ["segment_node", "show_state", "studio"])
+@pytest.mark.parametrize("changes, told", [
+    ({"ROS_DOMAIN_ID": "500"}, "ROS_DOMAIN_ID=500 is beyond what DDS has ports for; set it to a "
+                               "number from 0 to 101, or unset it"),
+    ({"RMW_IMPLEMENTATION": "rmw_nope_cpp"},
+     f"RMW_IMPLEMENTATION=rmw_nope_cpp names a middleware that is not installed (there is "
+     f"{get_rmw_implementation_identifier()}); install it, or unset RMW_IMPLEMENTATION")])
+def test_what_would_end_ros_itself_is_told_first(program, changes, told):
+    done = subprocess.run([program], env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), **changes},
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stdout == ""
+    name = "sclip_seg" if program == "segment_node" else program
+    assert done.stderr == f"{name}: {told}\n"
+
+
+def test_ros_starts_where_no_refusal_is_foreseen(tmp_path):
+    """The last domain that has ports, and the middleware that is in use, by its name."""
+    index = tmp_path / "share/ament_index/resource_index/rmw_typesupport"
+    index.mkdir(parents=True)
+    for name in ("rmw_implementation", "rmw_zenoh_cpp", "rmw_fastrtps_cpp"):
+        (index / name).touch()
+    fine = {"AMENT_PREFIX_PATH": str(tmp_path), "ROS_DOMAIN_ID": "232"}
+    for changes in ({}, {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}, {"ROS_DOMAIN_ID": ""},
+                    {"RMW_IMPLEMENTATION": "rmw_zenoh_cpp", "ROS_DOMAIN_ID": "500"},
+                    {"AMENT_PREFIX_PATH": "", "RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}):
+        assert refused_surroundings({**fine, **changes}) is None
+    told = refused_surroundings({**fine, "RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"})
+    assert told is not None and "(there is rmw_fastrtps_cpp, rmw_zenoh_cpp)" in told[0]
+    context = rclpy.Context()
+    rclpy.init(args=[], context=context, domain_id=232)
+    rclpy.create_node("last", context=context).destroy_node()
+    context.shutdown()
 
 
 @pytest.mark.parametrize("content, told", [

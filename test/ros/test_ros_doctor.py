@@ -97,13 +97,17 @@ def test_profiles_that_the_middleware_does_not_read_are_told(monkeypatch, tmp_pa
         assert checks.middleware().state == FAULT
 
 
-def test_a_middleware_that_is_not_installed_is_told(monkeypatch):
-    """ROS ends the process when it is imported."""
+@pytest.mark.parametrize("name, value, found", [
+    ("RMW_IMPLEMENTATION", "rmw_nope", "cannot be imported: "),
+    ("ROS_DOMAIN_ID", "500", "ROS_DOMAIN_ID=500 is beyond what DDS has ports for")])
+def test_what_would_end_ros_itself_is_told(name, value, found):
+    """A middleware that is not installed as soon as it is imported, a domain when it begins."""
     done = subprocess.run(["doctor", "--no-levels"], capture_output=True, text=True, timeout=200,
-                          env={**os.environ, "RMW_IMPLEMENTATION": "rmw_nope"})
+                          env={**os.environ, name: value})
     assert done.returncode == 1
-    assert "FAULT  ROS            cannot be imported: " in done.stdout
-    assert "rmw_nope" in done.stdout and "unset RMW_IMPLEMENTATION" in done.stdout
+    assert f"FAULT  ROS            {found}" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert value in said and (f"unset {name}" in said or "or unset it" in said)
 
 
 @pytest.mark.parametrize("largest, state", [(212992, WARNING), (33554432, OK)])

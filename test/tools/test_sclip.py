@@ -46,6 +46,14 @@ def test_help_imports_nothing_heavy() -> None:
     (["zzz"], 2, "sclip: there is no verb 'zzz'; choose one of segment, bag, "),
     (["segment"], 2, "sclip-segment: there is nothing to segment; give files"),
     (["gallery", "--nonsense"], 2, "sclip-gallery: "),
+    # What an unset variable leaves of a path is not the folder one is in.
+    (["segment", "room.png", "--output", ""], 2, "sclip-segment: argument --output: it is empty;"),
+    (["segment", "", "--vocabulary", "floor"], 2, "sclip-segment: argument PATH: it is empty;"),
+    (["segment", "--image", "room.png", ""], 2, "sclip-segment: argument --image: it is empty;"),
+    (["bag", "--bag", " "], 2, "sclip-bag: argument --bag: it is empty; give a path"),
+    (["gallery", "--image", ""], 2, "sclip-gallery: argument --image: it is empty;"),
+    (["fetch", "--list", "--cache-dir", ""], 2, "sclip-fetch: argument --cache-dir: it is empty;"),
+    (["studio", ""], 2, "sclip-studio: argument PATH: it is empty; give a path"),
 ])
 def test_what_cannot_be_done_is_told_in_one_line(arguments, code, said, capsys) -> None:
     assert main(arguments) == code

@@ -170,9 +170,13 @@ def parse_colours(value: Any) -> tuple[tuple[str, Colour], ...]:
 def _texts(name: str, value: Any) -> tuple[str, ...]:
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list) or not items \
-            or not all(isinstance(item, str) and item.strip() for item in items):
+            or not all(isinstance(item, str) for item in items):
         raise ValueError(f"{name}={value!r} is not a list of texts; give e.g. "
                          f"{DECLARATIONS[name].default}")
+    if not all(item.strip() for item in items):
+        raise ValueError(f"{name}={value!r} has an empty text; " + (
+            "take it out" if any(item.strip() for item in items) else
+            f"give e.g. {DECLARATIONS[name].default}"))
     return tuple(item.strip() for item in items)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -16,12 +18,38 @@ _CAUSES = {
     "SECURITY ERROR": "ROS refuses the security settings: {}; see ROS_SECURITY_KEYSTORE, "
                       "ROS_SECURITY_ENCLAVE_OVERRIDE and ROS_SECURITY_ENABLE",
 }
+_MOST_DOMAIN = 232  # the last one whose ports, of which DDS counts them out, exist
+_MIDDLEWARES = "share/ament_index/resource_index/rmw_typesupport"
+_INDEX_ITSELF = "rmw_implementation"  # the package that chooses among them
 _ARGUMENTS = ("ROS refuses the node's arguments: {}; mend what is given behind --ros-args, or the "
               "parameter file")
 # How rcl quotes an argument; what it says of it are tokens of its parser.
 _RULE = re.compile(r"Couldn't parse (?:remap|parameter override) rule: '\S+ (.+?)'\. Error")
 _LEVEL = re.compile(r"Couldn't parse log level: '\S+ (.+?)'\. Error")
 _FILE = re.compile(r"--params-file (.+?)'\. Error")
+
+
+def refused_surroundings(surroundings: Mapping[str, str] = os.environ
+                         ) -> tuple[str, str] | None:
+    """Return what in the environment makes ROS end the process, and the remedy; None for nothing.
+
+    It does so from within its libraries, the first as soon as rclpy is imported, and in words of
+    its own: so this is to be asked before.
+
+    Args:
+        surroundings: variables.
+    """
+    wanted = surroundings.get("RMW_IMPLEMENTATION", "")
+    there = {file.name for prefix in surroundings.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+             for file in Path(prefix, _MIDDLEWARES).glob("*")} - {_INDEX_ITSELF}
+    if wanted and there and wanted not in there:
+        return (f"RMW_IMPLEMENTATION={wanted} names a middleware that is not installed (there is "
+                f"{', '.join(sorted(there))})", "install it, or unset RMW_IMPLEMENTATION")
+    domain = surroundings.get("ROS_DOMAIN_ID", "").strip()
+    if domain.isdecimal() and int(domain) > _MOST_DOMAIN and "zenoh" not in wanted:
+        return (f"ROS_DOMAIN_ID={domain} is beyond what DDS has ports for",
+                "set it to a number from 0 to 101, or unset it")
+    return None
 
 
 def why_refused(error: Exception) -> str:

@@ -13,6 +13,7 @@ from sclip_seg_ros.tools.arguments import (
     add_vocabulary_flags,
     check_output,
     check_overlay_flags,
+    filled,
 )
 from sclip_seg_ros.tools.pieces import add_piece_flags, check_piece_flags
 
@@ -23,12 +24,12 @@ EXAMPLE = (f"{PROGRAM} photos 'walk/*.mp4' --model ViT-B/16 "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the program's flags."""
-    parser.add_argument("paths", nargs="*", metavar="PATH",
+    parser.add_argument("paths", nargs="*", type=filled, metavar="PATH",
                         help="images and videos: files, folders with all below them, globs; "
                              "before the flags, for --vocabulary takes all words behind it")
     for flag, shown in (("--image", "more of the same, anywhere"), ("--video", argparse.SUPPRESS)):
         parser.add_argument(flag, dest="inputs", nargs="+", action="extend", default=[],
-                            metavar="PATH", help=shown)
+                            type=filled, metavar="PATH", help=shown)
     parser.add_argument("--output", type=Path, default=Path("out/segment"), metavar="FOLDER",
                         help="where the results go (default out/segment)")
     parser.add_argument("--restart", action="store_true",

@@ -23,6 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from sclip_seg_ros.common.checkup import Check, Finding, fault, ok, warning
 from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.ros.programs.doctor.cameras import Cameras
+from sclip_seg_ros.ros.programs.refusals import refused_surroundings
 
 # A raw image of 640x480 is 0.9 MB; of 1280x720, 2.8. Linux's default is 0.2.
 LEAST_BUFFER, LEAST_SHARED = 4.0, 64.0  # MiB
@@ -36,6 +37,8 @@ _MIB = 2 ** 20
 
 def ros_checks() -> tuple[list[Check], Callable[[], float]]:
     """Return the checks that need ROS, and what tells the rate of the fastest camera afterwards."""
+    if refusal := refused_surroundings():  # ROS would end the doctor, too
+        return [Check("ROS", lambda: fault(refusal[0]), refusal[1])], lambda: 0.0
     cameras = Cameras()
     return [
         Check("ROS", installation,

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 
-from sclip_seg_ros.common.entry import run_program
+from sclip_seg_ros.ros.programs.entry import run_ros_program
 
 if __name__ == "__main__":  # before libraries that take seconds to import
-    sys.exit(run_program("sclip_seg_ros.ros.programs.show_state.command", "show_state"))
+    sys.exit(run_ros_program("sclip_seg_ros.ros.programs.show_state.command", "show_state"))
 
 import argparse
 import time

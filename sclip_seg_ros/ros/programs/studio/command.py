@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
+from sclip_seg_ros.ros.programs.refusals import why_refused
 from sclip_seg_ros.ros.programs.studio.bench import NodeBench
 from sclip_seg_ros.ros.programs.studio.parameters import NoAnswer
 from sclip_seg_ros.studio.choices.choices import Choices, Refusal
@@ -45,12 +46,16 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=WAIT_SECONDS,
                         help="seconds to wait for the node (%(default)g)")
     add_serving_flags(parser)
-    parsed = parser.parse_args(remove_ros_args(given)[1:])
+    try:
+        parsed = parser.parse_args(remove_ros_args(given)[1:])
+        rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        return _complain(why_refused(error), 1)
     try:
         listening = listen(parsed.host, parsed.port)
     except OSError as error:
+        rclpy.try_shutdown()
         return _complain(str(error), 2)
-    rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("studio", start_parameter_services=False, enable_rosout=False)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
