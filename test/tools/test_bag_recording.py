@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from recordings import cut, data_file, record, rows
+from recordings import cut, data_file, record, rows, text, write_mcap
 from rosbags.rosbag2 import CompressionMode, Reader, ReaderError
 
 from sclip_seg_ros.tools.bag.recording.cut_sqlite import CutSqlite
@@ -23,6 +23,12 @@ def read(path: Path) -> list[tuple[str, str, int, bytes]]:
     """Return all messages, in the form of ``rows``."""
     return [(message.channel.topic, message.channel.kind, message.stamp, bytes(message.data))
             for message in Recording(path).messages()]
+
+
+def without_index(content: bytes) -> bytes:
+    """Return an MCAP file's content without its summary, as recorders tuned for speed write it."""
+    summary, = struct.unpack_from("<Q", content, len(content) - 8 - 20)
+    return content[:summary] + b"\x02" + struct.pack("<QQQI", 20, 0, 0, 0) + content[:8]
 
 
 @pytest.mark.parametrize("storage, compression", [
@@ -127,14 +133,35 @@ def test_a_cut_file_without_messages_is_told_with_what_to_do(tmp_path):
 def test_a_whole_file_without_index_is_not_called_cut(tmp_path):
     path = record(tmp_path / "bag", "mcap")
     expected, file = rows(path), data_file(path)
-    content = file.read_bytes()
-    summary, = struct.unpack_from("<Q", content, len(content) - 8 - 20)
-    footer = b"\x02" + struct.pack("<QQQI", 20, 0, 0, 0) + content[:8]
-    file.write_bytes(content[:summary] + footer)
+    file.write_bytes(without_index(file.read_bytes()))
     recording = Recording(path)
     assert [(message.channel.topic, bytes(message.data)) for message in recording.messages()] \
         == [(row[0], row[3]) for row in expected]
     assert recording.cuts == []
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [9, 64, 4096])
+def test_zeros_in_place_of_messages_are_told(chunked, size, tmp_path):
+    """What a disk that lost power leaves, in files without index, whose end is there."""
+    if chunked:
+        file = data_file(record(tmp_path / "bag", "mcap", frames=3))
+        content = without_index(file.read_bytes())
+    else:
+        file = write_mcap(tmp_path / "drive.mcap", [("/chatter", "cdr", "std_msgs/msg/String",
+                                                     "ros2msg")],
+                          [(0, 10 ** 9 + index, text(f"message {index}" + "." * 2000))
+                           for index in range(9)])
+        content = file.read_bytes()
+    file.write_bytes(content)
+    whole = [message.data for message in LinearMcap(file).messages()]
+    at = content.index(b"message 2") - 8 - 22 - 9  # length, CDR's head, the record's own head
+    assert content[at] == 5  # a message's code
+    file.write_bytes(content[:at] + bytes(size) + content[at + size:])
+    recording = Recording(file)
+    found = [message.data for message in recording.messages()]
+    assert found == whole[:len(found)] and 2 <= len(found) < len(whole)
+    assert recording.cuts == [f"'{file}' is cut short, and was read up to the cut"]
 
 
 @pytest.mark.parametrize("name, content", [("notes.txt", b"words"), ("bag.mcap", b"rubbish"),

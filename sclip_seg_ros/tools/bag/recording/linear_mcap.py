@@ -11,7 +11,7 @@ import io
 import os
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +22,8 @@ from rosbags.rosbag2.storage_mcap import decompress
 from sclip_seg_ros.tools.bag.recording.channel import Channel, Foreign, Message, kind_of
 
 MAGIC = b"\x89MCAP0\r\n"
-_HEADER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x01, 0x03, 0x04, 0x05, 0x06
+# Of the format's codes those that are looked at; 0 is none of them.
+_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x02, 0x03, 0x04, 0x05, 0x06
 # Encodings of the schemas of its messages; "unknown" where the recorder found no definition.
 _ROS_2 = ("ros2msg", "ros2idl", "omgidl", "unknown", "")
 _MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence number, log time, publish time
@@ -36,7 +37,8 @@ class LinearMcap:
         channels: of ROS 2's messages.
         counts: of their messages.
         foreign: what else is in the file, by topic: what its messages are, e.g. "protobuf".
-        whole: whether the file has its end, and everything before it can be read.
+        whole: whether the file has its end, and everything before it can be read; known for good
+            once all was read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,15 +83,19 @@ class LinearMcap:
         with open(self._path, "rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise ReaderError(f"'{self._path}' is not an MCAP file")
+            ended = False
             for code, body in _walk(file, os.fstat(file.fileno()).st_size):
-                if code != _CHUNK:
+                if code == _FOOTER:
+                    ended = True
+                elif code != _CHUNK:
                     yield code, body
-                    continue
-                content = _content(body)
-                if content is None:
-                    self.whole = False
-                    return
-                yield from _walk(io.BytesIO(content), len(content))
+                else:
+                    content = _content(body)
+                    if content is None \
+                            or not (yield from _walk(io.BytesIO(content), len(content))):
+                        break
+            if not ended:
+                self.whole = False
 
     def _learn(self, code: int, body: bytes) -> None:
         """Remember a schema or a channel."""
@@ -120,17 +126,24 @@ def _has_end(path: Path) -> bool:
         return file.tell() > 0 and file.read() == MAGIC
 
 
-def _walk(stream: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the records of a stream; of one that is cut short, only an unpacked chunk's part."""
+def _walk(stream: BinaryIO, size: int) -> Generator[tuple[int, bytes], None, bool]:
+    """Yield the records of a stream; of one that is cut short, only an unpacked chunk's part.
+
+    A disk that lost power leaves zeros where something should have been written; there it ends.
+
+    Returns:
+        Whether the stream consists of records to its last byte.
+    """
     while len(head := stream.read(9)) == 9:
         code, length = head[0], struct.unpack_from("<Q", head, 1)[0]
         whole = stream.tell() + length <= size
-        if code in (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK) and (whole or code == _CHUNK):
+        if code in (_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK) and (whole or code == _CHUNK):
             yield code, stream.read(length if whole else size - stream.tell())
         elif whole:
             stream.seek(length, os.SEEK_CUR)
-        if not whole:
-            return
+        if not whole or not code:
+            return False
+    return not head
 
 
 def _content(chunk: bytes) -> bytes | None:
