@@ -13,6 +13,7 @@ from sclip_seg_ros.studio.choices.choices import (
     declared_settings,
     values_of,
 )
+from sclip_seg_ros.studio.choices.imports import read
 
 WORDS = Choices(("floor", "wall", "cup|mug"), "wall")
 
@@ -35,6 +36,20 @@ def test_words_are_added_one_by_one_or_several_at_once():
 def test_words_that_cannot_be_are_refused_at_their_field(text, said):
     found = refusal(lambda: WORDS.add(text))
     assert found.field == "classes" and said in str(found)
+
+
+@pytest.mark.parametrize("text", ["['floor'", "floor; wall", '"lamp', "- lamp", "{lamp}"])
+def test_words_that_programs_refuse_are_refused(text):
+    """Pieces of lists, typed, given as a new name, or imported as a vocabulary."""
+    for change in (lambda: WORDS.add(text), lambda: WORDS.rename("wall", text),
+                   lambda: read(f"sky\n{text}\n", WORDS)):
+        found = refusal(change)
+        assert f"class '{text}' looks like a piece of a list" in str(found)
+
+
+def test_a_comma_in_a_new_name_is_told_with_what_to_write():
+    found = refusal(lambda: WORDS.rename("wall", "wall, plaster"))
+    assert found.field == "classes" and "write | between synonyms" in str(found)
 
 
 def test_a_renamed_class_keeps_its_place_its_colour_and_its_part_as_background():

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sclip_seg_ros.io.profiles import TEMPORAL
+from sclip_seg_ros.io.profiles import TEMPORAL, refuse_pieces_of_lists
 from sclip_seg_ros.segmentation.settings.declaration import Setting, check_number
 from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.settings.yaml_values import typed
@@ -66,11 +66,17 @@ class Choices:
     def checked(self) -> Choices:
         """Return the same with words spelt as they are kept, or refuse them.
 
+        What is exported shall be taken by node and programs, so their rules hold here too.
+
         Raises:
             Refusal: at the field of the words or of the background.
         """
         try:
+            refuse_pieces_of_lists(self.classes)
             classes = validate_classes(self.classes)
+            if comma := next((text for text in self.classes if "," in text), ""):
+                raise ValueError(f"class '{comma}' has a comma; add each class by itself, or write "
+                                 "| between synonyms")
         except ValueError as error:
             raise Refusal(WORDS, error) from error
         try:
