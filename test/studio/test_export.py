@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sclip_seg_ros.common.text import is_piece_of_list
 from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.studio.choices import imports
@@ -29,7 +30,8 @@ RICH = PLAIN.as_background("wall").coloured("floor", "#804080").with_settings({
 
 WORD = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs"),
                              exclude_characters="|,#"), min_size=1, max_size=12).map(
-    lambda text: " ".join(text.split())).filter(bool)
+    lambda text: " ".join(text.split())).filter(
+        lambda word: word and not is_piece_of_list(word))
 CLASSES = st.lists(st.lists(WORD, min_size=1, max_size=3), min_size=1, max_size=6).filter(
     lambda lists: len({word.casefold() for words in lists for word in words})
     == sum(map(len, lists))).map(lambda lists: tuple("|".join(words) for words in lists))
