@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -331,6 +331,15 @@ def stamp_of(message: Any) -> int:
 def by_stamp(messages: list) -> dict[int, Any]:
     """Return messages by their stamps."""
     return {stamp_of(message): message for message in messages}
+
+
+def ran(statuses: Iterable[Any], stage: str) -> bool:
+    """Tell whether a stage ran for one of some frames, or for the tower's run that it tells of.
+
+    On a busy computer few frames have a run of their own, and most of the others nothing to refine.
+    """
+    return any(entry.stage.removeprefix("tower ") == stage
+               for status in statuses for entry in status.stages)
 
 
 def pixels_of(message: Any) -> np.ndarray:

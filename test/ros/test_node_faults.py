@@ -7,7 +7,7 @@ import math
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from ros_harness import by_stamp, domain_for, node_fixture, picture, probe_fixture, stamp_of
+from ros_harness import by_stamp, domain_for, node_fixture, picture, probe_fixture, ran, stamp_of
 from sclip_seg_ros.msg import SegmentationStatus
 from sensor_msgs.msg import Image
 
@@ -94,22 +94,21 @@ def test_a_stage_whose_weights_are_missing_is_told_and_switched_off_again(node, 
         probe.feed_until(lambda: statuses[-1].frames_labelled > before + 2, "labels", picture)
         assert list(statuses[-1].fallbacks) == []
         assert probe.set_parameters(use_pamr=True).successful
-        probe.feed_until(lambda: "pamr" in [entry.stage for entry in statuses[-1].stages],
-                         "another stage", picture)
+        before = len(statuses)
+        probe.feed_until(lambda: ran(statuses[before:], "pamr"), "another stage", picture)
         assert probe.set_parameters(use_pamr=False).successful
 
 
 def test_what_was_changed_together_with_a_refused_stage_stays(node, probe):
     with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses, \
             probe.listening(Image, "/sclip_seg/probabilities") as grids:
-        probe.feed_until(lambda: grids and statuses and "pamr" not in
-                         [entry.stage for entry in statuses[-1].stages], "plain frames", picture)
-        width = grids[-1].width
+        probe.feed_until(lambda: grids and statuses and not ran(statuses[-1:], "pamr"),
+                         "plain frames", picture)
+        width, before = grids[-1].width, len(statuses)
         assert probe.set_parameters(use_loftup=True, loftup_adaptive=False,
                                     loftup_factor=3.0, short_side=64, use_pamr=True).successful
-        probe.feed_until(lambda: grids[-1].width < width and "pamr" in
-                         [entry.stage for entry in statuses[-1].stages], "the other changes",
-                         picture)
+        probe.feed_until(lambda: grids[-1].width < width and ran(statuses[before:], "pamr"),
+                         "the other changes", picture)
         assert "no-such-weights.pt" in statuses[-1].last_error
         node.wait_for("settings refused, back to use_loftup=False, loftup_adaptive=True, "
                       "loftup_factor=2.0")

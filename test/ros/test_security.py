@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from ros_harness import Probe, domain_for, picture
+from ros_harness import Probe, domain_for, picture, ran
 from sclip_seg_ros.msg import SegmentationStatus
 from sensor_msgs.msg import Image
 
@@ -71,8 +71,7 @@ def test_a_working_node_asks_no_network_writes_no_file_and_starts_no_program(wat
         assert probe.set_parameters(classes=["red ball", "lamp", "floor"], use_pamr=True,
                                     use_densecrf=True, use_resclip=True).successful
         probe.feed_until(lambda: statuses[-1].vocabulary_version == 2
-                         and "densecrf" in [entry.stage for entry in statuses[-1].stages],
-                         "new words and stages", picture)
+                         and ran(statuses, "densecrf"), "new words and stages", picture)
     assert process.poll() is None
     lines = report.read_text().splitlines()
     assert lines[0] == "watching"

@@ -23,6 +23,7 @@ from ros_harness import (
     domain_for,
     picture,
     probe_fixture,
+    ran,
 )
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
 from sensor_msgs.msg import Image
@@ -106,8 +107,7 @@ def test_a_stage_that_fails_costs_its_frame_alone(node, probe, monkeypatch, stag
     with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
         probe.feed_until(lambda: statuses and all(received.values()), "all outputs", picture)
         if switch:
-            probe.feed_until(lambda: switch.removeprefix("use_") in
-                             [entry.stage for entry in statuses[-1].stages], stage, picture)
+            probe.feed_until(lambda: ran(statuses, switch.removeprefix("use_")), stage, picture)
         before = statuses[-1].frames_failed
         with monkeypatch.context() as patch:
             raised = raising(ERRORS[kind])
