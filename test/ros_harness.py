@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from forked_nodes import ForkedNode, can_fork
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from rclpy.context import Context
@@ -101,19 +102,35 @@ class NodeProcess:
 
     def __init__(self, domain: int, log: Path, parameters: Mapping[str, Any] | None = None,
                  remappings: Mapping[str, str] | None = None,
-                 arguments: Sequence[str] = ()) -> None:
-        """Start the process; :meth:`wait_for` waits until it says something."""
+                 arguments: Sequence[str] = (), fresh: bool = False) -> None:
+        """Start the process; :meth:`wait_for` waits until it says something.
+
+        Args:
+            domain: of ROS.
+            log: file for all that it says.
+            parameters, remappings: of the node.
+            arguments: of ROS, besides.
+            fresh: import everything in it, as where the start itself is tested; else it is forked
+                from a process that has, as long as the environment still is what it was then.
+        """
         values = {"model": MODEL, **(parameters or {})}
-        command = [sys.executable, "-m", "sclip_seg_ros.ros.node", "--ros-args"]
+        command = ["--ros-args"]
         for name, value in values.items():
             command += ["-p", f"{name}:={json.dumps(value)}"]
         for name, target in (remappings or {}).items():
             command += ["-r", f"{name}:={target}"]
         command += arguments
         self._path = log
+        log.write_text("")
+        self.process: subprocess.Popen | ForkedNode
+        if not fresh and can_fork():
+            self.process = ForkedNode(command, log, domain)
+            return
         with open(log, "w") as file:
-            self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={
-                **os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"})
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sclip_seg_ros.ros.node", *command],
+                stdout=file, stderr=subprocess.STDOUT,
+                env={**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"})
 
     @property
     def log(self) -> str:

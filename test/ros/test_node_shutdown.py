@@ -20,7 +20,7 @@ def start(tmp_path):
 
     def start(*arguments, **parameters) -> NodeProcess:
         nodes.append(NodeProcess(DOMAIN, tmp_path / f"log{len(nodes)}.txt", parameters,
-                                 arguments=arguments))
+                                 arguments=arguments, fresh=True))
         return nodes[-1]
 
     yield start

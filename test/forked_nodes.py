@@ -1,0 +1,107 @@
+"""Nodes forked from a process that has imported torch and its kin: seconds sooner than fresh ones.
+
+What such a process holds is a library's code and nothing of ROS: that is imported in the node. The
+import leaves no threads behind but OpenBLAS's, which are made anew after a fork; OpenMP's come with
+the first thing that is computed, and there nothing is.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing import forkserver
+from pathlib import Path
+from unittest import mock
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_IMPORTED = ["sclip_seg_ros.segmentation.segmentor"]
+# What a node may find changed: pytest's own, and what ROS reads when it is initialised.
+_READ_LATE = ("PYTEST_CURRENT_TEST", "ROS_DOMAIN_ID")
+
+
+def _lasting() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _READ_LATE}
+
+
+_AT_FIRST = _lasting()
+
+
+def can_fork() -> bool:
+    """Tell whether a node can be forked: the environment is the one its libraries have seen.
+
+    The first call has them imported, in a process of their own that ends with this one.
+    """
+    if _lasting() != _AT_FIRST:
+        return False
+    # As the node does before it imports torch.
+    with mock.patch.dict(os.environ, {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}):
+        _CONTEXT.set_forkserver_preload(_IMPORTED)
+        forkserver.ensure_running()
+    return True
+
+
+class ForkedNode:
+    """A node in a process of its own; what tests ask of :class:`subprocess.Popen`, it answers."""
+
+    def __init__(self, arguments: Sequence[str], log: Path, domain: int) -> None:
+        """Start it.
+
+        Args:
+            arguments: of the process.
+            log: file for all that it says.
+            domain: of ROS.
+        """
+        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"}
+        self._process = _CONTEXT.Process(
+            target=_run, args=(list(arguments), str(log), environment, os.getcwd()), daemon=True)
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while it runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it did not come within so many seconds.
+        """
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("segment_node", timeout)
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it by force."""
+        self.send_signal(signal.SIGKILL)
+
+
+def _run(arguments: Sequence[str], log: str, environment: Mapping[str, str], folder: str) -> None:
+    """Be the node."""
+    assert "rclpy" not in sys.modules, "the node would not import ROS itself"
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    with open(log, "a") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    for name, stream in (("stdout", 1), ("stderr", 2)):
+        setattr(sys, name, os.fdopen(stream, "w", buffering=1, closefd=False))
+    from sclip_seg_ros.ros import node
+
+    sys.argv = [node.__file__, *arguments]
+    node.main()
