@@ -125,17 +125,9 @@ class Tracker:
             self.collect()
         limit = self._limit(jobs, options)
         waiting = self._choose(jobs, limit, options)
-        self._own_seconds = 0.0
         wanting = [job for job, memory in zip(jobs, memories, strict=True)
                    if memory.wants_scores(key)]
-        outcome = None
-        if wanting and not waiting:
-            self._tower.submit(self._run(self._turn_of(wanting), vocabulary, key))
-        elif wanting and not self._tower.busy:  # else the last run of the other kind ends first
-            run = replace(self._run(wanting, vocabulary, key), label_sizes=_label_sizes(wanting))
-            outcome = look(run, refine=False)
-            self._note(outcome)
-            self._own_seconds = outcome.seconds
+        outcome = self._have_scored(wanting, waiting, vocabulary, key)
         with watch.stage("temporal"):
             if outcome is not None:
                 self._fuse(outcome, outcome.scores, key)
@@ -223,6 +215,20 @@ class Tracker:
             torch.set_num_threads(self._threads if waiting else 1)
             self._tower.withdraw()
         return waiting
+
+    def _have_scored(self, jobs: Sequence[Job], waiting: bool, vocabulary: Vocabulary,
+                     key: tuple[Hashable, ...]) -> Outcome | None:
+        """Have frames scored: here and now where they wait for it, else by the tower's thread."""
+        self._own_seconds = 0.0
+        if jobs and not waiting:
+            self._tower.submit(self._run(self._turn_of(jobs), vocabulary, key))
+        elif jobs and not self._tower.busy:  # else the last run of the other kind ends first
+            run = replace(self._run(jobs, vocabulary, key), label_sizes=_label_sizes(jobs))
+            outcome = look(run, refine=False)
+            self._note(outcome)
+            self._own_seconds = outcome.seconds
+            return outcome
+        return None
 
     def _turn_of(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """Return the jobs for one run: all, or one after another where they failed together."""
