@@ -57,7 +57,7 @@ def trained(world: Path) -> Path:
     """Train the embedded model once; return the run's folder."""
     work = world / "run"
     assert main(["--model", "embedded", *shared(world), "--work", str(work), "--steps", "40",
-                 "--average", "0.8"]) == 0
+                 "--average", "0.8", "--contrast-weight", "0"]) == 0
     return work
 
 
@@ -74,9 +74,9 @@ def teacher_of(model: str) -> WindowTeacher:
     return WindowTeacher(Featurizer(load_clip(model), "attended", "clip"), CROP, STRIDE)
 
 
-def curve(work: Path) -> list[float]:
+def curve(work: Path, name: str = "windows") -> list[float]:
     with open(work / "log.csv", newline="") as file:
-        return [float(row["windows"]) for row in csv.DictReader(file)]
+        return [float(row[name]) for row in csv.DictReader(file)]
 
 
 @pytest.mark.parametrize("model", ["embedded", "tiny"])
@@ -136,6 +136,15 @@ def test_an_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
     one, other = load_file(whole / WEIGHTS), load_file(parts / WEIGHTS)
     assert all(torch.equal(value, other[key]) for key, value in one.items())
     assert curve(whole) == curve(parts)
+
+
+def test_the_contrast_falls_too_and_is_left_out_without_a_weight(
+        world: Path, trained: Path, tmp_path: Path):
+    assert "contrast" not in (trained / "log.csv").read_text()
+    assert main(["--model", "embedded", *shared(world), "--work", str(tmp_path), "--steps", "16",
+                 "--learning-rate", "3e-4"]) == 0
+    contrasts = curve(tmp_path, "contrast")
+    assert len(contrasts) == 16 and np.mean(contrasts[-6:]) < 0.8 * np.mean(contrasts[:3])
 
 
 def test_rooms_and_mixed_precision_train_too(flags: list[str], tmp_path: Path):

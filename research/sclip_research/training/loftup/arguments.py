@@ -23,13 +23,17 @@ PROGRAM = "sclip-train-loftup"
 EXAMPLE = (f"{PROGRAM} --model ViT-B/16 --pretrained metaclip_400m --images photos "
            "--masks masks --device cuda --precision bf16")
 _DEFAULTS = TrainingSettings()
-_RATES = {LOFTUP: _DEFAULTS.learning_rate, TOWER: 1e-4}  # the highest, where none is given
+# Where none is given. A tower's scale is the segmentor's logit scale: patches are compared as they
+# will be with words.
+_BY_KIND = {LOFTUP: {"learning_rate": _DEFAULTS.learning_rate,
+                     "contrast_weight": _DEFAULTS.contrast_weight,
+                     "contrast_scale": _DEFAULTS.contrast_scale},
+            TOWER: {"learning_rate": 1e-4, "contrast_weight": 0.5, "contrast_scale": 40.0}}
 # What has no effect on the other kind of training, so that nobody waits for it in vain.
 _OF_LOFTUP = ("features", "normalisation", "heads", "depth", "frequencies", "hidden", "masks",
               "overlap", "sides", "factors", "stage", "initial", "alpha", "mask_weight",
-              "direction_weight", "contrast_weight", "contrast_scale", "balance",
-              "affinity_weight", "enlargement", "teacher_alpha", "teacher_weight",
-              "teacher_decay", "affinity_pixels", "teacher_every")
+              "direction_weight", "balance", "affinity_weight", "enlargement", "teacher_alpha",
+              "teacher_weight", "teacher_decay", "affinity_pixels", "teacher_every")
 _OF_TOWER = ("size", "crop", "stride")
 
 
@@ -42,12 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(parsed: argparse.Namespace) -> None:
-    """Refuse flags that do not go together, name the checkpoint, and choose a learning rate.
+    """Refuse flags that do not go together, name the checkpoint, and choose what was left open.
 
     Raises:
         UsageError: in one sentence.
     """
-    parsed.learning_rate = parsed.learning_rate or _RATES[parsed.trained]
+    for name, value in _BY_KIND[parsed.trained].items():
+        if getattr(parsed, name) is None:
+            setattr(parsed, name, value)
     _refuse_ineffective(parsed, _OF_LOFTUP if parsed.trained == TOWER else _OF_TOWER)
     if parsed.trained == TOWER:
         parsed.output = parsed.output or parsed.work / "model"
@@ -143,8 +149,6 @@ def _add_loss_flags(group: argparse._ArgumentGroup) -> None:
             ("alpha", "share of a mask's mean in the target"),
             ("mask_weight", "L2 to the mask-refined target"),
             ("direction_weight", "1 - cosine to the same target"),
-            ("contrast_weight", "resemblance to the batch's masks, as the target's"),
-            ("contrast_scale", "inverse temperature of that resemblance"),
             ("balance", "pixels count as their mask's area to the power of minus this"),
             ("affinity_weight", "stage 2: affinity matrices of student and teacher"),
             ("teacher_weight", "stage 2: L2 to the teacher's features"),
@@ -153,6 +157,9 @@ def _add_loss_flags(group: argparse._ArgumentGroup) -> None:
             ("teacher_decay", "stage 2: share of itself that the teacher keeps")):
         group.add_argument(f"--{name.replace('_', '-')}", type=float,
                            default=getattr(_DEFAULTS, name), help=text + " (default %(default)s)")
+    _add_by_kind(group, "contrast_weight", "resemblance to the batch's masks, or for a tower to "
+                 "patches of it, as the target's")
+    _add_by_kind(group, "contrast_scale", "inverse temperature of that resemblance")
     group.add_argument("--affinity-pixels", type=positive, default=_DEFAULTS.affinity_pixels,
                        help="stage 2: pixels compared at once (default %(default)s)")
     group.add_argument("--teacher-every", type=positive, default=_DEFAULTS.teacher_every,
@@ -168,9 +175,7 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--stop-after", type=positive, metavar="STEP",
                        help="stop early, with a state to go on from")
     group.add_argument("--half", action="store_true", help="write the weights as float16")
-    group.add_argument("--learning-rate", type=float,
-                       help=f"the highest (default: {_RATES[LOFTUP]:g}, of a tower "
-                            f"{_RATES[TOWER]:g})")
+    _add_by_kind(group, "learning_rate", "the highest")
     group.add_argument("--device", default="auto", help="auto (default), cpu, cuda, ...")
     group.add_argument("--precision", choices=PRECISIONS, default=_DEFAULTS.precision,
                        help="arithmetic; bf16 and fp16 are mixed precision (default %(default)s)")
@@ -190,3 +195,9 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--log-every", type=positive, default=20, metavar="STEPS")
     group.add_argument("--tensorboard", action="store_true",
                        help="curves for TensorBoard as well as log.csv")
+
+
+def _add_by_kind(group: argparse._ArgumentGroup, name: str, text: str) -> None:
+    group.add_argument(f"--{name.replace('_', '-')}", type=float,
+                       help=f"{text} (default: {_BY_KIND[LOFTUP][name]:g}, of a tower "
+                            f"{_BY_KIND[TOWER][name]:g})")

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from sclip_research.training.loftup.crops import Batch, StepPlan
 from sclip_research.training.loftup.featurizer import Featurizer
-from sclip_research.training.loftup.losses import direction_error
+from sclip_research.training.loftup.losses import contrast_error, direction_error
 from sclip_research.training.loftup.settings import TrainingSettings
 from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.segmentation.backbones.attention import attention_rule
@@ -25,7 +25,7 @@ from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.preprocessing import normalise
 from sclip_seg_ros.segmentation.scores.windows import cut, stitch, window_boxes
 
-LOSS = "windows"
+PLACES = 256  # patches of a batch that stand for words in the contrast
 
 
 class Tower(nn.Module):
@@ -96,15 +96,29 @@ class WindowObjective:
         """
         _refuse_remainder("size", settings.size, featurizer)
         self._teacher = WindowTeacher(featurizer, settings.crop, settings.stride)
+        self._weights = {"windows": 1.0, "contrast": settings.contrast_weight}
+        self._scale = settings.contrast_scale
 
     def __call__(self, network: nn.Module, batch: Batch, plan: StepPlan) -> dict[str, Tensor]:
-        """Return the loss: 1 - cosine, the direction being all that words see."""
+        """Return the losses by name.
+
+        ``windows`` is 1 - cosine, the direction being all that words see; ``contrast`` compares
+        what each patch resembles among some patches of the batch, as it will be compared with
+        words (see :func:`contrast_error`).
+        """
         images = batch.images.float() / 255
-        return {LOSS: direction_error(network(images).float(), self._teacher(images))}
+        found, wanted = network(images).float(), self._teacher(images)
+        losses = {"windows": direction_error(found, wanted)}
+        if self._weights["contrast"]:
+            every = wanted.movedim(1, -1).flatten(0, 2)
+            places = plan.rng.choice(len(every), min(PLACES, len(every)), replace=False)
+            losses["contrast"] = contrast_error(
+                found, wanted, every[torch.from_numpy(places).to(every.device)], self._scale)
+        return losses
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """Return what is minimised."""
-        return losses[LOSS]
+        return torch.stack([self._weights[name] * loss for name, loss in losses.items()]).sum()
 
 
 def _refuse_remainder(name: str, sides: tuple[int, ...], featurizer: Featurizer) -> None:
