@@ -11,8 +11,8 @@ from functools import partial
 
 from sclip_seg_ros.cluster import ray_pool
 from sclip_seg_ros.cluster.work import Task
+from sclip_seg_ros.common.entry import run_program
 from sclip_seg_ros.tools.bag import pieces
-from sclip_seg_ros.tools.bag.command import main
 from sclip_seg_ros.tools.pieces import open_engine
 
 
@@ -29,4 +29,4 @@ class Gated(pieces.BagWorker):
 if __name__ == "__main__":
     ray_pool._LOOK, ray_pool._SILENCE = 1.0, 3.0
     pieces.open_engine = lambda arguments, _: open_engine(arguments, partial(Gated, arguments))
-    sys.exit(main())
+    sys.exit(run_program("sclip_seg_ros.tools.bag.command", "sclip-bag"))

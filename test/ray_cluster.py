@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +17,21 @@ PIECES = ("--piece-seconds", 0.4, "--run-in", 0.2)
 
 
 @contextmanager
-def two_nodes(*modules: ModuleType) -> Iterator[Any]:
+def two_nodes(*modules: ModuleType, count: int = 2) -> Iterator[Any]:
     """Start two nodes with a core each; ``address`` of what is yielded is theirs.
 
     Args:
         modules: whose classes workers shall have; nodes do not know the tests' modules.
+        count: of nodes, where it is another.
     """
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # 30 are few on a busy computer
     from ray import cloudpickle
     from ray.cluster_utils import Cluster
 
     nodes = Cluster(initialize_head=True, head_node_args=NODE)
     try:
-        nodes.add_node(**NODE)
+        for _ in range(count - 1):
+            nodes.add_node(**NODE)
         for module in modules:
             cloudpickle.register_pickle_by_value(module)
         yield nodes

@@ -20,13 +20,20 @@ from typing import Any
 
 from sclip_seg_ros.cluster.work import Done, EngineGone, Lost, Task, Worker, answer
 from sclip_seg_ros.common.cores import usable_cores
+from sclip_seg_ros.common.entry import end_at_once
 from sclip_seg_ros.common.text import first_line
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray  # noqa: E402
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError  # noqa: E402
+from ray._raylet import GcsClient  # noqa: E402
+from ray.exceptions import (  # noqa: E402
+    ActorDiedError,
+    ActorUnavailableError,
+    RayError,
+    RpcError,
+)
 from ray.util import ActorPool  # noqa: E402
 
 LOCAL = "local"
@@ -123,7 +130,7 @@ class RayPool:
             raise
 
     def _begin(self, share: Share, worker: Callable[[], Worker]) -> None:
-        self._head = _Head(ray.get_runtime_context().gcs_address)
+        self._head = _Head()
         gpus = share.gpus if share.gpus is not None else float(
             ray.available_resources().get("GPU", 0) >= 1)
         count = _room_for(share, gpus)
@@ -139,8 +146,14 @@ class RayPool:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        """Leave the cluster; its workers end, what they have finished is on disk."""
-        ray.shutdown()
+        """Leave the cluster; its workers end, what they have finished is on disk.
+
+        A head that is gone is left without a word: Ray would wait for its answer.
+        """
+        if self._head.gone:
+            end_at_once()
+        else:
+            ray.shutdown()
 
     @property
     def free(self) -> bool:
@@ -234,32 +247,42 @@ class RayPool:
 
 
 class _Head:
-    """The cluster's head, which everything depends on."""
+    """What a run depends on: the cluster's head, and the node beside the command.
 
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self._looked = time.monotonic()
-        self._silent: float | None = None  # since when
+    The head is asked something: one that is frozen still accepts connections, and never answers.
+    """
+
+    def __init__(self) -> None:
+        context = ray.get_runtime_context()
+        self._address = context.gcs_address
+        self._node = ray.NodeID.from_hex(context.get_node_id())
+        self._client = GcsClient(address=self._address)
+        self._looked = self._heard = time.monotonic()
+        self.gone = False
 
     def look(self) -> None:
-        """See now and then whether it is still there.
+        """See now and then whether both are still there.
 
         Raises:
-            EngineGone: it has not answered for a while.
+            EngineGone: the head has not answered for a while, or counts the node among the dead.
         """
-        now = time.monotonic()
-        if now - self._looked < _LOOK:
+        if time.monotonic() - self._looked < _LOOK:
             return
-        self._looked = now
-        host, _, port = self._address.rpartition(":")
         try:
-            socket.create_connection((host, int(port)), timeout=_LOOK).close()
-            self._silent = None
-        except OSError as error:
-            self._silent = self._silent or now
-            if now - self._silent > _SILENCE:
+            alive, = self._client.check_alive([self._node], timeout=_LOOK)
+            self._heard = time.monotonic()
+        except RpcError as error:
+            if time.monotonic() - self._heard > _SILENCE:
+                self.gone = True
                 raise EngineGone(f"the cluster's head at {self._address} does not answer any more "
-                                 f"({error})") from error
+                                 f"({first_line(error)})") from error
+        else:
+            if not alive:
+                self.gone = True
+                raise EngineGone("Ray's node on this machine is dead, so that no worker can be "
+                                 "reached; start it again with `ray start`, or give --ray alone")
+        finally:
+            self._looked = time.monotonic()
 
 
 def _room_for(share: Share, gpus: float) -> int:

@@ -21,6 +21,12 @@ from sclip_seg_ros.common.streams import listeners_may_leave
 INTERRUPTED = 130  # exit code, as shells report Ctrl-C
 _IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 _AGAIN_SECONDS = 0.1
+_at_once = threading.Event()
+
+
+def end_at_once() -> None:
+    """Have the program end without taking its libraries down, because one of them cannot be."""
+    _at_once.set()
 
 
 def run_program(module: str, name: str, arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +48,10 @@ def run_program(module: str, name: str, arguments: Sequence[str] | None = None) 
         except KeyboardInterrupt:
             print(f"{name}: interrupted", file=sys.stderr)
             code = INTERRUPTED
+        if _at_once.is_set():
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
     # Python keeps in mind that an interrupt ended some exec(), as libraries call it when they are
     # imported, and would then end the process by the signal in place of the code; this forgets it.
     exec("")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -45,27 +46,38 @@ def wait_for(paths: list[Path], process: subprocess.Popen) -> None:
         time.sleep(0.1)
 
 
-def test_a_head_that_is_lost_ends_the_run_and_another_cluster_goes_on(cluster, drive, tiny_model,
-                                                                      tmp_path, capsys):
+@pytest.mark.parametrize("kinds, way, said", [
+    (("gcs_server", "raylet"), signal.SIGKILL, "does not answer any more"),
+    # A machine that is frozen still accepts connections.
+    (("gcs_server", "raylet"), signal.SIGSTOP, "does not answer any more"),
+    # The head answers, but nobody beside the command can reach a worker.
+    (("raylet",), signal.SIGKILL, "Ray's node on this machine is dead"),
+], ids=["killed", "frozen", "only the raylet beside the command killed"])
+def test_a_machine_that_is_lost_ends_the_run_and_the_same_command_goes_on(
+        kinds, way, said, drive, tiny_model, tmp_path, capsys):
     assert segment(tiny_model, tmp_path / "one", [drive]) == 0
     kept = [tmp_path / f"two/drive.partial/frames.sqlite.{number:05}" for number in (0, 1)]
-    with two_nodes() as lost:
-        address = lost.address
+    with two_nodes(count=1) as lost:
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "test/gated_bag.py"),
              *flags(tiny_model, tmp_path / "two", "--device", "cpu", "--bag", drive, *PIECES,
-                    "--ray", address)],
+                    "--ray", lost.address)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        lost_ones = [found.process.pid for kind in kinds
+                     for found in lost.head_node.all_processes[kind]]
         try:
             wait_for(kept, process)
-            lost.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
-            _, said = process.communicate(timeout=LIMIT)
+            for number in lost_ones:
+                os.kill(number, way)
+            _, told = process.communicate(timeout=LIMIT)
         finally:
             process.kill()
-    assert process.returncode == 1, said
-    assert f"two/drive' is not done: the cluster's head at {address} does not answer any " \
-        "more" in said and "the same command does what is missing of its 4 pieces" in said
-    assert segment(tiny_model, tmp_path / "two", [drive], "--ray", cluster, "--resume") == 0
+            for number in lost_ones if way == signal.SIGSTOP else ():
+                os.kill(number, signal.SIGKILL)
+    assert process.returncode == 1, told
+    assert said in told and re.search(r"two/drive' is not done: .*; the same command does what is "
+                                      "missing of its 4 pieces", told), told
+    assert segment(tiny_model, tmp_path / "two", [drive], "--resume") == 0
     assert "16 images segmented, 8 of them in an earlier run" in capsys.readouterr().out
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
