@@ -24,6 +24,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -42,11 +43,12 @@ from sclip_seg_ros.tools.segment.video import VideoSource
 RATE = 15
 WORDS = ("--vocabulary", "floor", "wall", "table", "chair", "ball")
 SMALL = ("--set", "short_side=112", "--device", "cpu")
-RECORDINGS, LENGTH = 4, 40     # frames
-CUT = 1.4                      # seconds of a piece of those
+RECORDINGS, LENGTH = 4, 120    # frames; enough that a start of seconds does not decide
+CUT = 4.0                      # seconds of a piece of those: eight pieces
 RUN_INS = (0.0, 0.5, 1.0, 2.0)
 FILM = 6 * RATE                # frames
 TASKS = 200
+MATRIX, PRODUCTS = 2048, 8     # rows and columns, and how many of them
 HOURS = 1000
 FLEETS = (1, 2, 10, 100)       # workers
 VIT, SOURCE = 0.7, "cpu-amd-epyc-full-2026-11-21.md"  # images a second on one core, windows
@@ -173,6 +175,28 @@ def on_paper(rate: float, begin: float, task: float) -> list[list[object]]:
     return rows
 
 
+def matrix_rates() -> tuple[float, float]:
+    """Return billions of multiplications and additions a second, with one thread and with all.
+
+    What all threads gain on products of matrices is about what that many workers can gain: cores
+    may be threads of one physical core.
+    """
+    before = torch.get_num_threads()
+    matrix = torch.rand(MATRIX, MATRIX)
+    rates = []
+    try:
+        for threads in (1, usable_cores()):
+            torch.set_num_threads(threads)
+            matrix @ matrix
+            start = time.perf_counter()
+            for _ in range(PRODUCTS):
+                matrix @ matrix
+            rates.append(2e-9 * PRODUCTS * MATRIX**3 / (time.perf_counter() - start))
+    finally:
+        torch.set_num_threads(before)
+    return rates[0], rates[1]
+
+
 def overhead() -> tuple[float, float]:
     """Return the seconds until two workers are there, and milliseconds a task that is none."""
     start = time.monotonic()
@@ -212,8 +236,8 @@ def main() -> None:
     """Measure, and print a page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet",
                                      description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=positive, default=2, metavar="N",
-                        help="in which the ways of working take turns (default 2)")
+    parser.add_argument("--rounds", type=positive, default=1, metavar="N",
+                        help="in which the ways of working take turns (default 1)")
     parser.add_argument("--no-run-ins", action="store_true",
                         help="leave the run-ins out, which do not depend on the computer")
     parsed = parser.parse_args()
@@ -228,12 +252,16 @@ def main() -> None:
             print(*markdown_table(["run-in [s]", "more work", "told at the worst seam",
                                    "pixels that differ in the worst first frame",
                                    "in all frames"], run_ins(folder)), sep="\n", flush=True)
+        one, all_of_them = matrix_rates()
         rows, rate, size = ways(folder, rounds)
         print(f"\nWhole commands, of {counted(rounds, 'round')} the fastest; {RECORDINGS} "
               f"recordings of {LENGTH} images,\npieces of {CUT:g} s:\n")
         print(*markdown_table(["way", "seconds", "images/s", "of each worker, while it works",
                                "all rounds (load of the minute behind it)"], rows), sep="\n",
               flush=True)
+        print(f"\nBefore that, products of matrices took place at {one:.0f} GFLOP/s with one "
+              f"thread and {all_of_them:.0f} with\n{usable_cores()}: {all_of_them / one:.2f} times "
+              "as much, which is about what so many workers can gain here.")
         begin, task = overhead()
         print(f"\nRay's start with two workers: {begin:.1f} s. A task without work: {task:.1f} ms. "
               f"Results take {size / 1e6:.2f} MB an image.")
