@@ -13,6 +13,7 @@ from ros_harness import (
     picture,
     pixels_of,
     probe_fixture,
+    stamp_of,
 )
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
@@ -38,10 +39,12 @@ def info_of(width: int, height: int, **changes: int) -> CameraInfo:
 def sizes(probe: Probe, topic: str = "label", count: int = 1) -> set[tuple[int, int]]:
     """Return (W, H) of the newest messages of an output, while the camera goes on."""
     with probe.listening(Image, f"/sclip_seg/{topic}") as messages:
-        probe.feed(2, lambda: picture(*SIZE))  # older ones may be on their way
-        messages.clear()
-        probe.feed_until(lambda: len(messages) >= count, topic, lambda: picture(*SIZE))
-        return {(message.width, message.height) for message in messages}
+        first = probe.publish(picture(*SIZE))
+
+        def new() -> list[Image]:  # older ones may be on their way
+            return [message for message in messages if stamp_of(message) >= first]
+        probe.feed_until(lambda: len(new()) >= count, topic, lambda: picture(*SIZE))
+        return {(message.width, message.height) for message in new()}
 
 
 def wait_for_size(probe: Probe, size: tuple[int, int], publish) -> None:
