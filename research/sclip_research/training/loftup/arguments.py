@@ -15,6 +15,7 @@ from sclip_research.training.loftup.settings import (
     TRAINED,
     TrainingSettings,
 )
+from sclip_seg_ros.models.clip import DENSE_LOGIT_SCALE
 from sclip_seg_ros.segmentation.backbones.attention import last_block_rules
 from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import LAYERS, NORMALISATIONS
 from sclip_seg_ros.tools.arguments import UsageError, positive
@@ -23,12 +24,12 @@ PROGRAM = "sclip-train-loftup"
 EXAMPLE = (f"{PROGRAM} --model ViT-B/16 --pretrained metaclip_400m --images photos "
            "--masks masks --device cuda --precision bf16")
 _DEFAULTS = TrainingSettings()
-# Where none is given. A tower's scale is the segmentor's logit scale: patches are compared as they
-# will be with words.
+# Where none is given. A tower's patches are compared as most models' are with words.
 _BY_KIND = {LOFTUP: {"learning_rate": _DEFAULTS.learning_rate,
                      "contrast_weight": _DEFAULTS.contrast_weight,
                      "contrast_scale": _DEFAULTS.contrast_scale},
-            TOWER: {"learning_rate": 1e-4, "contrast_weight": 0.5, "contrast_scale": 40.0}}
+            TOWER: {"learning_rate": 1e-4, "contrast_weight": 0.5,
+                    "contrast_scale": DENSE_LOGIT_SCALE}}
 # What has no effect on the other kind of training, so that nobody waits for it in vain.
 _OF_LOFTUP = ("features", "normalisation", "heads", "depth", "frequencies", "hidden", "masks",
               "overlap", "sides", "factors", "stage", "initial", "alpha", "mask_weight",
