@@ -28,6 +28,7 @@ import torch
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from benchmarks.matrix_rate import matrix_rate
 from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.cluster.ray_pool import LOCAL, RayPool, Share
 from sclip_seg_ros.cluster.work import Job, Tally, Task, work_through
@@ -48,7 +49,6 @@ CUT = 4.0                      # seconds of a piece of those: eight pieces
 RUN_INS = (0.0, 0.5, 1.0, 2.0)
 FILM = 6 * RATE                # frames
 TASKS = 200
-MATRIX, PRODUCTS = 2048, 8     # rows and columns, and how many of them
 HOURS = 1000
 FLEETS = (1, 2, 10, 100)       # workers
 VIT, SOURCE = 0.7, "cpu-amd-epyc-full-2026-11-21.md"  # images a second on one core, windows
@@ -175,26 +175,20 @@ def on_paper(rate: float, begin: float, task: float) -> list[list[object]]:
     return rows
 
 
-def matrix_rates() -> tuple[float, float]:
-    """Return billions of multiplications and additions a second, with one thread and with all.
+def matrix_rates() -> list[float]:
+    """Return GFLOP/s of products of matrices, with one thread and with all.
 
     What all threads gain on products of matrices is about what that many workers can gain: cores
     may be threads of one physical core.
     """
-    before = torch.get_num_threads()
-    matrix = torch.rand(MATRIX, MATRIX)
-    rates = []
+    before, rates = torch.get_num_threads(), []
     try:
         for threads in (1, usable_cores()):
             torch.set_num_threads(threads)
-            matrix @ matrix
-            start = time.perf_counter()
-            for _ in range(PRODUCTS):
-                matrix @ matrix
-            rates.append(2e-9 * PRODUCTS * MATRIX**3 / (time.perf_counter() - start))
+            rates.append(matrix_rate(torch.device("cpu"), "fp32") / 1e9)
     finally:
         torch.set_num_threads(before)
-    return rates[0], rates[1]
+    return rates
 
 
 def overhead() -> tuple[float, float]:

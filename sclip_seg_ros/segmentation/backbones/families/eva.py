@@ -23,16 +23,7 @@ class EvaViT(TimmViT):
     kind = Eva
 
     def __init__(self, visual: nn.Module, name: str = "") -> None:
-        """Wrap a tower.
-
-        Args:
-            visual: open_clip's TimmModel, or timm's model itself.
-            name: of the model and its weights.
-
-        Raises:
-            ValueError: a tower whose tokens have no way into the space of the texts, or with
-                blocks of another kind.
-        """
+        """Wrap a tower, as :class:`TimmViT` does."""
         super().__init__(visual, name)
         self._tables: dict[tuple[int, int], Tensor] = {}
 
