@@ -7,10 +7,12 @@ import sqlite3
 import struct
 from contextlib import closing
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from recordings import cut, data_file, record, rows, text, write_mcap
 from rosbags.rosbag2 import CompressionMode, Reader, ReaderError
+from rosbags.rosbag2.storage_mcap import decompress
 
 from sclip_seg_ros.tools.bag.recording.cut_sqlite import CutSqlite
 from sclip_seg_ros.tools.bag.recording.linear_mcap import LinearMcap
@@ -138,6 +140,43 @@ def test_a_whole_file_without_index_is_not_called_cut(tmp_path):
     assert [(message.channel.topic, bytes(message.data)) for message in recording.messages()] \
         == [(row[0], row[3]) for row in expected]
     assert recording.cuts == []
+
+
+def with_checksums(content: bytes) -> bytes:
+    """Return an MCAP file's content with the checksums of chunks that ROS's recorder writes."""
+    content, at = bytearray(content), 8
+    while at < len(content) - 8:
+        code, length = struct.unpack_from("<BQ", content, at)
+        if code == 6:  # first and last time, size, checksum, compression, packed size
+            _, _, size, _, letters = struct.unpack_from("<QQQII", content, at + 9)
+            name, packed = at + 41, at + 41 + letters + 8
+            plain = decompress(bytes(content[packed:at + 9 + length]),
+                               content[name:name + letters].decode(), size, 0)
+            struct.pack_into("<I", content, at + 9 + 24, crc32(plain))
+        at += 9 + length
+    return bytes(content)
+
+
+@pytest.mark.parametrize("compression", PACKED)
+def test_a_damaged_chunk_costs_its_own_messages(compression, tmp_path):
+    """One bad sector near the front; rosbags reads nothing beyond it."""
+    path = record(tmp_path / "bag", "mcap", frames=180, compression=compression)
+    whole, file = rows(path), data_file(path)
+    content = bytearray(with_checksums(file.read_bytes()))
+    content[len(content) // 8] ^= 255
+    file.write_bytes(content)
+    recording = Recording(path)
+    found = [(message.channel.topic, message.channel.kind, message.stamp, bytes(message.data))
+             for message in recording.messages()]
+    assert found == whole[-len(found):]  # what lies behind the first chunk, each once
+    assert 0.4 * len(whole) < len(found) < 0.8 * len(whole)
+    problem, = recording.cuts
+    assert problem.startswith(f"'{path}' is damaged (") \
+        and problem.endswith("what can be read of it was read")
+    # Of a stretch of time as well.
+    start, stop = whole[-40][2], whole[-8][2]
+    assert [message.stamp for message in Recording(path).messages(None, start, stop)] == \
+        [stamp for _, _, stamp, _ in found if start <= stamp < stop]
 
 
 @pytest.mark.parametrize("chunked", [False, True])

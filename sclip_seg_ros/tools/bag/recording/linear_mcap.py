@@ -1,4 +1,4 @@
-"""Read an MCAP file from front to back, without index and footer, up to where it breaks off.
+"""Read an MCAP file from front to back, without index and footer, as far as it goes.
 
 Layout of the format: https://mcap.dev/spec. A recorder that is killed leaves files without an end
 behind, one that is tuned for speed such without an index, and programs that are not ROS add
@@ -93,7 +93,7 @@ class LinearMcap:
                     content = _content(body)
                     if content is None \
                             or not (yield from _walk(io.BytesIO(content), len(content))):
-                        break
+                        self.whole = False  # the next chunk may be readable all the same
             if not ended:
                 self.whole = False
 

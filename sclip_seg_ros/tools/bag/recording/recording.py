@@ -142,7 +142,8 @@ class Recording:
                  stop: int | None = None) -> Iterator[Message]:
         """Yield the messages, of all channels or of some, one by one.
 
-        A file that turns out to be damaged while it is read ends there, and is noted in ``cuts``.
+        A file that turns out to be damaged while it is read loses what is damaged, and is noted in
+        ``cuts``. What lies behind the damage comes in the order it was written.
 
         Args:
             channels: that are wanted; None for all.
@@ -154,21 +155,45 @@ class Recording:
         """
         wanted = set(self.channels if channels is None else channels)
         for part in self._parts:
+            seen: Counter[tuple[Channel, int]] = Counter()
             try:
-                found = self._whole(part, wanted, start, stop) \
-                    if isinstance(part, WholeFile) else \
-                    (message for message in part.messages() if message.channel in wanted)
-                for message in found:
-                    # Where metadata.yaml is lost, nothing else tells of packed messages; CDR
-                    # begins with a zero.
-                    yield message._replace(data=zstd.decompress(message.data)) \
-                        if bytes(message.data[:4]) == ZSTD else message
+                for message in self._messages(part, wanted, start, stop):
+                    seen[message.channel, message.stamp] += 1
+                    yield _unpacked(message)
             except OSError as error:
                 raise RecordingError(f"'{self.path}' cannot be read ({error}); check the disk it "
                                      "is on") from error
             except Exception as error:  # also what a decompressor raises
-                self._note(f"'{self.path}' is damaged, and was read up to there "
-                           f"({first_line(error)})")
+                self._note(f"'{self.path}' is damaged ({first_line(error)}); what can be read of "
+                           "it was read")
+                if isinstance(part, WholeFile):
+                    yield from self._behind_damage(wanted, start, stop, seen)
+
+    def _messages(self, part: WholeFile | LinearMcap | CutSqlite, wanted: Collection[Channel],
+                  start: int | None, stop: int | None) -> Iterator[Message]:
+        """Yield the messages of a part."""
+        if isinstance(part, WholeFile):
+            return self._whole(part, wanted, start, stop)
+        return (message for message in part.messages() if message.channel in wanted)
+
+    def _behind_damage(self, wanted: Collection[Channel], start: int | None, stop: int | None,
+                       seen: Counter[tuple[Channel, int]]) -> Iterator[Message]:
+        """Yield what was not seen yet, file by file, without the index."""
+        # Read without rosbags, a channel's definition may be spelt in another way.
+        channels = {(channel.topic, channel.kind): channel for channel in wanted}
+        for file in self.files:
+            try:
+                for message in self._salvaged(file).messages():
+                    channel = channels.get((message.channel.topic, message.channel.kind))
+                    if channel is None:
+                        continue
+                    if seen[channel, message.stamp]:
+                        seen[channel, message.stamp] -= 1
+                    elif ((start is None or message.stamp >= start)
+                          and (stop is None or message.stamp < stop)):
+                        yield _unpacked(message._replace(channel=channel))
+            except Exception:  # nothing more can be had of this file; the damage is noted
+                continue
 
     def _whole(self, part: WholeFile, wanted: Collection[Channel], start: int | None,
                stop: int | None) -> Iterator[Message]:
@@ -210,7 +235,7 @@ class Recording:
         try:
             return WholeFile(file)
         except Exception as error:
-            part = (LinearMcap if self.storage == "mcap" else CutSqlite)(file)
+            part = self._salvaged(file)
             # A definition in an encoding that rosbags lacks, as recorders write where they have
             # found none, is no cut.
             whole = part.whole if isinstance(part, LinearMcap) else isinstance(error, LookupError)
@@ -218,9 +243,20 @@ class Recording:
                 self._note(f"'{file}' is cut short, and was read up to the cut")
             return part
 
+    def _salvaged(self, file: Path) -> LinearMcap | CutSqlite:
+        """Open a file that may be damaged."""
+        return (LinearMcap if self.storage == "mcap" else CutSqlite)(file)
+
     def _note(self, cut: str) -> None:
         if cut not in self.cuts:
             self.cuts.append(cut)
+
+
+def _unpacked(message: Message) -> Message:
+    """Unpack a message; where metadata.yaml is lost, nothing else tells. CDR begins with a zero."""
+    if bytes(message.data[:4]) != ZSTD:
+        return message
+    return message._replace(data=zstd.decompress(message.data))
 
 
 def _why_unreadable(file: Path, error: Exception) -> str:
