@@ -127,7 +127,7 @@ def test_programs_need_nothing_that_their_extra_does_not_bring() -> None:
     assert not_from_pip(studio) == {"starlette", "uvicorn"}
     assert not_from_pip(studio, "studio") == set()
     cluster = list((ROOT / "sclip_seg_ros/cluster").rglob("*.py"))
-    assert not_from_pip(cluster) == {"ray"}
+    assert not_from_pip(cluster) == {"fsspec", "ray"}
     assert not_from_pip(cluster, "cluster") == set()
     assert not_from_pip(list((ROOT / "research").rglob("*.py")), "research") == set()
     for verb in VERBS.values():

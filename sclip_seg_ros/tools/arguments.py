@@ -305,16 +305,30 @@ def chosen_classes(arguments: argparse.Namespace,
     return classes, background
 
 
-def refuse_address(name: Path | str) -> None:
+def is_address(name: Path | str) -> bool:
+    """Tell an address of an object store or a server from a path."""
+    return not os.path.lexists(name) and _ADDRESS.match(str(name)) is not None
+
+
+def path_or_address(text: str) -> Path | str:
+    """Return a path, or an address as it is, for a flag's ``type``."""
+    return text if is_address(text) else Path(text)
+
+
+def refuse_address(name: Path | str, remedy: str = "") -> None:
     """Refuse an address of an object store or a web server in the place of a path.
+
+    Args:
+        name: to look at.
+        remedy: another one than those for all programs, with "or" behind it.
 
     Raises:
         UsageError: with what to do.
     """
-    if not os.path.lexists(name) and _ADDRESS.match(str(name)):
+    if is_address(name):
         raise UsageError(f"'{name}' is an address, and files and recordings are read and written "
-                         "in folders; mount it (rclone mount, s3fs) or copy it, and give the "
-                         "folder's path")
+                         f"in folders; {remedy}mount it (rclone mount, s3fs) or copy it, and give "
+                         "the folder's path")
 
 
 def check_output(folder: Path) -> None:

@@ -59,6 +59,13 @@ class Estimate:
         self.results += frames * cost.results
         self.meanwhile += frames * cost.packed
 
+    def scale(self, sources: int, factor: float) -> None:
+        """Reckon from what was added, one source, what several are that are so much larger."""
+        self.sources = self.pieces = sources
+        self.frames = round(self.frames * factor)
+        self.seconds, self.results = self.seconds * factor, self.results * factor
+        self.meanwhile = 0.0
+
     def lines(self, workers: int | None) -> list[str]:
         """Say it to people."""
         more = f" and {self.run_ins:.0f} of run-ins" if self.run_ins else ""

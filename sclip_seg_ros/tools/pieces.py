@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from sclip_seg_ros.cluster.pieces import Piece
-from sclip_seg_ros.cluster.work import Done, Engine, Lost, OneProcess, Tally, Task, Worker
+from sclip_seg_ros.cluster.work import Done, Engine, Job, Lost, OneProcess, Tally, Task, Worker
 from sclip_seg_ros.tools.arguments import UsageError, positive
 from sclip_seg_ros.tools.bag.results.finished import FinishedFrames
 from sclip_seg_ros.tools.console import BAR, counted
@@ -165,21 +165,23 @@ def frames_in(path: Path, run: Mapping[str, Any]) -> int | None:
     return count
 
 
-def shown(answers: Iterator[Done | Lost], tally: Tally, tasks: int,
+def shown(answers: Iterator[Done | Lost], tally: Tally, jobs: Collection[Job],
           workers: bool) -> Iterator[Done | Lost]:
     """Pass answers on, and show a bar of pieces with frames a second and each worker's rate.
 
     Args:
         answers: of the workers.
         tally: of them.
-        tasks: that the bar counts.
+        jobs: whose pieces the bar counts, and those without pieces as one.
         workers: whether to tell at the end what each of them did.
     """
     failed = 0
+    whole = {job.source for job in jobs if not job.pieces}
+    tasks = sum(len(job.tasks) for job in jobs)
     with tqdm(total=tasks, unit=" piece", bar_format=BAR + "{postfix}", disable=None) as bar:
         for done in answers:
             failed += isinstance(done, Lost) or bool(done.error)
-            if isinstance(done, Lost) or done.task.piece is not None:
+            if isinstance(done, Lost) or done.task.piece or done.task.source in whole:
                 bar.update()
             frames = sum(tally.frames.values())
             if frames:
@@ -201,7 +203,7 @@ def why_missing(name: object, pieces: int, errors: Mapping[int, str],
 
     Args:
         name: of what is missing.
-        pieces: that it has.
+        pieces: that it has; 0 for what is done whole.
         errors: of pieces, by number.
         unanswered: tasks whose workers died.
         tally: with the causes, or why the work ended.
@@ -212,11 +214,11 @@ def why_missing(name: object, pieces: int, errors: Mapping[int, str],
     elif unanswered:
         numbers = sorted(task.piece.number for task in unanswered if task.piece is not None)
         names = f"piece{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}" if numbers \
-            else "putting it together"
+            else "putting it together" if pieces else "it is"
         reasons.append(f"{names} set aside, because two workers died of "
                        f"{'it' if len(unanswered) == 1 else 'them'} ({'; '.join(tally.causes)})")
-    return (f"'{name}' is not done: {'; '.join(reasons)}; the same command does what is missing "
-            f"of its {counted(pieces, 'piece')}")
+    rest = f"does what is missing of its {counted(pieces, 'piece')}" if pieces else "does it"
+    return f"'{name}' is not done: {'; '.join(reasons)}; the same command {rest}"
 
 
 __all__ = ["add_piece_flags", "check_piece_flags", "frames_in", "new_store",

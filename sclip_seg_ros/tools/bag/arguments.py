@@ -18,9 +18,12 @@ from sclip_seg_ros.tools.arguments import (
     add_vocabulary_flags,
     check_output,
     check_overlay_flags,
+    is_address,
+    path_or_address,
     positive,
     refuse_address,
 )
+from sclip_seg_ros.tools.bag.addresses import check_addresses
 from sclip_seg_ros.tools.pieces import add_piece_flags, check_piece_flags
 
 PROGRAM = "sclip-bag"
@@ -32,11 +35,13 @@ _NAMES = re.compile(r"(/[A-Za-z_][A-Za-z0-9_]*)+")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the program's flags."""
     parser.add_argument("--bag", dest="bags", nargs="+", action="extend", required=True,
-                        type=Path, metavar="PATH",
-                        help="recordings: folders with metadata.yaml, or .mcap or .db3 files")
-    parser.add_argument("--output", type=Path, default=Path("out/bags"), metavar="FOLDER",
+                        type=path_or_address, metavar="PATH",
+                        help="recordings: folders with metadata.yaml, or .mcap or .db3 files; with "
+                             "--ray also addresses, e.g. 's3://bucket/drives/*'")
+    parser.add_argument("--output", type=path_or_address, default=Path("out/bags"),
+                        metavar="FOLDER",
                         help="where the new recordings go, under the same names "
-                             "(default out/bags)")
+                             "(default out/bags); with --ray also an address")
     parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC",
                         help="image topics to segment (default: all with colour images)")
     parser.add_argument("--prefix", default="/sclip_seg", metavar="NAME",
@@ -69,20 +74,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check(parsed: argparse.Namespace) -> None:
     """Refuse unusable values; ``targets`` holds each recording's new path.
 
+    Where there are addresses, ``errands`` holds the errand of each recording; else it is None.
+
     Raises:
         UsageError: in one sentence.
     """
     check_overlay_flags(parsed)
+    cut = parsed.piece_seconds is not None or parsed.run_in is not None
     check_piece_flags(parsed)
     if parsed.jobs > 1 and parsed.piece_seconds is not None:
         raise UsageError("--jobs and pieces are two ways to share the work; leave one of them out")
-    check_output(parsed.output)
     if not _NAMES.fullmatch(parsed.prefix):
         raise UsageError(f"--prefix '{parsed.prefix}' is not the beginning of a topic; give e.g. "
                          "/sclip_seg")
     if not 0 <= parsed.points_tolerance_ms <= 1000:
         raise UsageError(f"--points-tolerance-ms {parsed.points_tolerance_ms:g} is out of range; "
                          "give 0 to 1000")
+    parsed.errands = None
+    if any(map(is_address, (*parsed.bags, parsed.output))):
+        for name in (*parsed.bags, parsed.output) if parsed.ray is None else ():
+            refuse_address(name, "add --ray, whose workers copy recordings, or ")
+        if cut:
+            raise UsageError("recordings at addresses are copied and done whole; leave out "
+                             "--piece-seconds and --run-in")
+        check_addresses(parsed)
+        return
+    check_output(parsed.output)
     parsed.bags = list({real_path(bag): bag for bag in parsed.bags}.values())
     parsed.targets = _targets(parsed.bags, parsed.output)
 
@@ -107,8 +124,6 @@ def _targets(bags: Sequence[Path], output: Path) -> list[Path]:
         UsageError: none exists, two would have the same, one would replace its original or lie in
             it.
     """
-    for bag in bags:
-        refuse_address(bag)
     if not any(bag.exists() for bag in bags):  # of several, the others shall be done
         raise UsageError(f"recording '{bags[0]}' does not exist; check its path")
     names = [bag.resolve().name if bag.is_dir() else bag.stem for bag in bags]

@@ -26,6 +26,7 @@ from sclip_seg_ros.tools.console import (
     complain,
     counted,
 )
+from sclip_seg_ros.tools.estimate import Estimate
 from sclip_seg_ros.tools.program import Program
 
 
@@ -43,7 +44,7 @@ def segment(arguments: argparse.Namespace) -> int:
         if arguments.model == EMBEDDED:
             complain(PROGRAM, EMBEDDED_HINT)
         if arguments.dry_run:
-            found, problems = estimate(arguments)
+            found, problems = _estimate(arguments)
             for problem in problems:
                 complain(PROGRAM, problem)
             print(*found.lines(arguments.ray_workers), sep="\n")
@@ -72,8 +73,20 @@ def _check(arguments: argparse.Namespace) -> None:
     resolve_device(arguments.device)
 
 
+def _estimate(arguments: argparse.Namespace) -> tuple[Estimate, list[str]]:
+    """Look at all recordings, or at one of those at addresses."""
+    if arguments.errands:
+        from sclip_seg_ros.tools.bag.copies import estimate_copies
+        return estimate_copies(arguments)
+    return estimate(arguments)
+
+
 def _outcomes(arguments: argparse.Namespace) -> Generator[Outcome, None, None]:
     """Yield the outcome of each recording as it is done."""
+    if arguments.errands:
+        from sclip_seg_ros.tools.bag.copies import segment_copies
+        yield from segment_copies(arguments)
+        return
     if arguments.piece_seconds is not None:
         yield from segment_in_pieces(arguments)
         return
@@ -90,14 +103,14 @@ def _report(outcome: Outcome) -> None:
     for notice in (*outcome.notices, *outcome.lost, *outcome.cuts):
         complain(PROGRAM, notice)
     for (topic, reason), count in outcome.refused.items():
-        complain(PROGRAM, f"{outcome.target}: {counted(count, 'image')} of topic '{topic}' could "
+        complain(PROGRAM, f"{outcome.name}: {counted(count, 'image')} of topic '{topic}' could "
                           f"not be segmented: {reason}")
     if outcome.error:
         complain(PROGRAM, outcome.error)
         return
     before = f", {outcome.before} of them in an earlier run" if outcome.before else ""
     short = "; cut short" if outcome.cuts else ""
-    print(f"{outcome.target}: {counted(outcome.frames, 'image')} segmented{before}{short}",
+    print(f"{outcome.name}: {counted(outcome.frames, 'image')} segmented{before}{short}",
           flush=True)
 
 

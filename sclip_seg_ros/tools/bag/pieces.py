@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -53,17 +53,24 @@ def segment_in_pieces(arguments: argparse.Namespace) -> Iterator[Outcome]:
     Pieces that an earlier run of the same flags has finished are left as they are.
     """
     with open_engine(arguments, partial(BagWorker, arguments)) as engine:
-        yield from _segment_with(engine, arguments)
+        yield from work(engine, arguments, *_jobs(arguments, engine.describe()))
 
 
-def _segment_with(engine: Engine, arguments: argparse.Namespace) -> Iterator[Outcome]:
-    sources, jobs = _jobs(arguments, engine.describe())
+def work(engine: Engine, arguments: argparse.Namespace, sources: Sequence[Source],
+         jobs: dict[int, Job]) -> Iterator[Outcome]:
+    """Have jobs done, and yield the outcome of each source as soon as it is known.
+
+    Args:
+        engine: does them.
+        arguments: of the command line.
+        sources: all of them; one without a job has its outcome already.
+        jobs: by the index of their source.
+    """
     yield from (source.outcome for source in sources if source.index not in jobs)
     tally = Tally()
     errors: dict[int, dict[int, str]] = defaultdict(dict)
-    tasks = sum(len(job.pieces) for job in jobs.values())
-    for done in shown(work_through(engine, list(jobs.values()), tally), tally, tasks,
-                      arguments.ray is not None):
+    todo = list(jobs.values())
+    for done in shown(work_through(engine, todo, tally), tally, todo, arguments.ray is not None):
         if isinstance(done, Lost):
             continue
         source = sources[done.task.source]
@@ -79,13 +86,13 @@ def _segment_with(engine: Engine, arguments: argparse.Namespace) -> Iterator[Out
         unanswered = [task for task in tally.unanswered if task.source == index]
         source = sources[index]
         source.outcome.kept += source.outcome.before
-        source.outcome.error = why_missing(source.outcome.target, source.pieces, errors[index],
+        source.outcome.error = why_missing(source.outcome.name, source.pieces, errors[index],
                                            unanswered, tally)
         yield source.outcome
 
 
 @dataclass
-class _Source:
+class Source:
     """A recording of the command line: its number, pieces, and what is known of it so far."""
 
     index: int
@@ -94,11 +101,11 @@ class _Source:
 
 
 def _jobs(arguments: argparse.Namespace,
-          segmentation: dict[str, Any]) -> tuple[list[_Source], dict[int, Job]]:
+          segmentation: dict[str, Any]) -> tuple[list[Source], dict[int, Job]]:
     """Find out what there is to do; a source without a job has its outcome already."""
     sources, jobs = [], {}
     for index, target in enumerate(arguments.targets):
-        source = _Source(index, Outcome(target))
+        source = Source(index, Outcome(target))
         sources.append(source)
         try:
             opened = Opened(arguments, index)

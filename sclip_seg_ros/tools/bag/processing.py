@@ -48,6 +48,7 @@ class Outcome:
 
     Attributes:
         target: path of the new recording.
+        address: of it, where it is not in a folder.
         frames: images that were segmented, now or in an earlier run.
         before: of these and the refused ones, those of earlier runs.
         refused: images that could not be segmented, by topic and reason.
@@ -59,6 +60,7 @@ class Outcome:
     """
 
     target: Path
+    address: str = field(default="", kw_only=True)
     frames: int = 0
     before: int = 0
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -67,6 +69,11 @@ class Outcome:
     cuts: tuple[str, ...] = ()
     error: str = ""
     kept: int = 0
+
+    @property
+    def name(self) -> str:
+        """The new recording's address or path, for people."""
+        return self.address or str(self.target)
 
     @property
     def complete(self) -> bool:
@@ -201,9 +208,17 @@ def describe(recording: Recording, plan: Plan, arguments: argparse.Namespace,
         segmentation: what :func:`provenance.describe_segmentation` says.
         ids: of the classes, as many as there are.
     """
-    run = {
+    return {
         "recording": [[file.name, file.stat().st_size] for file in recording.files],
         "topics": [channel.topic for channel in plan.outputs],
+        **describe_flags(arguments, segmentation, ids),
+    }
+
+
+def describe_flags(arguments: argparse.Namespace, segmentation: dict[str, Any],
+                   ids: ClassIds) -> dict[str, Any]:
+    """Name all that new recordings depend on beside the old ones; see :func:`describe`."""
+    run = {
         "prefix": arguments.prefix,
         **segmentation,
         "temporal": asdict(chosen_temporal(arguments)),

@@ -49,8 +49,8 @@ def measure_with_ray(bench: Bench, journal: Journal) -> None:
         tally, ready, errors = Tally(), {}, {}
         waiting = iter(pieces)
         following = next(waiting, None)
-        for answer in shown(work_through(engine, [Job(0, pieces)] if pieces else [], tally),
-                            tally, len(pieces), True):
+        jobs = [Job(0, pieces)] if pieces else []
+        for answer in shown(work_through(engine, jobs, tally), tally, jobs, True):
             if isinstance(answer, Lost) or answer.task.piece is None:
                 continue
             ready[answer.task.piece] = answer.result

@@ -76,8 +76,8 @@ class _Desk:
     def work(self, engine: Engine) -> None:
         """Do all there is to do."""
         jobs, tally = self._jobs(), Tally()
-        tasks = sum(max(1, len(job.pieces)) for job in jobs.values())
-        for done in shown(work_through(engine, list(jobs.values()), tally), tally, tasks,
+        todo = list(jobs.values())
+        for done in shown(work_through(engine, todo, tally), tally, todo,
                           self._run.arguments.ray is not None):
             if isinstance(done, Lost):
                 continue
