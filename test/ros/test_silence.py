@@ -104,12 +104,18 @@ def listening():
     (String, "/cam/image", False,
      "/cam/image carries std_msgs/msg/String, not sensor_msgs/msg/Image; that is not an image; no "
      "image topic is in sight"),
+    (String, "/cam/image/theora", False,
+     "nobody publishes /cam/image, but /cam/image/theora carries std_msgs/msg/String; have the "
+     "camera publish raw or compressed images, too, or turn those into images with `ros2 run "
+     "image_transport republish`"),
+    (String, "/cam/image/ffmpeg", True,
+     "nobody publishes /cam/image/compressed, but /cam/image/ffmpeg carries std_msgs/msg/String"),
     (Image, "/camera/image", False,
      "nobody publishes /cam/image; image topics in sight: /camera/image; remap image_raw to one"),
     (String, "/chatter", False,
      "nobody publishes /cam/image; no image topic is in sight; see that the camera runs"),
 ], ids=["compressed beside", "raw beside", "compressed instead", "raw instead", "no image",
-        "another name", "nothing"])
+        "stream beside", "stream beside compressed", "another name", "nothing"])
 def test_a_silence_is_told_once_with_what_mends_it(listening, monkeypatch, published, at,
                                                    compressed, expected):
     listening.other.create_publisher(published, at, 1)
@@ -119,6 +125,13 @@ def test_a_silence_is_told_once_with_what_mends_it(listening, monkeypatch, publi
     for _ in range(20):
         listening._executor.spin_once(timeout_sec=0.1)
     assert len([text for text in listening.warnings if expected in text]) == 1
+
+
+def test_packed_depth_is_not_taken_for_a_camera(listening, monkeypatch):
+    topic = "/cam/depth/compressedDepth"
+    listening.other.create_publisher(CompressedImage, topic, 1)
+    listening.listen(monkeypatch, topic)
+    listening.wait(lambda: "that is depth; no image topic" in listening.camera.silence, "a reason")
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["raw", "compressed"])

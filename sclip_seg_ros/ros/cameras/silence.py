@@ -16,6 +16,9 @@ from sclip_seg_ros.ros.parameters.camera_topics import COMPRESSED
 PATIENCE_SECONDS = 5.0  # without an image before it is told
 TYPE_SECONDS = 1.0      # the same, where another type is published: not all may be discovered yet
 _MOST_TOPICS = 6        # named in a message
+_DEPTH = "/compressedDepth"  # at the end of a topic's name
+_REPUBLISH = ("have the camera publish raw or compressed images, too, or turn those into images "
+              "with `ros2 run image_transport republish`")
 _IMAGE, _COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
@@ -73,6 +76,9 @@ class Silence:
             transport = "raw" if wanted == _COMPRESSED_IMAGE else "compressed"
             return (f"nobody publishes {topic}, but {sibling} is there",
                     f"set image_transport to {transport}")
+        stream = self._stream(topic.removesuffix(COMPRESSED))
+        if stream:
+            return f"nobody publishes {topic}, but {stream}", _REPUBLISH
         return f"nobody publishes {topic}", self._in_sight()
 
     def _unheard(self, fitting: Sequence[TopicEndpointInfo]) -> tuple[str, str]:
@@ -85,8 +91,19 @@ class Silence:
                 "nothing has come yet", "see that the camera sends images, with "
                 f"`ros2 topic hz {self._subscription.topic}`")
 
+    def _stream(self, base: str) -> str:
+        """Return what image_transport's other plugins publish of a camera, empty if nothing."""
+        for topic, kinds in self._node.get_topic_names_and_types():
+            if (topic.startswith(f"{base}/") and not topic.endswith(_DEPTH)
+                    and {_IMAGE, _COMPRESSED_IMAGE}.isdisjoint(kinds)
+                    and self._node.count_publishers(topic)):
+                return f"{topic} carries {' and '.join(sorted(kinds))}"
+        return ""
+
     def _other_type(self, found: str) -> str:
         topic = self._subscription.topic
+        if topic.endswith(_DEPTH):
+            return f"that is depth; {self._in_sight()}"
         if found == _IMAGE:
             return (f"set image_transport to raw and remap image_raw to {topic}, or give "
                     "image_topics another name")
