@@ -16,6 +16,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from sclip_seg_ros.io.camera_names import info_topic
+from sclip_seg_ros.ros.needed_packages import check_installed
 
 SHARE = Path(__file__).absolute().parents[1]
 REGISTERED = "depth_registered/image_rect"  # where the registered depth is published
@@ -44,6 +45,11 @@ def generate_launch_description() -> LaunchDescription:
           for name, default, description in ARGUMENTS),
         *(DeclareLaunchArgument(name, default_value="", description="As of segment.launch.py.")
           for name in HANDED_ON),
+        # What is missing is told before anything is started.
+        OpaqueFunction(function=check_installed, args=["rviz2", "rviz:=true"],
+                       condition=IfCondition(LaunchConfiguration("rviz"))),
+        OpaqueFunction(function=check_installed, args=["depth_image_proc", "register:=true"],
+                       condition=IfCondition(LaunchConfiguration("register"))),
         OpaqueFunction(function=start_rviz, condition=IfCondition(LaunchConfiguration("rviz"))),
         OpaqueFunction(function=start_registration,
                        condition=IfCondition(LaunchConfiguration("register"))),

@@ -14,6 +14,7 @@ from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 
+from sclip_seg_ros.ros.needed_packages import check_installed
 from sclip_seg_ros.ros.parameters.camera_topics import camera_topics
 
 CONFIG = Path(__file__).absolute().parents[1] / "config"
@@ -56,6 +57,9 @@ PARAMETERS = {"model": str, "pretrained": str, "device": str, "classes": None,
 
 SHOWN = ("overlay", "label", "confidence")  # by the displays of segment.rviz
 
+# Launch files whose words on the command line are for the node, with arguments that are not.
+OWN_FILES = {"segment.launch.py": (), "nav2_semantic.launch.py": ("depth", "register")}
+
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start what they ask for."""
@@ -63,6 +67,8 @@ def generate_launch_description() -> LaunchDescription:
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, default, description in ARGUMENTS),
         # RViz first: where it is not installed launch ends at once, and would leave a node behind.
+        OpaqueFunction(function=check_installed, args=["rviz2", "rviz:=true"],
+                       condition=IfCondition(LaunchConfiguration("rviz"))),
         OpaqueFunction(function=start_rviz, condition=IfCondition(LaunchConfiguration("rviz"))),
         OpaqueFunction(function=start_node),
     ])
@@ -80,7 +86,7 @@ def start_node(context: LaunchContext) -> list:
         package="sclip_seg_ros", executable="segment_node", name="sclip_seg",
         namespace=LaunchConfiguration("namespace"), output="screen", emulate_tty=True,
         parameters=[ParameterFile(file, allow_substs=substitutions),
-                    *given(context, *PARAMETERS), *others()],
+                    *given(context, *PARAMETERS), *others(context)],
         remappings=[("image_raw", LaunchConfiguration("image"))],
         arguments=["--ros-args", "--log-level", level] if level else [])]
 
@@ -89,7 +95,7 @@ def start_rviz(context: LaunchContext) -> list:
     """Return RViz, showing the outputs of the only or the first camera."""
     remappings = [("image_raw", LaunchConfiguration("image"))]
     if LaunchConfiguration("image_topics").perform(context):
-        topics = typed("image_topics").evaluate(context)
+        topics = typed(context, "image_topics").evaluate(context)
         first = camera_topics([topic.strip() for topic in topics.split(",")]
                               if isinstance(topics, str) else topics, "raw")[0]
         remappings = [("image_raw", first.topic)]
@@ -104,25 +110,46 @@ def start_rviz(context: LaunchContext) -> list:
 
 def given(context: LaunchContext, *names: str) -> list[dict[str, ParameterValue]]:
     """Return the parameters among some arguments that were given; none where none was."""
-    values = {name: typed(name) for name in names if LaunchConfiguration(name).perform(context)}
+    values = {name: typed(context, name) for name in names
+              if LaunchConfiguration(name).perform(context)}
     return [values] if values else []
 
 
-def typed(name: str) -> ParameterValue:
+def typed(context: LaunchContext, name: str) -> ParameterValue:
     """Return an argument as the parameter that it is."""
-    return ParameterValue(LaunchConfiguration(name), value_type=PARAMETERS[name])
+    return parameter(context, name, LaunchConfiguration(name).perform(context), PARAMETERS[name])
 
 
-def others() -> list[dict[str, ParameterValue]]:
+def parameter(context: LaunchContext, name: str, text: str,
+              value_type: type | None = None) -> ParameterValue:
+    """Return a parameter from its text; text that is not YAML, such as a broken list, as it is.
+
+    Launch would refuse that without naming the parameter. The node names it, and what to write.
+
+    Raises:
+        ValueError: the text is not the truth value that it should be.
+    """
+    try:
+        ParameterValue(TextSubstitution(text=text), value_type=value_type).evaluate(context)
+    except ValueError:
+        if value_type is bool:  # ROS itself would pass over a wrong use_sim_time
+            raise ValueError(f"{name}:={text} is not a truth value; "
+                             "give true or false") from None
+        value_type = str
+    return ParameterValue(TextSubstitution(text=text), value_type=value_type)
+
+
+def others(context: LaunchContext) -> list[dict[str, ParameterValue]]:
     """Return what the command line gives this file and it does not declare, as parameters.
 
     Launch would pass over them in silence; the node takes them, or says that it has no such one.
-    Those that another launch file around this one is given are not for the node.
+    Those that a launch file of somebody else around this one is given are not for the node.
     """
-    if not any(Path(word).name == Path(__file__).name for word in sys.argv):
+    files = OWN_FILES.keys() & {Path(word).name for word in sys.argv}
+    if not files:
         return []
+    declared = {name for name, _, _ in ARGUMENTS}.union(*(OWN_FILES[file] for file in files))
     words = dict(word.split(":=", 1) for word in sys.argv if ":=" in word)
-    values = {name: ParameterValue(TextSubstitution(text=value), value_type=None)
-              for name, value in words.items()
-              if name not in {argument for argument, _, _ in ARGUMENTS}}
+    values = {name: parameter(context, name, value)
+              for name, value in words.items() if name not in declared}
     return [values] if values else []

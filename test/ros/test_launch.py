@@ -106,14 +106,28 @@ def test_what_the_node_can_refuse_better_reaches_it_as_it_is(launch_file):
     assert parameters_of(node)["autostart"] == "maybe"
 
 
+@pytest.mark.parametrize("name", ["classes", "image_topics", "depth_topics"])
+@pytest.mark.parametrize("broken", ["['floor', 'wall'", "['floor' 'wall']", "[floor, 3]"])
+def test_a_list_that_cannot_be_read_reaches_the_node_which_names_it(launch_file, name, broken):
+    """Launch would say what is wrong with the YAML, but not of which argument."""
+    node, _ = node_action(launch_file, **{name: broken})
+    assert parameters_of(node)[name] == broken
+
+
+def test_use_sim_time_that_is_not_a_truth_value_is_refused(launch_file):
+    with pytest.raises(ValueError, match="^use_sim_time:=maybe .* give true or false$"):
+        node_action(launch_file, use_sim_time="maybe")
+
+
 @pytest.mark.parametrize("file, taken", [
     ("segment.launch.py", {"use_pamr": True, "crf_iterations": 3, "clases": "floor"}),
     ("/share/launch/segment.launch.py", {"use_pamr": True, "crf_iterations": 3, "clases": "floor"}),
+    ("nav2_semantic.launch.py", {"use_pamr": True, "crf_iterations": 3, "clases": "floor"}),
     ("robot.launch.py", {}),
 ])
 def test_what_the_command_line_gives_beside_the_arguments_goes_to_the_node(
         launch_file, monkeypatch, file, taken):
-    """Of another launch file around this one, the words are that file's own."""
+    """Of a robot's launch file around this one, the words are that file's own."""
     monkeypatch.setattr(sys, "argv", ["ros2", "launch", "sclip_seg_ros", file, "use_pamr:=true",
                                       "crf_iterations:=3", "clases:=floor", "model:=ViT-B/16"])
     node, _ = node_action(launch_file, model="ViT-B/16")
@@ -123,6 +137,15 @@ def test_what_the_command_line_gives_beside_the_arguments_goes_to_the_node(
     beside = {name: value for name, value in parameters.items()
               if value != defaults.get(name) and name != "model"}
     assert beside == taken
+
+
+def test_arguments_of_the_launch_file_for_nav2_are_not_given_to_the_node(launch_file, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ros2", "launch", "sclip_seg_ros", "nav2_semantic.launch.py",
+                                      "depth:=/depth/image", "register:=true", "use_pamr:=true"])
+    node, _ = node_action(launch_file)
+    parameters = parameters_of(node)
+    assert parameters["use_pamr"] is True
+    assert not {"depth", "register"} & parameters.keys()
 
 
 @pytest.mark.parametrize("folder, own", [("/data", True), ("$(env HOME)", False)])

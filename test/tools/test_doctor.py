@@ -380,6 +380,13 @@ def test_the_best_level_that_keeps_the_rate_is_advised(times, rate, budget, leve
     assert advice.yaml == [f"latency_budget_ms: {budget}", "quality_ladder: cpu.yaml"]
 
 
+@pytest.mark.parametrize("rate, told", [(4.99436, "4.99"), (29.97, "30"), (7.5, "7.5"),
+                                        (1000, "1000"), (0.125, "0.125")])
+@pytest.mark.parametrize("times", [(1.0,), (50000.0,)], ids=["kept", "not kept"])
+def test_a_measured_rate_is_told_with_three_digits(times, rate, told):
+    assert f" {told} frames a second" in advise(measured(*times), rate).why
+
+
 def test_levels_are_measured_on_this_machine_as_the_node_computes(monkeypatch):
     chosen = []
     monkeypatch.setattr(cores, "set_threads", lambda: chosen.append("as the node"))

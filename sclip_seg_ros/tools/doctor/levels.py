@@ -56,9 +56,10 @@ class Advice:
     @property
     def why(self) -> str:
         """Return in one line what to expect."""
+        rate = f"{float(f'{self.rate:.3g}'):g}"  # of a camera: 4.99, not 4.99436
         if self.keeps:
-            return f"keeps {self.rate:g} frames a second, at level '{self.level}' on this picture"
-        return (f"no level keeps {self.rate:g} frames a second: the cheapest, '{self.level}', "
+            return f"keeps {rate} frames a second, at level '{self.level}' on this picture"
+        return (f"no level keeps {rate} frames a second: the cheapest, '{self.level}', "
                 f"reaches {1000 / self.latency_budget_ms:.1f}; use a GPU or a smaller model")
 
 
