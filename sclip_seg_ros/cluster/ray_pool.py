@@ -6,7 +6,7 @@ free and who is not is known by its ``ActorPool``. A task that is lost in spite 
 two workers.
 
 Where Ray would wait for ever, or end the process without a word, there is a sentence instead: for
-workers without room, and for a head that is gone.
+workers without room, and for a head that is gone, or frozen from the beginning.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to 
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray  # noqa: E402
+from ray._private.services import get_ray_address_from_environment  # noqa: E402
 from ray._raylet import GcsClient  # noqa: E402
 from ray.exceptions import (  # noqa: E402
     ActorDiedError,
@@ -43,6 +44,8 @@ _REACH = 10.0  # seconds in which the cluster's head must answer
 _PATIENCE = 60.0  # seconds without news, after which workers without a task make room
 _LOOK = 5.0  # seconds between two looks at the head
 _SILENCE = 15.0  # seconds without its answer, after which it is gone; Ray ends the process after 60
+# How HTTP/2 begins, which Ray's head speaks, with an empty frame of settings; it answers with its.
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _BEGIN = 300.0  # seconds in which every worker's process must have begun
 
 
@@ -319,18 +322,30 @@ def _fitting(resources: dict[str, float], cpus: float, gpus: float) -> int:
 
 
 def _look_for(address: str) -> None:
-    """Refuse an address where nobody listens; Ray itself would wait for minutes.
+    """Refuse an address where nobody listens, or nobody answers; Ray itself would wait for both.
+
+    A process that is frozen, or hangs, still accepts connections, but greets nobody.
 
     Raises:
         ClusterError: naming it.
     """
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal():
-        try:
-            socket.create_connection((host, int(port)), _REACH).close()
-        except (OSError, OverflowError) as error:
-            raise ClusterError(f"there is no Ray cluster at '{address}' ({error}); start one with "
-                               "`ray start --head`, or give --ray alone") from error
+    try:
+        found = get_ray_address_from_environment(address, None) if address == "auto" else address
+        host, _, port = found.rpartition(":")
+        if not host or not port.isdecimal():
+            return
+        with socket.create_connection((host, int(port)), _REACH) as connection:
+            connection.sendall(_GREETING)
+            try:
+                connection.recv(1)
+            except TimeoutError as error:
+                raise ClusterError(
+                    f"the head of the Ray cluster at '{found}' takes connections, and does not "
+                    f"answer within {_REACH:.0f} seconds; it is frozen or hangs: wake it, or end "
+                    "it with `ray stop --force` and start it anew, or give --ray alone") from error
+    except (OSError, OverflowError) as error:
+        raise ClusterError(f"there is no Ray cluster at '{address}' ({first_line(error)}); start "
+                           "one with `ray start --head`, or give --ray alone") from error
 
 
 def _cause(error: RayError) -> str:

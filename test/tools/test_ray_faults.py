@@ -82,6 +82,25 @@ def test_a_machine_that_is_lost_ends_the_run_and_the_same_command_goes_on(
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
+def test_a_head_that_is_frozen_from_the_beginning_is_told(drive, tiny_model, tmp_path, monkeypatch,
+                                                          capsys):
+    monkeypatch.setattr("sclip_seg_ros.cluster.ray_pool._REACH", 3.0)
+    with two_nodes(count=1) as frozen:
+        address = frozen.address
+        numbers = [found.process.pid for kind in ("gcs_server", "raylet")
+                   for found in frozen.head_node.all_processes[kind]]
+        try:
+            for number in numbers:
+                os.kill(number, signal.SIGSTOP)
+            assert segment(tiny_model, tmp_path / "out", [drive], "--ray", address) == 2
+        finally:
+            for number in numbers:
+                os.kill(number, signal.SIGKILL)
+    assert f"the head of the Ray cluster at '{address}' takes connections, and does not " \
+        "answer within 3 seconds; it is frozen or hangs: wake it" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("more, said", [
     (("--ray-workers", 3), "the cluster has room for 2 of 3 workers (2 free cores and 0 free GPUs, "
      "and a worker wants 1 and 0 on one machine); give --ray-workers 2"),
