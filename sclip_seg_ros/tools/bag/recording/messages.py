@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from rosbags.interfaces import QosHistory as History
 from rosbags.interfaces import QosLiveliness as Liveliness
 from rosbags.interfaces import QosReliability as Reliability
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.geometry.cloud import FIELDS
@@ -30,17 +32,42 @@ _NO_DIGEST = "RIHS01_" + 64 * "0"
 _FOREVER = QosTime(9223372036, 854775807)  # the longest that fits, as recorders write it
 
 
+@cache
+def _types() -> Typestore:
+    """Read the definitions once a process; what rosbags compiles for them is kept with them."""
+    types = get_typestore(Stores.LATEST)
+    own: dict[str, Any] = {}
+    for path in message_files():
+        text = path.read_text(encoding="utf-8")
+        own |= get_types_from_msg(text, f"{PACKAGE}/msg/{path.stem}")
+    types.register(own)
+    return types
+
+
+@cache
+def _definition(kind: str) -> str:
+    """Return the definition of a message type; empty if it is none of the standard's."""
+    types = _types()
+    return types.generate_msgdef(kind, ros_version=2)[0] if kind in types.fielddefs else ""
+
+
+@lru_cache(maxsize=256)
+def _digest(kind: str, definition: str) -> str:
+    """Return the RIHS01 hash of a message type; zeros where its definition does not tell it."""
+    store = get_typestore(Stores.EMPTY)
+    try:
+        store.register(get_types_from_msg(definition, kind))
+        return store.hash_rihs01(kind)
+    except (TypesysError, LookupError, ValueError):
+        return _NO_DIGEST
+
+
 class Codec:
     """The message types of the standard and of this package's own definitions."""
 
     def __init__(self) -> None:
         """Read the definitions."""
-        self.types = get_typestore(Stores.LATEST)
-        own: dict[str, Any] = {}
-        for path in message_files():
-            text = path.read_text(encoding="utf-8")
-            own |= get_types_from_msg(text, f"{PACKAGE}/msg/{path.stem}")
-        self.types.register(own)
+        self.types = _types()
 
     def read_image(self, message: Message) -> tuple[np.ndarray, Any]:
         """Return the (H, W, 3) uint8 RGB pixels of an image message, and its header.
@@ -99,18 +126,11 @@ class Codec:
 
     def definition(self, kind: str) -> str:
         """Return the definition of a message type; empty if it is none of the standard's."""
-        if kind not in self.types.fielddefs:
-            return ""
-        return self.types.generate_msgdef(kind, ros_version=2)[0]
+        return _definition(kind)
 
     def digest(self, kind: str, definition: str) -> str:
         """Return the RIHS01 hash of a message type; zeros where its definition does not tell it."""
-        store = get_typestore(Stores.EMPTY)
-        try:
-            store.register(get_types_from_msg(definition, kind))
-            return store.hash_rihs01(kind)
-        except (TypesysError, LookupError, ValueError):
-            return _NO_DIGEST
+        return _digest(kind, definition)
 
     def channel(self, topic: str, kind: str, latched: bool = False) -> Channel:
         """Return a channel for messages of ours, with the node's quality of service."""
