@@ -135,7 +135,7 @@ def new_store(path: Path, run: Mapping[str, Any]) -> Iterator[FinishedFrames]:
     """
     with TemporaryDirectory(prefix="sclip-piece-") as folder:
         local = Path(folder) / "frames.sqlite"
-        store = FinishedFrames(local, run)
+        store = FinishedFrames(local, run, lasting=False)  # it is copied once it is whole
         try:
             yield store
         finally:

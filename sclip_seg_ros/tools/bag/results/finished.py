@@ -43,12 +43,14 @@ class Frame:
 class FinishedFrames:
     """Frames in the order of their images; each is safe on disk once it was appended."""
 
-    def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, run: Mapping[str, Any], lasting: bool = True) -> None:
         """Open the file, or begin one; its folder is made.
 
         Args:
             path: of the file.
             run: all that the frames depend on.
+            lasting: whether frames shall outlast a computer that fails; without that nothing waits
+                for the disk.
 
         Raises:
             RecordingError: it belongs to another run, or is no such file.
@@ -57,6 +59,8 @@ class FinishedFrames:
         self._path = path
         self._database = sqlite3.connect(path, isolation_level=None)
         try:
+            if not lasting:
+                self._database.execute("PRAGMA synchronous = OFF")
             self._database.execute("CREATE TABLE IF NOT EXISTS run (description TEXT NOT NULL)")
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS frames (number INTEGER PRIMARY KEY, topic TEXT, "
