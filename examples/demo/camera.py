@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -19,17 +20,22 @@ from std_msgs.msg import Header
 from sclip_seg_ros.ros.images import to_message
 
 # As most camera drivers (REP 2003: they publish with the system's defaults, which are reliable).
-DRIVER = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class DemoCamera(Node):
-    """Publish each frame once, in order, as a camera driver would, once somebody listens."""
+    """Publish each frame once, in order, as a camera driver would, once somebody listens.
+
+    Attributes:
+        publisher: of the frames.
+        stamps: of the frames that were published, in nanoseconds.
+    """
 
     def __init__(self, frames: np.ndarray, topic: str, rate: float) -> None:
         """Start a timer that publishes ``frames`` (N, H, W, 3) uint8 RGB at ``rate`` Hz."""
         super().__init__("demo_camera")
         self._frames = frames
-        self._publisher = self.create_publisher(Image, topic, DRIVER)
+        self.publisher = self.create_publisher(Image, topic, DRIVER)
         self._timer = self.create_timer(1.0 / rate, self._publish_next)
         self.stamps: list[int] = []
         self.get_logger().info("waiting for a subscriber")
@@ -40,13 +46,13 @@ class DemoCamera(Node):
         return len(self.stamps) == len(self._frames)
 
     def _publish_next(self) -> None:
-        unheard = not self.stamps and not self._publisher.get_subscription_count()
+        unheard = not self.stamps and not self.publisher.get_subscription_count()
         if self.finished or unheard:
             return
         frame = self._frames[len(self.stamps)]
         now = self.get_clock().now()
         header = Header(stamp=now.to_msg(), frame_id="camera")
-        self._publisher.publish(to_message(frame, "rgb8", header))
+        self.publisher.publish(to_message(frame, "rgb8", header))
         self.stamps.append(now.nanoseconds)
 
 
@@ -62,6 +68,7 @@ def main() -> None:
     camera = DemoCamera(np.load(arguments.frames, mmap_mode="r"), arguments.topic, arguments.rate)
     while not camera.finished:
         rclpy.spin_once(camera, timeout_sec=0.1)
+    camera.publisher.wait_for_all_acked(Duration(seconds=5))  # the last ones are under way
     arguments.stamps.write_text(json.dumps(camera.stamps))
     camera.destroy_node()
     rclpy.shutdown()
