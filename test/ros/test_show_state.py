@@ -10,6 +10,7 @@ from threading import Event, Thread
 
 import pytest
 import torch
+from rclpy.node import Node
 from ros_harness import NodeProcess, Probe, domain_for, node_fixture, picture
 from sclip_seg_ros.msg import Vocabulary, VocabularyClass
 from sensor_msgs.msg import Image
@@ -68,6 +69,22 @@ def test_another_nodes_name_is_refused_with_the_ones_in_sight(node):
     assert run.returncode == 1
     assert run.stdout == ""
     assert "'/nobody/sclip_seg'" in run.stderr and "in sight: /sclip_seg" in run.stderr
+
+
+def test_a_second_node_of_the_same_name_is_told(node):
+    """A second launch: both answer, and both publish on the same topics."""
+    assert "nodes have this name" not in show_state().stdout
+    with Probe(DOMAIN) as probe:
+        namesake = Node("sclip_seg", context=probe.node.context)
+        try:
+            for _ in range(10):  # until it is discovered
+                run = show_state()
+                if "nodes have this name" in run.stdout:
+                    break
+        finally:
+            namesake.destroy_node()
+    assert run.returncode == 0, run.stderr
+    assert "warning    2 nodes have this name" in run.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -89,9 +89,15 @@ class StateReader:
             elif answers.cameras and LOADING in answers.cameras[0].values \
                     and "model" not in answers.cameras[0].values:
                 # Its services answer once that is done.
-                return NodeState(self.name, "configuring", tuple(answers.cameras), None)
+                return NodeState(self.name, "configuring", tuple(answers.cameras), None,
+                                 self._of_this_name())
         self._wait_for_vocabulary()
-        return NodeState(self.name, answers.lifecycle, tuple(answers.cameras), answers.vocabulary)
+        return NodeState(self.name, answers.lifecycle, tuple(answers.cameras), answers.vocabulary,
+                         self._of_this_name())
+
+    def _of_this_name(self) -> int:
+        return sum(f"{namespace.rstrip('/')}/{name}" == self.name
+                   for name, namespace in self._node.get_node_names_and_namespaces())
 
     def _wait_for_vocabulary(self) -> None:
         camera = self._answers.cameras[0].name

@@ -43,12 +43,14 @@ class NodeState:
         lifecycle: label of the state, e.g. "active".
         cameras: at least one.
         vocabulary: newest announced; None before there is one.
+        of_this_name: nodes in sight that have the full name.
     """
 
     node: str
     lifecycle: str
     cameras: tuple[CameraState, ...]
     vocabulary: Vocabulary | None
+    of_this_name: int = 1
 
 
 def state_text(state: NodeState, colour: bool) -> str:
@@ -64,6 +66,10 @@ def state_text(state: NodeState, colour: bool) -> str:
 def _head(state: NodeState) -> str:
     facts = state.cameras[0].values
     rows = [("node", state.node), ("lifecycle", state.lifecycle)]
+    if state.of_this_name > 1:
+        rows.insert(1, ("warning", f"{state.of_this_name} nodes have this name, and this is of any "
+                        "of them: end the others, or start each in a namespace of its own (one "
+                        "that was killed stays in sight for some 20 s)"))
     if "model" in facts:
         budget = facts["budget ms"]
         rows += [("model", facts["model"]),
