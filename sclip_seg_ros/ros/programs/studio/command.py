@@ -85,13 +85,16 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _first(bench: NodeBench, seconds: float) -> Choices:
     """Return the node's words and settings, once it answers."""
-    deadline = time.monotonic() + seconds
+    deadline, told = time.monotonic() + seconds, False
     while True:
         try:
             return bench.read()
-        except NoAnswer:
+        except NoAnswer as error:
             if time.monotonic() > deadline:
                 raise
+            if not told:
+                print(f"{error}; waiting up to {seconds:g} s for it ...", flush=True)
+                told = True
 
 
 def _spin(executor: SingleThreadedExecutor) -> None:
