@@ -311,8 +311,8 @@ def is_address(name: Path | str) -> bool:
 
 
 def path_or_address(text: str) -> Path | str:
-    """Return a path, or an address as it is, for a flag's ``type``."""
-    return text if is_address(text) else Path(text)
+    """Return a path, which is not to be empty, or an address as it is, for a flag's ``type``."""
+    return text if is_address(text) else Path(filled(text))
 
 
 def refuse_address(name: Path | str, remedy: str = "") -> None:
