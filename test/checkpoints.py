@@ -15,14 +15,14 @@ from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import Featur
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUp, LoftUpSizes
 
 
-def save_clip(folder: Path, layers: int, seed: int = 0) -> str:
-    """Save a CLIP with ViT-B/16's widths but fewer blocks; return the name it loads under.
+def save_clip(folder: Path, layers: int, seed: int = 0, width: int = 768) -> str:
+    """Save a CLIP like ViT-B/16 but for its number of blocks; return the name it loads under.
 
     The text tower is small: its words are encoded once and reach the image only as vectors.
     """
     config = {
         "embed_dim": 512,
-        "vision_cfg": {"image_size": 224, "layers": layers, "width": 768, "head_width": 64,
+        "vision_cfg": {"image_size": 224, "layers": layers, "width": width, "head_width": 64,
                        "patch_size": 16},
         "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 64, "heads": 2,
                      "layers": 2},

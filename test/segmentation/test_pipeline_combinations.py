@@ -1,6 +1,6 @@
 """The pipeline with every stage on and off, alone and together with every other.
 
-All combinations run on the embedded model and on a tower of three blocks with ViT-B/16's widths.
+All combinations run on the embedded model and on a narrow tower of three blocks like ViT-B/16's.
 Its weights, and LoftUp's, are random: what is asserted holds for any weights. What takes several
 runs a combination is asserted for a few in which any two choices meet.
 """
@@ -109,15 +109,15 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 
 
 @pytest.fixture(scope="module")
-def base_sized(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+def reduced(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     folder: Path = tmp_path_factory.mktemp("clip")
-    segmentor = SCLIPSegmentor(save_clip(folder, layers=3), precision="fp32")
+    segmentor = SCLIPSegmentor(save_clip(folder, layers=3, width=192), precision="fp32")
     for file in folder.glob("*.safetensors"):
         file.unlink()  # loaded, and too large to leave behind
     return Pipeline(segmentor, save_loftup(folder / "loftup.safetensors", 512))
 
 
-@pytest.fixture(params=["embedded", "base_sized"])
+@pytest.fixture(params=["embedded", "reduced"])
 def pipeline(request: pytest.FixtureRequest) -> Pipeline:
     return request.getfixturevalue(request.param)
 
