@@ -131,7 +131,7 @@ def test_150_classes_at_1080p_take_less_than_64_megabytes():
                          check=True)
     decoding, hundred = map(float, ran.stdout.split())
     assert 90 < hundred < 120  # the instrument sees memory
-    assert 10 < decoding < 64
+    assert 5 < decoding < 64  # some of it may be what the process held already
 
 
 @pytest.mark.filterwarnings("ignore:.*Profiler clears events:UserWarning")
