@@ -182,9 +182,10 @@ class NodeBench:
         """Take over what others set, in a thread that may wait for answers."""
         while True:
             self._stale.wait()
-            if self._ended.wait(0.05):  # several events come together
-                return
+            self._ended.wait(0.05)  # several events come together
             self._stale.clear()
+            if self._ended.is_set():  # asked last: what close() set may have just been cleared
+                return
             try:
                 self.on_adopted(self.read)
             except NoAnswer:
