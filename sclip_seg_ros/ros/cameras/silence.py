@@ -94,7 +94,7 @@ class Silence:
     def _stream(self, base: str) -> str:
         """Return what image_transport's other plugins publish of a camera, empty if nothing."""
         for topic, kinds in self._node.get_topic_names_and_types():
-            if (topic.startswith(f"{base}/") and not topic.endswith(_DEPTH)
+            if (topic.startswith(f"{base}/")
                     and {_IMAGE, _COMPRESSED_IMAGE}.isdisjoint(kinds)
                     and self._node.count_publishers(topic)):
                 return f"{topic} carries {' and '.join(sorted(kinds))}"

@@ -8,30 +8,27 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from sclip_seg_ros.cluster.addresses import AddressError
 from sclip_seg_ros.cluster.work import Job, Task
-from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile
 from sclip_seg_ros.tools.bag.addresses import Errand
 from sclip_seg_ros.tools.bag.estimate import estimate
-from sclip_seg_ros.tools.bag.pieces import Source, work
+from sclip_seg_ros.tools.bag.pieces import ModelWorker, Source, work
 from sclip_seg_ros.tools.bag.processing import (
     Outcome,
     chosen_ids,
     describe_flags,
-    load,
     process,
 )
 from sclip_seg_ros.tools.bag.recording.recording import RecordingError
 from sclip_seg_ros.tools.bag.results.finished import differences
 from sclip_seg_ros.tools.console import unexpected
 from sclip_seg_ros.tools.estimate import Estimate
-from sclip_seg_ros.tools.figures import provenance
 from sclip_seg_ros.tools.pieces import open_engine
 
 _YEARS = 1e9  # seconds: a piece so long is the whole recording
@@ -137,16 +134,8 @@ def _take_over(errand: Errand, outcome: Outcome, run: dict[str, Any], restart: b
     return False
 
 
-class CopyWorker:
+class CopyWorker(ModelWorker):
     """Copies recordings, labels the copies, and puts the results where they belong."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        """Take the command line; the model is loaded when it is wanted."""
-        self._arguments = arguments
-
-    def describe(self) -> dict[str, Any]:
-        """Load the model, and say what labels depend on."""
-        return self._segmentation
 
     def do(self, task: Task) -> tuple[int, str, Any]:
         """Do a recording from its copy to its receipt."""
@@ -168,14 +157,6 @@ class CopyWorker:
             outcome.error = f"'{errand.bag}' cannot be segmented: {unexpected(error)}"
         outcome.address = str(errand.target)
         return outcome.frames, outcome.error, outcome
-
-    @cached_property
-    def _model(self) -> tuple[SCLIPSegmentor, Vocabulary]:
-        return load(self._arguments)
-
-    @cached_property
-    def _segmentation(self) -> dict[str, Any]:
-        return provenance.describe_segmentation(*self._model)
 
 
 @contextmanager

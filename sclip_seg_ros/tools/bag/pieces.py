@@ -168,17 +168,33 @@ class Opened:
                         chosen_ids(self._arguments, len(classes)))
 
 
-class BagWorker:
-    """Does pieces of recordings, and puts them together."""
+class ModelWorker:
+    """What workers on recordings share: the command line, and its model."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         """Take the command line; the model is loaded when it is wanted."""
         self._arguments = arguments
-        self._opened: dict[int, Opened] = {}  # the newest one; opening takes a while
 
     def describe(self) -> dict[str, Any]:
         """Load the model, and say what labels depend on."""
         return self._segmentation
+
+    @cached_property
+    def _model(self) -> tuple[SCLIPSegmentor, Vocabulary]:
+        return load(self._arguments)
+
+    @cached_property
+    def _segmentation(self) -> dict[str, Any]:
+        return provenance.describe_segmentation(*self._model)
+
+
+class BagWorker(ModelWorker):
+    """Does pieces of recordings, and puts them together."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        """Take the command line; the model is loaded when it is wanted."""
+        super().__init__(arguments)
+        self._opened: dict[int, Opened] = {}  # the newest one; opening takes a while
 
     def do(self, task: Task) -> tuple[int, str, Any]:
         """Do one piece of a recording, or put its pieces together."""
@@ -197,14 +213,6 @@ class BagWorker:
             outcome.error = f"'{self._arguments.bags[task.source]}' cannot be segmented: " \
                             f"{unexpected(error)}"
         return 0, outcome.error, outcome
-
-    @cached_property
-    def _model(self) -> tuple[SCLIPSegmentor, Vocabulary]:
-        return load(self._arguments)
-
-    @cached_property
-    def _segmentation(self) -> dict[str, Any]:
-        return provenance.describe_segmentation(*self._model)
 
     def _open(self, source: int) -> Opened:
         if source not in self._opened:
