@@ -179,6 +179,21 @@ def test_a_damaged_chunk_costs_its_own_messages(compression, tmp_path):
         [stamp for _, _, stamp, _ in found if start <= stamp < stop]
 
 
+def test_a_damaged_file_of_several_gives_no_message_twice(tmp_path):
+    """Without metadata.yaml each file is read by itself."""
+    path = record(tmp_path / "bag", "mcap", frames=180, compression=CompressionMode.STORAGE)
+    file = data_file(path)
+    shutil.copy(data_file(record(tmp_path / "later", "mcap", frames=3)), path / "later.mcap")
+    (path / "metadata.yaml").unlink()
+    content = bytearray(with_checksums(file.read_bytes()))
+    content[len(content) // 8] ^= 255
+    file.write_bytes(content)
+    later = rows(tmp_path / "later")
+    found = read(path)
+    assert len(found) > 100
+    assert all(found.count(row) == 1 for row in later if row[1].startswith("std_msgs"))
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("size", [9, 64, 4096])
 def test_zeros_in_place_of_messages_are_told(chunked, size, tmp_path):

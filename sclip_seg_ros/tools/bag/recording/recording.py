@@ -29,6 +29,7 @@ class WholeFile:
     """A recording, or a file of one, that the rosbags library reads.
 
     Attributes:
+        path: of it.
         channels, counts: of ROS 2's messages.
         foreign: what else is in it, by topic.
         compression: of its messages or files.
@@ -43,7 +44,7 @@ class WholeFile:
             ReaderError: it is cut short or damaged.
             Exception: whatever rosbags raises on what it did not expect.
         """
-        self._path = path
+        self.path = path
         with Reader(path) as reader:
             files = getattr(reader.storage, "storages", [reader.storage])
             if reader.message_count and any(getattr(file, "chunks", None) == [] for file in files):
@@ -62,7 +63,7 @@ class WholeFile:
     def messages(self, channels: Collection[Channel], start: int | None = None,
                  stop: int | None = None) -> Iterator[Message]:
         """Yield the messages of some channels, from start to before stop, as their stamps go."""
-        with Reader(self._path) as reader:
+        with Reader(self.path) as reader:
             wanted = {connection.id: channel for connection in reader.connections
                       if (channel := _channel_of(connection)) in channels
                       and _is_ros_2(connection)}
@@ -155,10 +156,10 @@ class Recording:
         """
         wanted = set(self.channels if channels is None else channels)
         for part in self._parts:
-            seen: Counter[tuple[Channel, int]] = Counter()
+            seen: Counter[tuple[str, str, int]] = Counter()
             try:
                 for message in self._messages(part, wanted, start, stop):
-                    seen[message.channel, message.stamp] += 1
+                    seen[_known(message)] += 1
                     yield _unpacked(message)
             except OSError as error:
                 raise RecordingError(f"'{self.path}' cannot be read ({error}); check the disk it "
@@ -167,7 +168,9 @@ class Recording:
                 self._note(f"'{self.path}' is damaged ({first_line(error)}); what can be read of "
                            "it was read")
                 if isinstance(part, WholeFile):
-                    yield from self._behind_damage(wanted, start, stop, seen)
+                    # A file that is read by itself, or all of a recording.
+                    files = [part.path] if part.path in self.files else self.files
+                    yield from self._behind_damage(files, wanted, start, stop, seen)
 
     def _messages(self, part: WholeFile | LinearMcap | CutSqlite, wanted: Collection[Channel],
                   start: int | None, stop: int | None) -> Iterator[Message]:
@@ -176,19 +179,20 @@ class Recording:
             return self._whole(part, wanted, start, stop)
         return (message for message in part.messages() if message.channel in wanted)
 
-    def _behind_damage(self, wanted: Collection[Channel], start: int | None, stop: int | None,
-                       seen: Counter[tuple[Channel, int]]) -> Iterator[Message]:
+    def _behind_damage(self, files: Iterable[Path], wanted: Collection[Channel],
+                       start: int | None, stop: int | None,
+                       seen: Counter[tuple[str, str, int]]) -> Iterator[Message]:
         """Yield what was not seen yet, file by file, without the index."""
         # Read without rosbags, a channel's definition may be spelt in another way.
         channels = {(channel.topic, channel.kind): channel for channel in wanted}
-        for file in self.files:
+        for file in files:
             try:
                 for message in self._salvaged(file).messages():
                     channel = channels.get((message.channel.topic, message.channel.kind))
                     if channel is None:
                         continue
-                    if seen[channel, message.stamp]:
-                        seen[channel, message.stamp] -= 1
+                    if seen[_known(message)]:
+                        seen[_known(message)] -= 1
                     elif ((start is None or message.stamp >= start)
                           and (stop is None or message.stamp < stop)):
                         yield _unpacked(message._replace(channel=channel))
@@ -250,6 +254,11 @@ class Recording:
     def _note(self, cut: str) -> None:
         if cut not in self.cuts:
             self.cuts.append(cut)
+
+
+def _known(message: Message) -> tuple[str, str, int]:
+    """Return by what a message is known again, whoever reads it."""
+    return message.channel.topic, message.channel.kind, message.stamp
 
 
 def _unpacked(message: Message) -> Message:
