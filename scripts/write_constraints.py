@@ -25,6 +25,8 @@ HEADER_OF_ROS = """\
 # Exact versions of the ROS wheels; `make constraints ROS={}` writes this file."""
 OF_ROS = "ros-"
 NOT_OURS = {"pip"}
+# What pyftpdlib wants of Python 3.12, which .venv seldom is.
+LATER = ("pyasynchat==1.0.5", "pyasyncore==1.0.5")
 
 
 def pins() -> list[str]:
@@ -34,7 +36,9 @@ def pins() -> list[str]:
         for dist in distributions()
         if dist.read_text("WHEEL") is not None and dist.name.lower() not in NOT_OURS
     }
-    return [f"{name}=={wheels[name]}" for name in sorted(wheels, key=str.lower)]
+    later = dict(pin.split("==") for pin in LATER)
+    found = later | wheels
+    return [f"{name}=={found[name]}" for name in sorted(found, key=str.lower)]
 
 
 def main(distribution: str) -> None:
