@@ -32,7 +32,8 @@ class File:
 
     Attributes:
         path: for the file system.
-        name: below the place, with its own name in front where that is a folder.
+        name: below the place, with its own name in front where that is a folder; of a pattern what
+            its first ``*`` and all behind it stand for.
         size: in bytes; None where the file system does not tell.
     """
 
@@ -64,7 +65,7 @@ class Place:
 
     def __str__(self) -> str:
         """Return it as people may see it, without a password."""
-        return re.sub(r"//[^/@]*@", "//***@", self._whole)
+        return without_passwords(self._whole)
 
     def __truediv__(self, name: str) -> Place:
         """Return a place in this folder."""
@@ -92,33 +93,45 @@ class Place:
             found = sorted(map(str, fs.glob(pattern)))
         if not found:
             raise AddressError(f"nothing matches '{self}'; check the address")
-        # An address is more than a path: its beginning names the host, its end what lies around.
-        before, _, behind = self.address.partition("*")
-        around = behind.partition("::")
-        return [Place(before + path[pattern.index("*"):] + "".join(around[1:])) for path in found]
+        return [self._matched(path[pattern.index("*"):]) for path in found]
 
     def files(self) -> list[File]:
-        """Return the file, or all files in the folder and below it, sorted.
+        """Return the file, all files in the folder and below it, or those of a pattern, sorted.
 
         Raises:
             AddressError: there is none, or it cannot be listed.
         """
-        with self._told("listed"):
-            fs, path = self._open()
-            info = fs.info(path)
-            if info["type"] == "file":
-                return [File(path, self.name.partition("?")[0], info.get("size"))]
-            root = str(info["name"]).rstrip("/")
-            found = [File(name, f"{self.name}{name.removeprefix(root)}", entry.get("size"))
-                     for name, entry in sorted(fs.find(path, detail=True).items())
-                     if not name.endswith("/")]  # some stores keep folders as empty objects
+        if "*" in self.address:
+            with self._told("listed"):
+                fs, pattern = self._open()
+                found = [File(path, path[pattern.index("*"):], entry.get("size"))
+                         for path, entry in sorted(fs.glob(pattern, detail=True).items())
+                         if entry["type"] == "file"]
+        else:
+            found = self._below()
         for file in found:
             if ".." in PurePosixPath(file.name).parts:
                 raise AddressError(f"'{self}' holds a file called '{file.name}', which would lie "
                                    "outside of any copy; rename it")
         if not found:
-            raise AddressError(f"'{self}' does not exist, or is empty; check the address")
+            raise AddressError(f"nothing matches '{self}'; check the address" if "*" in self.address
+                               else f"'{self}' does not exist, or is empty; check the address")
         return found
+
+    def names(self) -> set[str]:
+        """Return the names of all files below this folder; none where there is no such folder.
+
+        Raises:
+            AddressError: it cannot be listed.
+        """
+        return {file.name.partition("/")[2] for file in self._below()} if self.exists() else set()
+
+    def of_file(self, file: File) -> Place:
+        """Return the place of one of :meth:`files`."""
+        if "*" in self.address:
+            return self._matched(file.name)
+        below = file.name.partition("/")[2]
+        return self / below if below else self
 
     def exists(self) -> bool:
         """Tell whether there is a file or folder.
@@ -139,6 +152,26 @@ class Place:
         with self._told("read"):
             fs, path = self._open()
             return bytes(fs.cat_file(path)) if fs.exists(path) else None
+
+    def read_each(self, names: Sequence[str]) -> list[bytes | None]:
+        """Return the contents of files below this folder; None for one that cannot be read.
+
+        Raises:
+            AddressError: none can be read.
+        """
+        with self._told("read"):
+            fs, path = self._open()
+            return [bytes(content) if isinstance(content, (bytes, bytearray)) else None
+                    for content in fs.cat_ranges([f"{path}/{name}" for name in names], None, None)]
+
+    def head(self, file: File, count: int) -> bytes:
+        """Return the first bytes of one of :meth:`files`.
+
+        Raises:
+            AddressError: they cannot be read.
+        """
+        with self._told("read"):
+            return bytes(self._open()[0].cat_file(file.path, 0, min(count, file.size or count)))
 
     def fetch(self, files: Sequence[File], folder: Path) -> None:
         """Copy files of this place into a folder of this machine, under their names.
@@ -166,9 +199,10 @@ class Place:
         """
         with self._told("written"):
             fs, path = self._open()
-            fs.makedirs(path, exist_ok=True)
-            fs.put([str(file) for file in files],
-                   [f"{path}/{file.relative_to(folder).as_posix()}" for file in files])
+            targets = [f"{path}/{file.relative_to(folder).as_posix()}" for file in files]
+            for parent in {target.rpartition("/")[0] for target in targets}:
+                fs.makedirs(parent, exist_ok=True)
+            fs.put([str(file) for file in files], targets)
 
     def write(self, content: bytes) -> None:
         """Make a file of this content.
@@ -200,6 +234,30 @@ class Place:
         trial = self / f".sclip-{uuid.uuid4().hex}"
         trial.write(b"trial\n")
         trial.remove()
+
+    def _below(self) -> list[File]:
+        """Return the file, or all files in the folder and below it, sorted.
+
+        Raises:
+            AddressError: it does not exist, or cannot be listed.
+        """
+        with self._told("listed"):
+            fs, path = self._open()
+            info = fs.info(path)
+            if info["type"] == "file":
+                return [File(path, self.name.partition("?")[0], info.get("size"))]
+            root = str(info["name"]).rstrip("/")
+            return [File(name, f"{self.name}{name.removeprefix(root)}", entry.get("size"))
+                    for name, entry in sorted(fs.find(path, detail=True).items())
+                    if not name.endswith("/")]  # some stores keep folders as empty objects
+
+    def _matched(self, found: str) -> Place:
+        """Return the place for which a pattern's first ``*`` and all behind it stand.
+
+        An address is more than a path: its beginning names the host, its end what lies around.
+        """
+        before, _, behind = self.address.partition("*")
+        return Place(before + found + "".join(behind.partition("::")[1:]))
 
     @property
     def _whole(self) -> str:
@@ -233,3 +291,8 @@ class Place:
         except Exception as error:
             raise AddressError(f"'{self}' cannot be {done} ({first_line(error) or type(error)}); "
                                "check the address, the network and your rights there") from error
+
+
+def without_passwords(text: str) -> str:
+    """Return a text as people may see it: what names a user in an address may be a password."""
+    return re.sub(r"//[^/@]*@", "//***@", text)

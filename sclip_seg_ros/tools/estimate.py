@@ -66,6 +66,11 @@ class Estimate:
         self.seconds, self.results = self.seconds * factor, self.results * factor
         self.meanwhile = 0.0
 
+    def join(self, other: Estimate) -> None:
+        """Add all that another one holds."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
     def lines(self, workers: int | None) -> list[str]:
         """Say it to people."""
         more = f" and {self.run_ins:.0f} of run-ins" if self.run_ins else ""

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import sys
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import bag_program
 import pytest
+from ftp_server import ftp_server
 from ray_cluster import files, scenes, two_nodes
 from recordings import cut, data_file, record
 
@@ -49,23 +49,8 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """Serve the test's folder over FTP, and return its address with the password."""
-    pytest.importorskip("pyftpdlib")
-    from pyftpdlib.authorizers import DummyAuthorizer
-    from pyftpdlib.handlers import FTPHandler
-    from pyftpdlib.servers import ThreadedFTPServer
-
-    class Handler(FTPHandler):
-        authorizer = DummyAuthorizer()
-
-    Handler.authorizer.add_user("robot", "secret", str(tmp_path), perm="elradfmwMT")
-    ftp = ThreadedFTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=ftp.serve_forever, kwargs={"handle_exit": False})
-    thread.start()
-    try:
-        yield f"ftp://robot:secret@127.0.0.1:{ftp.socket.getsockname()[1]}"
-    finally:
-        ftp.close_all()
-        thread.join(timeout=60.0)
+    with ftp_server(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sclip_seg_ros.tools.addresses import check_fsspec
 from sclip_seg_ros.tools.arguments import UsageError, check_output
 
 if TYPE_CHECKING:
@@ -42,14 +43,8 @@ def check_addresses(parsed: argparse.Namespace) -> None:
     Raises:
         UsageError: in one sentence.
     """
-    try:
-        from sclip_seg_ros.cluster.addresses import AddressError, Place
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "fsspec":
-            raise
-        raise UsageError("addresses need the Python module 'fsspec', which is not installed; `pip "
-                         "install fsspec` brings it, and so does this package's extra "
-                         "'cluster'") from error
+    check_fsspec()
+    from sclip_seg_ros.cluster.addresses import AddressError, Place
     if isinstance(parsed.output, Path):
         check_output(parsed.output)
     output = Place.of(parsed.output)

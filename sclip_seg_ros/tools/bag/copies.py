@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +13,7 @@ from typing import Any
 
 from sclip_seg_ros.cluster.addresses import AddressError
 from sclip_seg_ros.cluster.work import Job, Task
+from sclip_seg_ros.tools.addresses import temporary_folder
 from sclip_seg_ros.tools.arguments import chosen_classes, chosen_profile
 from sclip_seg_ros.tools.bag.addresses import Errand
 from sclip_seg_ros.tools.bag.estimate import estimate
@@ -143,8 +142,10 @@ class CopyWorker(ModelWorker):
         outcome = Outcome(self._arguments.targets[task.source])
         try:
             run = _describe(self._arguments, errand, self._segmentation)
-            with _copy(errand) as bag, TemporaryDirectory(prefix="sclip-labelled-") as folder:
-                outcome = process(bag, Path(folder) / outcome.target, self._arguments, *self._model)
+            model, bag = self._model, Path(errand.name)  # relative paths hold in this folder
+            with temporary_folder(), TemporaryDirectory(prefix="sclip-labelled-") as folder:
+                errand.bag.fetch(errand.files, Path())
+                outcome = process(bag, Path(folder) / outcome.target, self._arguments, *model)
                 _name_places(outcome, bag, errand)
                 if not outcome.error:
                     _put(errand, outcome, run)
@@ -157,23 +158,6 @@ class CopyWorker(ModelWorker):
             outcome.error = f"'{errand.bag}' cannot be segmented: {unexpected(error)}"
         outcome.address = str(errand.target)
         return outcome.frames, outcome.error, outcome
-
-
-@contextmanager
-def _copy(errand: Errand) -> Iterator[Path]:
-    """Yield a copy of a recording, by its name alone: the process works in the folder around it.
-
-    So what is said of the recording, also in the metadata of the new one, names no folder that
-    nobody has chosen.
-    """
-    before = os.getcwd()
-    with TemporaryDirectory(prefix="sclip-copy-") as folder:
-        errand.bag.fetch(errand.files, Path(folder))
-        os.chdir(folder)
-        try:
-            yield Path(errand.name)
-        finally:
-            os.chdir(before)
 
 
 def _put(errand: Errand, outcome: Outcome, run: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sclip_seg_ros.tools.addresses import check_fsspec
 from sclip_seg_ros.tools.arguments import (
     UsageError,
     add_overlay_flags,
@@ -14,7 +15,11 @@ from sclip_seg_ros.tools.arguments import (
     check_output,
     check_overlay_flags,
     filled,
+    is_address,
+    path_or_address,
+    refuse_address,
 )
+from sclip_seg_ros.tools.console import readable
 from sclip_seg_ros.tools.pieces import add_piece_flags, check_piece_flags
 
 PROGRAM = "sclip-segment"
@@ -26,12 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the program's flags."""
     parser.add_argument("paths", nargs="*", type=filled, metavar="PATH",
                         help="images and videos: files, folders with all below them, globs; "
-                             "before the flags, for --vocabulary takes all words behind it")
+                             "before the flags, for --vocabulary takes all words behind it; with "
+                             "--ray also addresses, e.g. 's3://bucket/photos'")
     for flag, shown in (("--image", "more of the same, anywhere"), ("--video", argparse.SUPPRESS)):
         parser.add_argument(flag, dest="inputs", nargs="+", action="extend", default=[],
                             type=filled, metavar="PATH", help=shown)
-    parser.add_argument("--output", type=Path, default=Path("out/segment"), metavar="FOLDER",
-                        help="where the results go (default out/segment)")
+    parser.add_argument("--output", type=path_or_address, default=Path("out/segment"),
+                        metavar="FOLDER",
+                        help="where the results go (default out/segment); with --ray also an "
+                             "address")
     parser.add_argument("--restart", action="store_true",
                         help="also do what an earlier run finished with the same settings")
     parser.add_argument("--export-training", action="store_true",
@@ -51,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check(parsed: argparse.Namespace) -> None:
-    """Refuse a run without files, and unusable values; ``inputs`` holds all paths.
+    """Refuse a run without files, and unusable values.
+
+    ``inputs`` holds all paths, ``at_addresses`` tells whether an address is among them and the
+    output, and ``results`` names the latter for people.
 
     Raises:
         UsageError: in one sentence.
@@ -67,5 +78,37 @@ def check(parsed: argparse.Namespace) -> None:
     if not 0 <= parsed.least_confidence <= 1:
         raise UsageError(f"--least-confidence must be 0 to 1, got {parsed.least_confidence}")
     check_overlay_flags(parsed)
+    cut = parsed.piece_seconds is not None or parsed.run_in is not None
     check_piece_flags(parsed)
+    parsed.at_addresses = any(map(is_address, (*parsed.inputs, parsed.output)))
+    if parsed.at_addresses:
+        _check_addresses(parsed, cut)
+        return
     check_output(parsed.output)
+    parsed.results = readable(parsed.output)
+
+
+def _check_addresses(parsed: argparse.Namespace, cut: bool) -> None:
+    """Refuse what cannot go with addresses.
+
+    Raises:
+        UsageError: in one sentence.
+    """
+    for name in (*parsed.inputs, parsed.output) if parsed.ray is None else ():
+        refuse_address(name, "add --ray, whose workers copy files, or ")
+    if cut:
+        raise UsageError("films at addresses are copied and done whole; leave out --piece-seconds "
+                         "and --run-in")
+    for flag in ("export_training", "points_file"):
+        if getattr(parsed, flag):
+            raise UsageError(f"--{flag.replace('_', '-')} looks at all results together, which "
+                             "needs a folder; leave it out, or copy or mount what is at the "
+                             "addresses")
+    check_fsspec()
+    from sclip_seg_ros.cluster.addresses import Place, without_passwords
+
+    if isinstance(parsed.output, Path):
+        check_output(parsed.output)
+    parsed.results = str(Place.of(parsed.output))
+    parsed.command = without_passwords(parsed.command)  # it is written beside the results
+    parsed.piece_seconds = parsed.run_in = None

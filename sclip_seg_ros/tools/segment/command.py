@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -34,6 +34,7 @@ from sclip_seg_ros.tools.console import (
     readable,
     unexpected,
 )
+from sclip_seg_ros.tools.estimate import Estimate
 from sclip_seg_ros.tools.program import Program
 from sclip_seg_ros.tools.segment.arguments import EXAMPLE, PROGRAM, add_arguments, check
 from sclip_seg_ros.tools.segment.estimate import estimate
@@ -56,7 +57,7 @@ class Run:
     """
 
     arguments: argparse.Namespace
-    inputs: list[Input]
+    inputs: Sequence[Input]
     said: dict[str, Any] = field(default_factory=dict)
     images: int = 0
     videos: int = 0
@@ -76,16 +77,20 @@ def segment(arguments: argparse.Namespace) -> int:
     """
     run = prepare(arguments)
     if arguments.dry_run:
-        found, problems = estimate(arguments, run.inputs)
+        found, problems = _estimate(run)
         problems = [*map(_told, run.failures.items()), *problems]
         for problem in (*run.notices, *problems):
             complain(PROGRAM, problem)
         print(*found.lines(arguments.ray_workers), sep="\n")
         return (FAILED if found.sources else UNUSABLE) if problems else 0
-    labelling = None if arguments.piece_seconds is not None else Labelling(arguments)
+    pieces = arguments.at_addresses or arguments.piece_seconds is not None
+    labelling = None if pieces else Labelling(arguments)
     start = time.monotonic()
     try:
-        if labelling is None:
+        if arguments.at_addresses:
+            from sclip_seg_ros.tools.segment.copies import segment_copies
+            segment_copies(run)
+        elif labelling is None:
             segment_in_pieces(run)
         else:
             segment_all(run, labelling)
@@ -95,11 +100,11 @@ def segment(arguments: argparse.Namespace) -> int:
         judge_points(run)
         if run.said["about"]["model"] == EMBEDDED and run.images + run.frames:
             run.notices.append(EMBEDDED_HINT)
-        write_json(run.arguments.output / "run.json", describe(run, arguments.command))
+        _write_about(run)
     except KeyboardInterrupt:
         done = f"{counted(run.images, 'image')} and {counted(run.frames, 'video frame')}"
         return complain(PROGRAM, f"interrupted; the results of {done} are in "
-                                 f"'{run.arguments.output}'; the same command goes on", INTERRUPTED)
+                                 f"'{arguments.results}'; the same command goes on", INTERRUPTED)
     except OSError as error:
         return complain(PROGRAM, error, FAILED)
     return conclude(run, time.monotonic() - start)
@@ -113,9 +118,14 @@ def prepare(arguments: argparse.Namespace) -> Run:
     """
     failures: dict[str, str] = {}
     notices: list[str] = []
-    inputs = find_inputs(arguments.inputs, arguments.output, lambda error: failures.update(
-        {readable(error.filename): f"folder cannot be read ({error.strerror}); check its rights"}),
-        notices, failures)
+    inputs: Sequence[Input]
+    if arguments.at_addresses:
+        from sclip_seg_ros.tools.segment.addresses import find_copies
+        inputs = find_copies(arguments, notices, failures)
+    else:
+        inputs = find_inputs(arguments.inputs, arguments.output, lambda error: failures.update(
+            {readable(error.filename):
+             f"folder cannot be read ({error.strerror}); check its rights"}), notices, failures)
     film = next((entry for entry in inputs if entry.is_video), None)
     if arguments.export_training and film:
         raise UsageError(f"--export-training takes images alone, and '{readable(film.path)}' is a "
@@ -171,6 +181,24 @@ def judge_points(run: Run) -> None:
                            "not segmented count nowhere; name those images, too")
 
 
+def _estimate(run: Run) -> tuple[Estimate, list[str]]:
+    """Look at all files, or at some of those at addresses."""
+    if run.arguments.at_addresses:
+        from sclip_seg_ros.tools.segment.copies import estimate_copies
+        return estimate_copies(run.arguments, run.inputs)
+    return estimate(run.arguments, run.inputs)
+
+
+def _write_about(run: Run) -> None:
+    """Say beside the results what they were made with."""
+    about = describe(run, run.arguments.command)
+    if run.arguments.at_addresses:
+        from sclip_seg_ros.tools.segment.copies import put_about
+        put_about(run, about)
+    else:
+        write_json(run.arguments.output / "run.json", about)
+
+
 def describe(run: Run, command: str) -> dict[str, Any]:
     """Say what the results were made with."""
     return {"command": command, **run.said["about"], "images": run.images, "videos": run.videos,
@@ -199,7 +227,7 @@ def conclude(run: Run, seconds: float) -> int:
     if run.videos:
         parts.append(f"{counted(run.videos, 'video')} ({counted(run.frames, 'frame')})")
     print(f"{' and '.join(parts)} in {seconds:.1f} s, {done / seconds:.2f} frames per second; "
-          f"results: {readable(run.arguments.output)}")
+          f"results: {run.arguments.results}")
     return FAILED if run.failures else 0
 
 

@@ -15,7 +15,7 @@ from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.segmentation import SegmentationResult
 from sclip_seg_ros.temporal import FilmSegmentor
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, readable
+from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of
 from sclip_seg_ros.tools.estimate import Cost, Estimate, compute_like_a_worker, probe
 from sclip_seg_ros.tools.segment.inputs import Input
 from sclip_seg_ros.tools.segment.labelling import Labelling
@@ -24,9 +24,14 @@ from sclip_seg_ros.tools.segment.pieces import film_pieces
 from sclip_seg_ros.tools.segment.video import VideoResults, VideoSource
 
 
-def estimate(arguments: argparse.Namespace,
-             inputs: Sequence[Input]) -> tuple[Estimate, list[str]]:
+def estimate(arguments: argparse.Namespace, inputs: Sequence[Input],
+             labelling: Labelling | None = None) -> tuple[Estimate, list[str]]:
     """Label a few photos, and a few frames of each film.
+
+    Args:
+        arguments: of the command line.
+        inputs: photos and films.
+        labelling: the model, if it is loaded.
 
     Returns:
         What there is to do, and why files cannot be done.
@@ -35,7 +40,7 @@ def estimate(arguments: argparse.Namespace,
         ValueError, OSError, WeightsError: the model cannot be loaded; in one sentence.
     """
     compute_like_a_worker(arguments)
-    labelling = Labelling(arguments)
+    labelling = labelling or Labelling(arguments)
     found, problems = Estimate(), []
     photos = [entry for entry in inputs if not entry.is_video]
     with TemporaryDirectory(prefix="sclip-dry-run-") as folder:
@@ -53,7 +58,7 @@ def estimate(arguments: argparse.Namespace,
                 frames = VideoSource(entry.path).announced or 0
                 found.add(pieces, frames, frames, _film(labelling, entry, Path(folder) / "film"))
             except (*IMAGE_ERRORS, OSError) as error:
-                problems.append(f"'{readable(entry.path)}': {cause_of(error)}")
+                problems.append(f"'{entry.name}': {cause_of(error)}")
     return found, problems
 
 

@@ -7,7 +7,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from sclip_seg_ros.io.file_kinds import FILMS, OTHERS, found_instead, is_no_file
 from sclip_seg_ros.io.files import files_below, is_mac_note, real_path
@@ -19,6 +20,7 @@ from sclip_seg_ros.tools.segment.video import VIDEO_RESULTS
 
 VIDEOS = FILMS
 RESULTS = (*IMAGE_RESULTS, *VIDEO_RESULTS)
+_Path = TypeVar("_Path", bound=PurePath)
 
 
 class UnusableNameError(UsageError):
@@ -41,6 +43,21 @@ class Input:
     def is_video(self) -> bool:
         """Tell a video from an image."""
         return self.path.suffix.lower() in VIDEOS
+
+    @property
+    def name(self) -> str:
+        """Where it is, for people."""
+        return readable(self.path)
+
+    @property
+    def state(self) -> Sequence[object]:
+        """What changes where the file does: its path, size and time.
+
+        Raises:
+            OSError: it is not there.
+        """
+        state = self.path.stat()
+        return str(real_path(self.path)), state.st_size, state.st_mtime_ns
 
 
 def find_inputs(names: Sequence[str], output: Path,
@@ -74,7 +91,9 @@ def find_inputs(names: Sequence[str], output: Path,
         raise next(iter(problems.values()))
     if refused is not None:
         refused.update((readable(name), str(error)) for name, error in problems.items())
-    return _with_targets(list(paths.values()), output)
+    taken = list(paths.values())
+    return [Input(*both) for both in zip(
+        taken, targets_of([_without_dots(path) for path in taken], output), strict=True)]
 
 
 def _expand(name: str, output: Path, unreadable: Callable[[OSError], None] | None,
@@ -84,7 +103,7 @@ def _expand(name: str, output: Path, unreadable: Callable[[OSError], None] | Non
     if path.is_dir():
         yield from _files_below(path, output, unreadable, notices)
     elif path.exists():
-        if not _usable(path) or is_no_file(path):
+        if not usable(path) or is_no_file(path):
             raise UnusableNameError(
                 f"'{name}' is not an image ({' '.join(SUFFIXES)}) or video ({' '.join(VIDEOS)}); "
                 + (found_instead(path, "photo") or "convert it to one of these"))
@@ -95,7 +114,7 @@ def _expand(name: str, output: Path, unreadable: Callable[[OSError], None] | Non
             yield path
     elif glob.has_magic(name):
         matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-        found = [match for match in matches if not match.is_dir() and _usable(match)
+        found = [match for match in matches if not match.is_dir() and usable(match)
                  and not is_no_file(match) and not is_mac_note(match)
                  and not _is_result(match, output)]
         if not found:
@@ -111,13 +130,32 @@ def _files_below(folder: Path, output: Path, unreadable: Callable[[OSError], Non
                  notices: list[str]) -> list[Path]:
     inside, results = real_path(folder), real_path(output)
     if inside == results or results in inside.parents:
-        raise UsageError(f"--output '{output}' would mix results with the images of '{folder}'; "
-                         "choose another folder")
+        raise mixing(output, folder)
     below = [path for path in files_below(folder, unreadable)
              if results not in real_path(path).parents]
+    return usable_below(folder, below, notices)
+
+
+def mixing(output: object, folder: object) -> UsageError:
+    """Say that the results would lie among the images, or above them."""
+    return UsageError(f"--output '{output}' would mix results with the images of '{folder}'; "
+                      "choose another folder")
+
+
+def usable_below(folder: object, below: Sequence[_Path], notices: list[str]) -> list[_Path]:
+    """Return the images and videos among all files of a folder.
+
+    Args:
+        folder: its name, for people.
+        below: the files.
+        notices: gains a sentence about photos and films that cannot be read.
+
+    Raises:
+        UnusableNameError: there is none.
+    """
     others = Counter(path.suffix.lower() for path in below if path.suffix.lower() in OTHERS)
     told = ", ".join(f"{count} {ending}" for ending, count in sorted(others.items()))
-    found = [path for path in below if _usable(path)]
+    found = [path for path in below if usable(path)]
     if not found:
         raise UnusableNameError(f"folder '{folder}' holds no image or video" + (
             f" that can be read, but {told}; convert these to JPEG, PNG or H.264" if told
@@ -132,21 +170,25 @@ def _is_result(path: Path, output: Path) -> bool:
     return path.name.endswith(RESULTS) and real_path(output) in real_path(path).parents
 
 
-def _usable(path: Path) -> bool:
+def usable(path: PurePath) -> bool:
+    """Tell by its name whether a file is an image or a video."""
     return path.suffix.lower() in (*SUFFIXES, *VIDEOS)
 
 
-def _with_targets(paths: Sequence[Path], output: Path) -> list[Input]:
-    """Keep the files' places below the folder they share; equal stems keep their endings."""
-    absolute = [_without_dots(path) for path in paths]
+def targets_of(absolute: Sequence[Path], output: Path) -> list[Path]:
+    """Keep files' places below the folder they share; equal stems keep their endings.
+
+    Args:
+        absolute: paths without "..", which would lead out of the output folder.
+        output: folder of the results.
+    """
     root = Path(os.path.commonpath([path.parent for path in absolute]))
     places = [path.relative_to(root) for path in absolute]
     stems = Counter(place.with_suffix("") for place in places)
-    return [Input(path, output / (place if stems[place.with_suffix("")] > 1
-                                  else place.with_suffix("")))
-            for path, place in zip(paths, places, strict=True)]
+    return [output / (place if stems[place.with_suffix("")] > 1 else place.with_suffix(""))
+            for place in places]
 
 
 def _without_dots(path: Path) -> Path:
-    """Return an absolute path without "..", which would lead out of the output folder."""
+    """Return an absolute path without ".."."""
     return real_path(path.parent) / path.name if ".." in path.parts else path.absolute()

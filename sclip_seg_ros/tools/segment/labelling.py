@@ -97,7 +97,7 @@ class Labelling:
                                 result)
         write_image_results(entry.target, self.overlay(image, result), result,
                             {**self.about(entry), **made_of(entry, self.said["made_with"])})
-        return [f"'{readable(entry.path)}' holds more than one picture, and the first was "
+        return [f"'{entry.name}' holds more than one picture, and the first was "
                 "segmented; save the others as files of their own, or as a film"] \
             if holds_more(entry.path) else []
 
@@ -114,14 +114,13 @@ class Labelling:
         Raises:
             VideoError: it cannot be read or written.
         """
-        name = readable(entry.path)
         source = VideoSource(entry.path)
         frames = source.frames()
         first = next(frames)
         results = VideoResults(entry.target, source.rate, first.shape[:2])
         about = self.about(entry)
         segment = FilmSegmentor(self.segmentor, self.vocabulary, self.temporal)
-        with results, tqdm(total=source.announced, desc=name.rpartition("/")[2], unit=" frame",
+        with results, tqdm(total=source.announced, desc=readable(entry.path.name), unit=" frame",
                            bar_format=BAR, disable=None) as bar:
             frame: np.ndarray | None = first
             try:
@@ -152,7 +151,7 @@ class Labelling:
 
     def about(self, entry: Input) -> dict[str, Any]:
         """Say of what, and with what, a result is."""
-        return {"source": readable(entry.path), "model": self.segmentor.name,
+        return {"source": entry.name, "model": self.segmentor.name,
                 "precision": self.segmentor.precision}
 
 
@@ -163,7 +162,7 @@ def depends_on(said: Mapping[str, Any], entry: Input) -> Mapping[str, Any]:
 
 def notices_of(entry: Input, source: VideoSource, count: int) -> list[str]:
     """Return what is odd about a film of which so many frames could be read."""
-    name, notices = readable(entry.path), []
+    name, notices = entry.name, []
     if source.announced and count < source.announced - 1:
         notices.append(f"'{name}' announces {source.announced} frames, but only {count} could be "
                        "read")

@@ -67,4 +67,9 @@ def statistics(vocabulary: Vocabulary, coverage: np.ndarray,
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write an object as indented JSON; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_bytes(json_of(content))
+
+
+def json_of(content: Mapping[str, Any]) -> bytes:
+    """Return an object as indented JSON."""
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sclip_seg_ros.cluster.pieces import Piece, cut
 from sclip_seg_ros.cluster.work import Engine, Job, Lost, Tally, Task, work_through
@@ -18,7 +18,7 @@ from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.temporal import FilmSegmentor
 from sclip_seg_ros.tools.bag.recording.files import RecordingError
 from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, Frame
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, counted, readable, unexpected
+from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, counted, unexpected
 from sclip_seg_ros.tools.pieces import (
     frames_in,
     new_store,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 BATCH = 16  # photos that are one task
 _TOPIC = ""  # of a film's frames
 Source = Sequence[Input]  # some photos, or one film
+_Input = TypeVar("_Input", bound=Input)
 
 
 def segment_in_pieces(run: Run) -> None:
@@ -47,16 +48,21 @@ def segment_in_pieces(run: Run) -> None:
 
     What an earlier run of the same flags has finished, files and pieces, is left as it is.
     """
-    photos = [entry for entry in run.inputs if not entry.is_video]
-    sources: list[Source] = [photos[begin:begin + BATCH] for begin in range(0, len(photos), BATCH)]
-    sources += [[entry] for entry in run.inputs if entry.is_video]
+    sources = sources_of(run.inputs)
     with open_engine(run.arguments, partial(SegmentWorker, run.arguments, sources)) as engine:
         run.said = engine.describe()
-        _Desk(run, sources).work(engine)
+        Desk(run, sources).work(engine)
+
+
+def sources_of(inputs: Sequence[_Input]) -> list[Sequence[_Input]]:
+    """Return photos, some at a time, and films one by one."""
+    photos = [entry for entry in inputs if not entry.is_video]
+    return [*(photos[begin:begin + BATCH] for begin in range(0, len(photos), BATCH)),
+            *([entry] for entry in inputs if entry.is_video)]
 
 
 @dataclass
-class _Batch:
+class Batch:
     """What came of some photos: how many, why others were not by their name, and notices."""
 
     done: int
@@ -64,12 +70,12 @@ class _Batch:
     notices: list[str]
 
 
-class _Desk:
+class Desk:
     """Hand out the work of a run, and note what comes of it."""
 
     def __init__(self, run: Run, sources: Sequence[Source]) -> None:
         self._run = run
-        self._sources = sources
+        self._sources = list(sources)
         self._counts: dict[int, int] = {}  # pieces of the films
         self._errors: dict[int, dict[int, str]] = defaultdict(dict)
 
@@ -93,8 +99,9 @@ class _Desk:
                 self._run.failures.update(done.result.failures)
                 self._run.notices += done.result.notices
             elif done.error:
-                self._run.failures[readable(source[0].path)] = done.error
+                self._run.failures[source[0].name] = done.error
             else:
+                self._run.frames += done.frames  # of a film that was not cut
                 self._run.videos += 1
                 self._run.notices += done.result
         for index in jobs:
@@ -103,23 +110,27 @@ class _Desk:
     def _jobs(self) -> dict[int, Job]:
         run, jobs = self._run, {}
         for index, source in enumerate(self._sources):
-            waiting = [entry for entry in source if run.arguments.restart
-                       or not is_finished(entry, depends_on(run.said, entry))]
+            waiting = source if run.arguments.restart else self._left(source)
             run.before += len(source) - len(waiting)
             if not waiting:
                 continue
-            if not source[0].is_video:
+            if not source[0].is_video or run.arguments.piece_seconds is None:
                 jobs[index] = Job(index)
                 continue
             try:
                 pieces = film_pieces(run.arguments, source[0])
             except (VideoError, OSError) as error:
-                run.failures[readable(source[0].path)] = cause_of(error)
+                run.failures[source[0].name] = cause_of(error)
                 continue
             self._counts[index] = len(pieces)
             jobs[index] = Job(index, [piece for piece in pieces
                                       if not self._is_there(source[0], piece)])
         return jobs
+
+    def _left(self, source: Source) -> Source:
+        """Return what is not done yet, by this run or an earlier one."""
+        return [entry for entry in source
+                if not is_finished(entry, depends_on(self._run.said, entry))]
 
     def _is_there(self, entry: Input, piece: Piece) -> bool:
         if self._run.arguments.restart:
@@ -132,14 +143,15 @@ class _Desk:
     def _note_missing(self, index: int, tally: Tally) -> None:
         source = self._sources[index]
         unanswered = [task for task in tally.unanswered if task.source == index]
-        name = readable(source[0].path)
+        name = source[0].name
         if source[0].is_video:
             self._run.failures[name] = why_missing(
-                name, self._counts[index], self._errors[index], unanswered, tally)
+                name, self._counts.get(index, 0), self._errors[index], unanswered, tally)
             return
+        left = self._left(source)
         for entry in source:
-            if not is_finished(entry, depends_on(self._run.said, entry)):
-                self._run.failures[readable(entry.path)] = (
+            if entry in left:
+                self._run.failures[entry.name] = (
                     f"it is not done: {tally.gone}; the same command does it" if tally.gone else
                     f"it is one of {counted(len(source), 'photo')} set aside, because two workers "
                     f"died of them ({'; '.join(tally.causes)}); the same command tries again")
@@ -178,8 +190,8 @@ class SegmentWorker:
     def _labelling(self) -> Labelling:
         return Labelling(self._arguments)
 
-    def _photos(self, source: Source) -> _Batch:
-        batch = _Batch(0, {}, [])
+    def _photos(self, source: Source) -> Batch:
+        batch = Batch(0, {}, [])
         for entry in source:
             if not self._arguments.restart and is_finished(
                     entry, depends_on(self._labelling.said, entry)):
@@ -188,9 +200,9 @@ class SegmentWorker:
                 batch.notices += self._labelling.photo(entry)
                 batch.done += 1
             except (*IMAGE_ERRORS, OSError) as error:
-                batch.failures[readable(entry.path)] = cause_of(error)
+                batch.failures[entry.name] = cause_of(error)
             except Exception as error:  # the others shall be done
-                batch.failures[readable(entry.path)] = unexpected(error)
+                batch.failures[entry.name] = unexpected(error)
         return batch
 
     def _segment(self, entry: Input, piece: Piece) -> int:
@@ -239,18 +251,20 @@ class SegmentWorker:
             path.unlink(missing_ok=True)
         with suppress(OSError):  # another run's pieces, or a worker's unfinished ones
             places[0][0].parent.rmdir()
-        told = sentence(readable(entry.path), len(pieces), seams)
+        told = sentence(entry.name, len(pieces), seams)
         return notices_of(entry, source, results.count) + ([told] if told else [])
 
 
 def film_pieces(arguments: argparse.Namespace, entry: Input) -> list[Piece]:
     """Return the pieces of a film, whose unit is the frame; one where it tells no length.
 
+    Without ``--piece-seconds`` it is one, too.
+
     Raises:
         VideoError: it cannot be opened.
     """
     source = VideoSource(entry.path)
-    if source.announced is None:
+    if source.announced is None or arguments.piece_seconds is None:
         return [Piece(0, 0, None, 0)]
     return cut(0, source.announced, max(1, round(arguments.piece_seconds * source.rate)),
                round(arguments.run_in * source.rate))
