@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class _Host:
     def __init__(self, folder: str, worker: Callable[[], Worker]) -> None:
         self._folder, self._make = folder, worker
         self._worker: Worker | None = None
+        self._said: Any = None
 
     def begin(self) -> None:
         """Answer as soon as the process is there."""
@@ -84,18 +86,31 @@ class _Host:
     def describe(self) -> tuple[str, Any, str]:
         """Return the worker's name, what it says, and why it cannot work; one of both is empty."""
         try:
-            return self._name(), self._working().describe(), ""
+            self._ready()
+            return self._name(), self._said, ""
         except Exception as error:
             return self._name(), None, first_line(error) or type(error).__name__
 
     def do(self, task: Task) -> Done:
-        """Have the worker do a task."""
-        return answer(self._working(), task, self._name())
+        """Have the worker do a task; one in the place of a dead one may fail to begin.
 
-    def _working(self) -> Worker:
+        Then its process ends, for Ray to try the task elsewhere or later; by answering it would
+        take one task after another, and do none.
+        """
+        try:
+            worker = self._ready()
+        except Exception as error:
+            print(f"the worker cannot begin: {first_line(error)}", file=sys.stderr, flush=True)
+            os._exit(1)
+        return answer(worker, task, self._name())
+
+    def _ready(self) -> Worker:
+        """Return the worker, with its model loaded."""
         if self._worker is None:
             os.chdir(self._folder)
-            self._worker = self._make()
+            worker = self._make()
+            self._said = worker.describe()
+            self._worker = worker
         return self._worker
 
     def _name(self) -> str:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bag_program import flags
 from ray_cluster import PIECES, files, scenes, segment, two_nodes
 from recordings import record
 
+from sclip_seg_ros.cluster.work import Task
+from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.tools.bag import pieces
+from sclip_seg_ros.tools.pieces import open_engine
+
 pytest.importorskip("ray")
 
 LIMIT = 200.0  # seconds, of a slow and busy computer
+LARGE = 1 << 28  # bytes of a model
 ROOT = Path(__file__).resolve().parents[2]
 IMPATIENT = ("import sys; from sclip_seg_ros.cluster import ray_pool; ray_pool._RESTARTS = 1; "
              "from sclip_seg_ros.tools.bag.command import main; sys.exit(main())")
@@ -127,3 +136,46 @@ def test_a_machine_without_memory_is_told(drive, tiny_model, tmp_path):
     assert done.returncode == 2, done.stderr
     assert re.search(r"a worker cannot begin \((its process was killed|[12] worker\(s\) were "
                      "killed due to the node running low on memory)", done.stderr), done.stderr
+
+
+class Cramped(pieces.BagWorker):
+    """Dies of piece 2, and finds no memory for its model where that piece is tried again.
+
+    Its model is as large as a real one; so much is taken beside the tests' own.
+    """
+
+    @property
+    def _model(self) -> tuple[SCLIPSegmentor, Vocabulary]:
+        if "_weights" not in vars(self):
+            grave = self._arguments.output.with_suffix(".grave")
+            if grave.exists() and grave.read_text() == "killed":
+                grave.write_text("killed; no memory")
+                pages = int(Path("/proc/self/statm").read_text().split()[0])
+                room = pages * resource.getpagesize() + LARGE // 2
+                resource.setrlimit(resource.RLIMIT_AS, (room, room))
+            self._weights = np.ones(LARGE, np.uint8)
+        return super()._model
+
+    def do(self, task: Task) -> tuple[int, str, object]:
+        grave = self._arguments.output.with_suffix(".grave")
+        if task.piece and task.piece.number == 2 and not grave.exists():
+            grave.write_text("killed")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().do(task)
+
+
+def test_a_worker_without_memory_for_its_model_costs_its_piece_alone(
+        cluster, drive, tiny_model, tmp_path, monkeypatch, capsys):
+    """As on a machine that other programs have filled since the run began."""
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces, "open_engine", lambda arguments, _: open_engine(
+            arguments, partial(Cramped, arguments)))
+        assert segment(tiny_model, tmp_path / "two", [drive], "--ray", cluster, "--ray-workers",
+                       1) == 1
+    assert (tmp_path / "two.grave").read_text() == "killed; no memory"
+    assert "two/drive' is not done: piece 2 set aside, because two workers died of it" \
+        in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "two/drive.partial").iterdir()) == [
+        f"frames.sqlite.{number:05}" for number in (0, 1, 3)]
+    assert segment(tiny_model, tmp_path / "two", [drive], "--resume") == 0
+    assert "16 images segmented, 12 of them in an earlier run" in capsys.readouterr().out
