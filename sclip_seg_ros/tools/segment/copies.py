@@ -78,10 +78,14 @@ class CopyWorker(SegmentWorker):
 
     def do(self, task: Task) -> tuple[int, str, Any]:
         """Do some photos or a film, each from its copy to its receipt."""
-        source = self._sources[task.source]
+        source = waiting = self._sources[task.source]
         batch = Batch(0, {}, [])
-        for entry in source if self._arguments.restart else _unfinished(
-                source, self.describe(), self._arguments):
+        try:
+            if not self._arguments.restart:
+                waiting = _unfinished(source, self.describe(), self._arguments)
+        except AddressError as error:
+            waiting, batch.failures = [], {entry.name: str(error) for entry in source}
+        for entry in waiting:
             try:
                 batch.done += self._label(cast(Copy, entry), batch.notices)
             except AddressError as error:
