@@ -36,6 +36,7 @@ ARGUMENTS = (
 # Handed on to segment.launch.py as they are given.
 HANDED_ON = ("model", "pretrained", "device", "classes", "latency_budget_ms", "autostart",
              "log_level", "use_sim_time")
+FROM_DEPTH = ("depth_topics", "label_size")  # of segment.launch.py, set here from 'depth'
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -58,7 +59,11 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start_node(context: LaunchContext) -> list:
-    """Return the node, whose labels have the depth's size."""
+    """Return the node, whose labels have the depth's size.
+
+    Raises:
+        ValueError: no depth is given, or what follows from it is given beside it.
+    """
     depth = _given_depth(context)
     if LaunchConfiguration("register").perform(context).lower() in ("true", "1"):
         depth = REGISTERED
@@ -90,6 +95,11 @@ def start_rviz(context: LaunchContext) -> list:
 
 
 def _given_depth(context: LaunchContext) -> str:
+    for name in FROM_DEPTH:
+        if name in context.launch_configurations:
+            raise ValueError(f"{name}:={context.launch_configurations[name]} has no effect: this "
+                             f"file sets {name} from depth:=; leave it out, or start "
+                             "segment.launch.py instead")
     depth = LaunchConfiguration("depth").perform(context)
     if not depth:
         raise ValueError("no depth topic is given; add e.g. "

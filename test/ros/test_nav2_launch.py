@@ -115,3 +115,11 @@ def test_depth_can_be_registered_first(launch_file):
 def test_without_depth_it_says_what_to_give(launch_file):
     with pytest.raises(ValueError, match="depth:="):
         launch_file.start_node(context_of(launch_file))
+
+
+@pytest.mark.parametrize("name", ["depth_topics", "label_size"])
+def test_what_follows_from_the_depth_is_not_passed_over(launch_file, name):
+    context = context_of(launch_file, depth="/cam/depth")
+    context.launch_configurations[name] = "camera"     # as `ros2 launch` does with label_size:=
+    with pytest.raises(ValueError, match=f"{name}:=camera .*leave it out"):
+        launch_file.start_node(context)
