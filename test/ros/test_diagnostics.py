@@ -111,3 +111,29 @@ def test_the_end_does_not_wait_for_diagnostics_that_are_stuck(monkeypatch):
         assert not diagnostics.stop(0.05)
         go_on.set()
         assert diagnostics.stop(20.0)
+
+
+def test_another_node_of_this_name_is_told_once(monkeypatch, capfd):
+    """Two launches without namespaces: whoever listens gets the outputs of both."""
+    monkeypatch.setattr(diagnostics_module, "NAMESAKE_SECONDS", 3)
+    told = ""
+
+    def warnings() -> list[str]:
+        nonlocal told
+        told += capfd.readouterr().err
+        return [line for line in told.splitlines() if "another node is called" in line]
+
+    with Probe(domain_for(__file__)) as probe, \
+            publishing(monkeypatch, lambda: [("", DiagnosticStatus())]), \
+            probe.listening(DiagnosticArray, "/diagnostics") as diagnostics:
+        probe.wait(lambda: len(diagnostics) > 6, "diagnostics of a node alone")
+        assert not warnings()
+        namesake = Node("sclip_seg", context=probe.node.context)
+        try:
+            probe.wait(warnings, "the warning")
+            published = len(diagnostics)
+            probe.wait(lambda: len(diagnostics) > published + 6, "more diagnostics")
+            [warning] = warnings()
+        finally:
+            namesake.destroy_node()
+    assert "/sclip_seg" in warning and "namespace:=" in warning

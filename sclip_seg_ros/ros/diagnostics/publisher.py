@@ -12,6 +12,7 @@ from sclip_seg_ros.ros.log import describe
 
 PERIOD_SECONDS = 1.0
 COMPLAINT_SECONDS = 10.0       # between two log lines about diagnostics that could not be made
+NAMESAKE_SECONDS = 30          # longer than a node that was killed stays in the graph (20 s)
 LOADING = "loading"            # key that says what is being loaded, there only meanwhile
 ONLY_CAMERA = "segmentation"   # stands for the camera's name where there is only one
 
@@ -33,6 +34,7 @@ class Diagnostics:
         """
         self._node = node
         self._health = health
+        self._namesake_seconds = 0
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="diagnostics", daemon=True)
@@ -48,6 +50,7 @@ class Diagnostics:
         while not self._stop.wait(PERIOD_SECONDS):
             try:
                 self._publish()
+                self._look_for_namesakes()
             except Exception as error:
                 # Where the context is shut down under our feet, that is no wonder.
                 if not self._stop.is_set() and self._node.context.ok():
@@ -62,3 +65,15 @@ class Diagnostics:
             status.name = f"{self._node.get_fully_qualified_name()[1:]}: {camera or ONLY_CAMERA}"
             array.status.append(status)
         self._publisher.publish(array)
+
+    def _look_for_namesakes(self) -> None:
+        """Warn once of another node of this name: whoever listens gets the outputs of both."""
+        name = self._node.get_fully_qualified_name()
+        others = sum(f"{namespace.rstrip('/')}/{base}" == name for base, namespace
+                     in self._node.get_node_names_and_namespaces()) - 1
+        self._namesake_seconds = self._namesake_seconds + 1 if others > 0 else 0
+        if self._namesake_seconds == NAMESAKE_SECONDS:
+            self._node.get_logger().warning(
+                f"another node is called {name}, too, so that the outputs of both come on the same "
+                "topics and parameters reach either; stop one, or start it with another "
+                "namespace:=")
