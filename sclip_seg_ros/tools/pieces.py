@@ -186,12 +186,12 @@ def shown(answers: Iterator[Done | Lost], tally: Tally, jobs: Collection[Job],
             frames = sum(tally.frames.values())
             if frames:
                 seconds = bar.format_dict["elapsed"]
-                each = sum(frames / max(tally.seconds[name], 1e-9)
-                           for name, frames in tally.frames.items()) / len(tally.frames)
+                rates = sorted(count / max(tally.seconds[name], 1e-9)
+                               for name, count in tally.frames.items())
+                each = " to ".join(f"{rate:.1f}" for rate in dict.fromkeys((rates[0], rates[-1])))
                 bar.set_postfix_str(
                     f"{frames / max(seconds, 1e-9):.1f} frames/s; "
-                    f"{counted(len(tally.frames), 'worker')}, {each:.1f} frames/s each; "
-                    f"{failed} failed")
+                    f"{counted(len(rates), 'worker')}, {each} frames/s each; {failed} failed")
             yield done
     for line in tally.lines() if workers else ():
         print(line, flush=True)
