@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 
 from sclip_seg_ros.tools.arguments import UsageError
@@ -16,12 +17,9 @@ def check_fsspec() -> None:
     Raises:
         UsageError: with the remedy.
     """
-    try:
-        import fsspec  # noqa: F401
-    except ModuleNotFoundError as error:
+    if find_spec("fsspec") is None:
         raise UsageError("addresses need the Python module 'fsspec', which is not installed; `pip "
-                         "install fsspec` brings it, and so does this package's extra "
-                         "'cluster'") from error
+                         "install fsspec` brings it, and so does this package's extra 'cluster'")
 
 
 @contextmanager
