@@ -38,20 +38,32 @@ BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
 FRAME_ID = "camera_optical"
-_domains: dict[str, tuple[int, IO | None]] = {}  # by name, with the lock
+DOMAINS = range(1, 101)  # the ports of higher ones are given to any program (ip(7), local ports)
+_domains: dict[str, tuple[int, IO | None]] = {}  # by name, with the lock; None: another worker's
 
 
 def domain_for(name: str) -> int:
     """Return a ROS domain for a test file or a test, its own until this process ends.
 
-    Nobody is in it yet, and it is locked against other tests on this computer, those of other
-    workers of pytest-xdist among them. Where there is none, one is shared.
+    Nobody is in it yet, and it is locked against other tests on this computer. Every worker of
+    pytest-xdist imports every file, and one of them runs it: a name has one domain in all of them,
+    or there would be too few.
+
+    Raises:
+        RuntimeError: there is none left.
     """
     if name not in _domains:
+        owner = f"{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())} {name}"
+        known = next((domain for domain in DOMAINS if _owner(domain) == owner), None)
         begin = os.getpid() * 13 + len(_domains)
-        candidates = [1 + (begin + index) % 100 for index in range(100)]
-        _domains[name] = next(filter(None, map(_lock, filter(_is_empty, candidates))),
-                              (candidates[0], None))
+        turned = [DOMAINS[(begin + index) % len(DOMAINS)] for index in range(len(DOMAINS))]
+        found = (known, _lock(known, owner)) if known else next(
+            ((domain, lock) for domain in filter(_is_empty, turned)
+             if (lock := _lock(domain, owner))), None)
+        if found is None:
+            raise RuntimeError(f"ROS domains {DOMAINS[0]} to {DOMAINS[-1]} are all in use on this "
+                               "computer; wait for other tests, or end processes they left")
+        _domains[name] = found
     return _domains[name][0]
 
 
@@ -65,16 +77,27 @@ def _is_empty(domain: int) -> bool:
     return True
 
 
-def _lock(domain: int) -> tuple[int, IO] | None:
-    """Lock a domain; return it with what holds the lock, or None where another process has it."""
-    path = Path(tempfile.gettempdir(), f"sclip_seg_ros-{os.getuid()}-domain-{domain}.lock")
-    file = open(path, "w")  # noqa: SIM115 - open as long as the domain is in use
+def _lock_file(domain: int) -> Path:
+    return Path(tempfile.gettempdir(), f"sclip_seg_ros-{os.getuid()}-domain-{domain}.lock")
+
+
+def _owner(domain: int) -> str:
+    """Return the run and the name that a domain was last locked for."""
+    return path.read_text() if (path := _lock_file(domain)).is_file() else ""
+
+
+def _lock(domain: int, owner: str) -> IO | None:
+    """Lock a domain; return what holds the lock, or None where another process has it."""
+    file = open(_lock_file(domain), "a+")  # noqa: SIM115 - open as long as the domain is in use
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
         return None
-    return domain, file
+    file.truncate(0)
+    file.write(owner)
+    file.flush()
+    return file
 
 
 @contextmanager
