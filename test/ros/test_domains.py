@@ -15,7 +15,7 @@ HARNESS = Path(ros_harness.__file__).parent
 
 
 def domains_of_a_worker(run: str, *names: str) -> subprocess.Popen:
-    """Start a process that prints the domains of some names, and keeps them until its input ends."""
+    """Start a process that prints names' domains, and keeps them until its input ends."""
     script = ("import sys; from ros_harness import domain_for; "
               "print(*map(domain_for, sys.argv[1:]), flush=True); sys.stdin.read()")
     environment = {**os.environ, "PYTEST_XDIST_TESTRUNUID": run,
