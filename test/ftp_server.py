@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,3 +31,12 @@ def ftp_server(folder: Path) -> Iterator[str]:
     finally:
         ftp.close_all()
         thread.join(timeout=60.0)
+
+
+def server_fixture() -> Any:
+    """Return the fixture ``server``: the address at which the test's folder is served."""
+    @pytest.fixture(name="server")
+    def server(tmp_path: Path) -> Iterator[str]:
+        with ftp_server(tmp_path) as address:
+            yield address
+    return server

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import bag_program
+import pytest
 from recordings import picture, raw
+
+from sclip_seg_ros.cluster.work import Engine, OneProcess, Worker
 
 NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
 PIECES = ("--piece-seconds", 0.4, "--run-in", 0.2)
@@ -37,6 +42,31 @@ def two_nodes(*modules: ModuleType, count: int = 2) -> Iterator[Any]:
         yield nodes
     finally:
         nodes.shutdown()
+
+
+def cluster_fixture(module: str) -> Any:
+    """Return the fixture ``cluster`` of a test file: the address of two nodes with a core each."""
+    @pytest.fixture(scope="module", name="cluster")
+    def cluster() -> Iterator[str]:
+        with two_nodes(sys.modules[module]) as nodes:
+            yield nodes.address
+    return cluster
+
+
+def one_process_fixture(copies: ModuleType) -> Any:
+    """Return a fixture by which this process does what workers would, for the tests' time.
+
+    Args:
+        copies: module that opens the engine.
+    """
+    @contextmanager
+    def engine(arguments: argparse.Namespace, worker: Callable[[], Worker]) -> Iterator[Engine]:
+        yield OneProcess(worker())
+
+    @pytest.fixture(name="one_process")
+    def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(copies, "open_engine", engine)
+    return one_process
 
 
 def scenes(frames: int) -> dict[int, bytes]:

@@ -17,6 +17,7 @@ FAILED, UNUSABLE = 1, 2  # exit codes: something was not done; nothing could be 
 USER_ERRORS = (ValueError, OSError, WeightsError)
 # What one image can raise, also native code that runs out of memory; the next one may be fine.
 IMAGE_ERRORS = (ValueError, RuntimeError, MemoryError, cv2.error)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what hinders all further results as well
 # What to do about what the system refuses, which says neither.
 _REMEDIES = {
     errno.ENOSPC: "make room, or choose a folder on another disk",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -10,47 +9,25 @@ import shutil
 import signal
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import bag_program
 import pytest
-from ftp_server import ftp_server
-from ray_cluster import files, scenes, two_nodes
+from ftp_server import server_fixture
+from ray_cluster import cluster_fixture, files, one_process_fixture, scenes
 from recordings import cut, data_file, record
 
-from sclip_seg_ros.cluster.work import Engine, OneProcess, Task, Worker
+from sclip_seg_ros.cluster.work import Task
 from sclip_seg_ros.tools.pieces import open_engine
 
 pytest.importorskip("ray")
 from sclip_seg_ros.cluster.addresses import AddressError, Place  # noqa: E402
 from sclip_seg_ros.tools.bag import copies  # noqa: E402
 
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """Start two nodes with a core each, and return their address."""
-    with two_nodes(sys.modules[__name__]) as nodes:
-        yield nodes.address
-
-
-@pytest.fixture
-def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process do what workers would, for the sake of the tests' time."""
-    @contextmanager
-    def engine(arguments: argparse.Namespace, worker: Callable[[], Worker]) -> Iterator[Engine]:
-        yield OneProcess(worker())
-
-    monkeypatch.setattr(copies, "open_engine", engine)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """Serve the test's folder over FTP, and return its address with the password."""
-    with ftp_server(tmp_path) as address:
-        yield address
+cluster = cluster_fixture(__name__)
+one_process = one_process_fixture(copies)
+server = server_fixture()
 
 
 @pytest.fixture

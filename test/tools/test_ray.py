@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from folder_data import write_folder_data
 from PIL import Image
-from ray_cluster import files, scenes, segment, two_nodes
+from ray_cluster import cluster_fixture, files, scenes, segment
 from recordings import FRONT, IMAGE, cut, data_file, picture, raw, record, record_rows
 
 from sclip_seg_ros.cluster.work import Task
@@ -30,11 +29,7 @@ pytest.importorskip("ray")
 MANY = 200
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """Start two nodes with a core each, and return their address."""
-    with two_nodes(sys.modules[__name__]) as nodes:
-        yield nodes.address
+cluster = cluster_fixture(__name__)
 
 
 @pytest.fixture

@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bag_program import flags
-from ray_cluster import PIECES, files, scenes, segment, two_nodes
+from ray_cluster import PIECES, cluster_fixture, files, scenes, segment, two_nodes
 from recordings import record
 
 from sclip_seg_ros.cluster.work import Task
@@ -33,11 +32,7 @@ IMPATIENT = ("import sys; from sclip_seg_ros.cluster import ray_pool; ray_pool._
              "from sclip_seg_ros.tools.bag.command import main; sys.exit(main())")
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """Start two nodes with a core each, and return their address."""
-    with two_nodes(sys.modules[__name__]) as nodes:
-        yield nodes.address
+cluster = cluster_fixture(__name__)
 
 
 @pytest.fixture

@@ -17,6 +17,12 @@ LOADING = "loading"            # key that says what is being loaded, there only 
 ONLY_CAMERA = "segmentation"   # stands for the camera's name where there is only one
 
 
+def nodes_called(name: str, seen_from: Node) -> int:
+    """Return how many nodes of a full name, such as ``/front/sclip_seg``, a node has in sight."""
+    return sum(f"{namespace.rstrip('/')}/{base}" == name
+               for base, namespace in seen_from.get_node_names_and_namespaces())
+
+
 class Diagnostics:
     """Publish from a thread of its own.
 
@@ -69,9 +75,8 @@ class Diagnostics:
     def _look_for_namesakes(self) -> None:
         """Warn once of another node of this name: whoever listens gets the outputs of both."""
         name = self._node.get_fully_qualified_name()
-        others = sum(f"{namespace.rstrip('/')}/{base}" == name for base, namespace
-                     in self._node.get_node_names_and_namespaces()) - 1
-        self._namesake_seconds = self._namesake_seconds + 1 if others > 0 else 0
+        several = nodes_called(name, self._node) > 1
+        self._namesake_seconds = self._namesake_seconds + 1 if several else 0
         if self._namesake_seconds == NAMESAKE_SECONDS:
             self._node.get_logger().warning(
                 f"another node is called {name}, too, so that the outputs of both come on the same "

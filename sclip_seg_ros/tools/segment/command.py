@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from sclip_seg_ros.tools.console import (
     BAR,
     FAILED,
     IMAGE_ERRORS,
+    NO_ROOM,
     UNUSABLE,
     cause_of,
     complain,
@@ -44,8 +44,6 @@ from sclip_seg_ros.tools.segment.labelling import Labelling, depends_on
 from sclip_seg_ros.tools.segment.outputs import read_labels, write_json
 from sclip_seg_ros.tools.segment.pieces import segment_in_pieces
 from sclip_seg_ros.tools.segment.training import FOLDER, write_summary
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what hinders all further results as well
 
 
 @dataclass
@@ -242,7 +240,7 @@ def _noting_failure(run: Run, entry: Input) -> Iterator[None]:
     try:
         yield
     except (*IMAGE_ERRORS, OSError) as error:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
         run.failures[readable(entry.path)] = cause_of(error)
     except Exception as error:  # the other files shall be done

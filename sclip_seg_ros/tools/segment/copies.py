@@ -7,7 +7,6 @@ the receipt by which the same command knows what is finished.
 from __future__ import annotations
 
 import argparse
-import errno
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sclip_seg_ros.cluster.addresses import AddressError, Place
 from sclip_seg_ros.cluster.work import Tally, Task
 from sclip_seg_ros.tools.addresses import temporary_folder
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, unexpected
+from sclip_seg_ros.tools.console import IMAGE_ERRORS, NO_ROOM, cause_of, unexpected
 from sclip_seg_ros.tools.estimate import PROBED, Estimate, compute_like_a_worker
 from sclip_seg_ros.tools.pieces import open_engine
 from sclip_seg_ros.tools.segment.addresses import MADE, Copy, below_output
@@ -31,7 +30,6 @@ from sclip_seg_ros.tools.segment.pieces import Batch, Desk, SegmentWorker, Sourc
 if TYPE_CHECKING:
     from sclip_seg_ros.tools.segment.command import Run
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _CLAIM = b"{}\n"  # in the place of a receipt: these results are being replaced
 
 
@@ -92,7 +90,7 @@ class CopyWorker(SegmentWorker):
                 batch.failures[entry.name] = str(error)
             except (*IMAGE_ERRORS, OSError) as error:
                 remedy = "; or let TMPDIR name a folder on another disk" if isinstance(
-                    error, OSError) and error.errno in _NO_ROOM else ""
+                    error, OSError) and error.errno in NO_ROOM else ""
                 batch.failures[entry.name] = _told(entry, cause_of(error)).replace(
                     f"'{MADE}/", f"'{Place.of(self._arguments.output)}/") + remedy
             except Exception as error:  # the others shall be done

@@ -28,7 +28,7 @@ from rclpy.utilities import remove_ros_args
 from sclip_seg_ros.common.entry import INTERRUPTED
 from sclip_seg_ros.msg import Vocabulary
 from sclip_seg_ros.ros.cameras.qos import latched
-from sclip_seg_ros.ros.diagnostics.publisher import LOADING, ONLY_CAMERA
+from sclip_seg_ros.ros.diagnostics.publisher import LOADING, ONLY_CAMERA, nodes_called
 from sclip_seg_ros.ros.programs.refusals import why_refused
 from sclip_seg_ros.ros.programs.show_state.text import CameraState, NodeState, state_text
 
@@ -90,14 +90,10 @@ class StateReader:
                     and "model" not in answers.cameras[0].values:
                 # Its services answer once that is done.
                 return NodeState(self.name, "configuring", tuple(answers.cameras), None,
-                                 self._of_this_name())
+                                 nodes_called(self.name, self._node))
         self._wait_for_vocabulary()
         return NodeState(self.name, answers.lifecycle, tuple(answers.cameras), answers.vocabulary,
-                         self._of_this_name())
-
-    def _of_this_name(self) -> int:
-        return sum(f"{namespace.rstrip('/')}/{name}" == self.name
-                   for name, namespace in self._node.get_node_names_and_namespaces())
+                         nodes_called(self.name, self._node))
 
     def _wait_for_vocabulary(self) -> None:
         camera = self._answers.cameras[0].name
