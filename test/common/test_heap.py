@@ -31,7 +31,7 @@ def work():
     print(keep_freed_memory() if sys.argv[1] == "keep" else "-")
     frames(20)
     before = faults()
-    frames(80)
+    frames(40)
     print(faults() - before)
 
 thread = threading.Thread(target=work)
@@ -57,16 +57,15 @@ def test_frames_take_their_memory_from_the_system_once():
     _, left = run_frames("leave")
     answer, kept = run_frames("keep")
     assert answer == "True"
-    assert kept < 5_000
+    assert kept < 2_500
     assert 4 * kept < left  # or there would be nothing to mend
 
 
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"])
 def test_a_choice_made_by_the_environment_stays(name):
-    _, left = run_frames("leave", **{name: "131072"})
     answer, pages = run_frames("keep", **{name: "131072"})
     assert answer == "False"
-    assert pages == pytest.approx(left, rel=0.1)
+    assert pages > 100_000  # of the 195,000 that 40 frames touch
 
 
 # Small blocks freed below one in use: a hole, which glibc gives back only when it is told to.
