@@ -13,14 +13,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import reload
 from multiprocessing import forkserver
 from pathlib import Path
 from unittest import mock
 
+import huggingface_hub
+
 _CONTEXT = multiprocessing.get_context("forkserver")
 _IMPORTED = ["sclip_seg_ros.segmentation.segmentor"]
-# What a node may find changed: pytest's own, and what ROS reads when it is initialised.
-_READ_LATE = ("PYTEST_CURRENT_TEST", "ROS_DOMAIN_ID")
+# What a node may find changed: pytest's own, what ROS reads when it is initialised, what is read
+# with each request, and what the hub's library is made to read once more.
+_OF_THE_HUB = ("HF_ENDPOINT", "HF_HUB_CACHE", "HF_TOKEN")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_READ_LATE = {"PYTEST_CURRENT_TEST", "ROS_DOMAIN_ID", *_OF_THE_HUB, *_PROXIES,
+              *map(str.lower, _PROXIES)}
 
 
 def _lasting() -> dict[str, str]:
@@ -99,6 +106,7 @@ def _run(arguments: Sequence[str], log: str, environment: Mapping[str, str], fol
     with open(log, "a") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
+    reload(huggingface_hub.constants)
     for name, stream in (("stdout", 1), ("stderr", 2)):
         setattr(sys, name, os.fdopen(stream, "w", buffering=1, closefd=False))
     from sclip_seg_ros.ros import node

@@ -18,7 +18,7 @@ from benchmarks.soak.process_sampler import ProcessSampler, Sample
 from benchmarks.soak.trend import fit
 from benchmarks.soak.verdict import summarise, table
 
-SECONDS = 60 if os.environ.get("SCLIP_LONG_TESTS") == "1" else 30
+SECONDS = 60 if os.environ.get("SCLIP_LONG_TESTS") == "1" else 20
 LEAK = """
 import threading, time
 kept = []
