@@ -102,7 +102,8 @@ $(BUILD)/.files: FORCE
 	@cmp --silent $@ $@.new || cp $@.new $@
 	@rm $@.new
 
-$(BUILD)/.built: $(STAMPS)/relocated $(BUILD)/.files package.xml CMakeLists.txt $(wildcard msg/*.msg srv/*.srv)
+$(BUILD)/.built: $(STAMPS)/relocated $(BUILD)/.files package.xml CMakeLists.txt \
+		$(wildcard msg/*.msg srv/*.srv sclip_seg_ros/segmentation/scores/*.cpp)
 	@echo "== building the package with colcon"
 	env -u PYTHONPATH -u COLCON_PREFIX_PATH -u _ROS_WHEELS_BOOTSTRAP_COMPLETE \
 		VIRTUAL_ENV=$(VENV) PATH="$(VENV)/bin:$$PATH" \

@@ -6,6 +6,7 @@ The tests of the overlay need the built package, which `make test` builds; witho
 from __future__ import annotations
 
 import ast
+import ctypes
 import json
 import math
 import os
@@ -52,11 +53,11 @@ def statements(path: Path) -> list[str]:
 
 
 def files_below(folder: Path) -> set[Path]:
-    """Return the files below a folder, relative to it, without Python's caches."""
+    """Return the files below a folder, relative to it, without caches and what is compiled."""
     return {
         path.relative_to(folder)
         for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".cpp"
     }
 
 
@@ -260,6 +261,7 @@ def test_overlay_holds_every_module_and_data_file() -> None:
     for relative in files_below(source):
         assert (installed / relative).is_file(), f"{relative} is not installed; run `make build`"
         assert (installed / relative).read_bytes() == (source / relative).read_bytes()
+    assert list(installed.glob("_decoding.so")), "the decoding is not compiled; run `make build`"
 
 
 @pytest.mark.pain(5)
@@ -301,6 +303,11 @@ def unpacked_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_every_module_and_data_file(unpacked_wheel: Path) -> None:
     missing = files_below(ROOT / "sclip_seg_ros") - files_below(unpacked_wheel / "sclip_seg_ros")
     assert missing == set()
+
+
+def test_wheel_holds_the_compiled_decoding(unpacked_wheel: Path) -> None:
+    (file,) = (unpacked_wheel / "sclip_seg_ros").glob("_decoding.*so")
+    assert hasattr(ctypes.CDLL(str(file)), "decode")
 
 
 @pytest.fixture(scope="module")

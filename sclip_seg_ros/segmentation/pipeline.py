@@ -25,7 +25,7 @@ from sclip_seg_ros.segmentation.preprocessing import (
 from sclip_seg_ros.segmentation.refinement import Context
 from sclip_seg_ros.segmentation.refinement.anytime import KeepGoing
 from sclip_seg_ros.segmentation.result import DeviceView, SegmentationResult, summarise
-from sclip_seg_ros.segmentation.scores import decoding_triton
+from sclip_seg_ros.segmentation.scores import decoding_compiled, decoding_triton
 from sclip_seg_ros.segmentation.scores.labelling import Labelling
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
@@ -194,6 +194,8 @@ class Pipeline:
             found.append(f"{self.upsampler.name} -> bilinear")
         if self.device.type == "cuda" and decoding_triton.fallback():
             found.append("decoding kernel -> torch")
+        if self.device.type == "cpu" and decoding_compiled.fallback():
+            found.append("compiled decoding -> torch")
         if self.scorer.tower.failure:
             found.append("CUDA graph -> single kernels")
         return tuple(found)

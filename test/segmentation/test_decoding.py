@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.scores import decoding_plain
+from sclip_seg_ros.segmentation.scores import decoding_compiled, decoding_plain
 from sclip_seg_ros.segmentation.scores.decoding import (
     class_probabilities,
     decide,
     decode,
     enlarged_probabilities,
 )
+from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scores.windows import stitch, window_boxes
 
@@ -34,7 +35,8 @@ def one_each(count: int) -> torch.Tensor:
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Make blocks of a few pixels even of small images."""
+    """Decode block by block, of a few pixels even where images are small."""
+    monkeypatch.setattr(decoding_compiled, "label", lambda *arguments: None)
     monkeypatch.setitem(decoding_plain.CHUNK, "cpu", 2_000)
 
 
@@ -81,8 +83,9 @@ def test_no_score_tensor_of_full_size_exists(monkeypatch, queries):
             yield rows, columns, block
 
     monkeypatch.setattr(ScoreMap, "blocks", spy)
-    labels, confidence = decode(random_scores(queries, 12, 16), torch.arange(queries) * 0, SCALE,
-                                size)
+    rule = DecodingRule(torch.arange(queries) * 0, SCALE)
+    labels, confidence = decoding_plain.label(ScoreMap.of(random_scores(queries, 12, 16)), rule,
+                                              size)
     assert labels.shape == confidence.shape == size
     assert max(largest) <= decoding_plain.CHUNK["cpu"]
     assert sum(largest) == queries * size[0] * size[1]

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.scores import decoding_patches, decoding_plain, decoding_triton
+from sclip_seg_ros.segmentation.scores import decoding_compiled, decoding_plain, decoding_triton
 from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
-
-PATCHES_PAY = 5_000_000  # scores of an enlarged map, from which on patches are worth the trouble
 
 
 def class_probabilities(scores: Tensor, query_class: Tensor, logit_scale: float) -> Tensor:
@@ -59,8 +57,8 @@ def decode(scores: ScoreMap | Tensor, query_class: Tensor, logit_scale: float,
     """Enlarge scores, and label each pixel with its most probable class.
 
     No score tensor of full size ever exists: enlargement, softmax and the choice are one kernel on
-    CUDA, and follow each other block by block elsewhere; where few classes can win at any place,
-    patch by patch. The best class is that of the best query,
+    CUDA, and compiled code on the CPU, which sums those queries alone that count at a place; where
+    neither can run they follow each other block by block. The best class is that of the best query,
     and its probability exp(best - highest) / sum over queries of exp(score - highest).
 
     Args:
@@ -90,9 +88,7 @@ def _label(scores: ScoreMap, rule: DecodingRule, size: tuple[int, int]) -> tuple
     device = scores.values.device
     if device.type == "cuda" and decoding_triton.usable(device):
         return decoding_triton.label(scores, rule, size)
-    found = None
-    if device.type == "cpu" and scores.queries * size[0] * size[1] >= PATCHES_PAY:
-        found = decoding_patches.label(scores, rule, size)
+    found = decoding_compiled.label(scores, rule, size) if device.type == "cpu" else None
     return found or decoding_plain.label(scores, rule, size)
 
 

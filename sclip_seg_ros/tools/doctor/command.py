@@ -69,6 +69,9 @@ def checks(arguments: argparse.Namespace) -> list[Check]:
               "without the kernel torch decodes, slower"),
         Check("GPU graphs", device.graphs,
               "update NVIDIA's driver; without graphs kernels are launched one by one, slower"),
+        Check("decoding", device.decoding,
+              "build the package again where there is a C++ compiler (Debian: build-essential); "
+              "without it torch decodes, two to five times as slow"),
         Check("precision", half, "set the parameter precision to fp32, and please report it"),
         Check("cores", machine.cores, "give the process more cores"),
         Check("memory", machine.memory, "end other programs, or add swap"),

@@ -1,4 +1,4 @@
-"""Whether a GPU has room, compiles kernels and records graphs, and half precision agrees."""
+"""Whether a GPU has room, compiles kernels and records graphs, and what a CPU runs instead."""
 
 from __future__ import annotations
 
@@ -54,6 +54,16 @@ def kernels() -> Finding:
     if decoding_triton.usable(torch.device("cuda", torch.cuda.current_device())):
         return ok(f"Triton {decoding_triton.triton.__version__} compiles")
     return warning(f"the decoding kernel cannot run: {decoding_triton.fallback()}")
+
+
+def decoding() -> Finding:
+    """Load what decodes on the CPU."""
+    from sclip_seg_ros.segmentation.scores import decoding_compiled
+
+    failure = decoding_compiled.fallback()
+    if failure:
+        return warning(f"the compiled decoding cannot run: {failure}")
+    return ok("compiled, with AVX2" if decoding_compiled.has_avx2() else "compiled")
 
 
 def graphs() -> Finding:
