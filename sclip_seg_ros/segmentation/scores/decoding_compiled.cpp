@@ -20,11 +20,11 @@ typedef float Floats __attribute__((vector_size(4 * LANES)));
 typedef int32_t Integers __attribute__((vector_size(4 * LANES)));
 typedef uint8_t Bytes __attribute__((vector_size(LANES)));
 
-constexpr int SIDE = 8;                 // pixels of a patch each way
+constexpr int SIDE = 16;                // pixels of a patch each way
 constexpr int PARTS = SIDE / LANES;     // vectors in a row of a patch
 constexpr float LITTLE = 0.01f;         // of probability: what may be part of the rest
 constexpr float LEAST_RESTS = 0.25f;    // by which that is lowered where the rest is too much
-constexpr float REST = 0.03f;           // of probability: what the rest may be
+constexpr float REST = 0.02f;           // of probability: what the rest may be
 constexpr float NOTHING = 2e-3f;        // of probability: a rest that does not count
 constexpr float NEAR = 0.02f;           // to the least probability of a label: all are summed
 constexpr float NONE = -1e4f;           // logarithm of nothing
@@ -283,10 +283,12 @@ extern "C" void decode(const float* values, int queries, int width_of_cells, flo
     for (int x = 0; x < across.patches; ++x) {
       const int32_t* cells = across.cells + x * across.reach;
       const float* weight = across.weights + static_cast<size_t>(x) * across.reach * SIDE;
-      for (int node = 0; node < nodes; ++node) {
-        const size_t place = static_cast<size_t>(cells[node % across.reach]) * deep;
-        logs[node] = row_logs[node / across.reach] + place;
-        shares[node] = row_shares[node / across.reach] + place;
+      for (int column = 0; column < across.reach; ++column) {
+        const size_t place = static_cast<size_t>(cells[column]) * deep;
+        for (int row = 0; row < down.reach; ++row) {
+          logs[row * across.reach + column] = row_logs[row] + place;
+          shares[row * across.reach + column] = row_shares[row] + place;
+        }
       }
       patch.look(logs.data());
       const int broad = std::min(SIDE, width - x * SIDE);

@@ -1,7 +1,7 @@
 """Enlargement, softmax and choice of the class on the CPU, in compiled code.
 
 Enlarged scores lie between those of the cells that reach a pixel. The picture is cut into patches
-of 8x8 pixels. Only those queries can win in a patch whose highest value at its cells is above the
+of 16x16 pixels. Only those queries can win in a patch whose highest value at its cells is above the
 lowest of another; others count for confidence alone. Those that can win or count for something
 are summed pixel by pixel, relative to one another. What is left is one query more: the logarithm
 of its sum goes straight from cell to cell. Where that would be too much, more queries are summed.
@@ -25,8 +25,8 @@ from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import Axis, ScoreMap, enlargement
 
-SIDE = 8     # pixels of a patch each way
-MOST = 49    # cells that may reach a patch: with more of them plain decoding is faster
+SIDE = 16    # pixels of a patch each way
+MOST = 170   # cells that may reach a patch: with more of them plain decoding is faster
 WITH_AVX2, ANYWHERE = "_decoding_avx2", "_decoding"
 _INT, _FLOAT = ctypes.c_int, ctypes.c_float
 _FLOATS, _INTS, _BYTES = (np.ctypeslib.ndpointer(kind, flags="C_CONTIGUOUS")
