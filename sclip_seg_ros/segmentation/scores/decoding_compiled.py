@@ -25,7 +25,7 @@ from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import Axis, ScoreMap, enlargement
 
-SIDE = 16    # pixels of a patch each way
+SIDE = 16    # pixels of a patch each way, as in the C++ file
 MOST = 170   # cells that may reach a patch: with more of them plain decoding is faster
 WITH_AVX2, ANYWHERE = "_decoding_avx2", "_decoding"
 _INT, _FLOAT = ctypes.c_int, ctypes.c_float
