@@ -154,7 +154,7 @@ def test_busy_cores_whose_frame_times_have_a_long_tail(budget, factor, spread, h
 @given(noise=st.floats(0.0, 0.12), budget=st.floats(60.0, 300.0), seed=st.integers(0, 999))
 @example(noise=0.09375, budget=171.0, seed=208).via("a level measured a tenth too fast")
 @example(noise=0.137, budget=125.0, seed=28).via("a level that fails once in 40 frames")
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_no_flapping_under_steady_noise(noise, budget, seed) -> None:
     _, run = simulate(Machine(noise=noise, seed=seed), budget, 1000)
     assert run.changes <= 16
@@ -164,7 +164,7 @@ def test_no_flapping_under_steady_noise(noise, budget, seed) -> None:
 @pytest.mark.parametrize("noise", [0.08, 0.094, 0.11, 0.13])
 def test_no_flapping_at_the_edge_of_a_level(noise) -> None:
     """Budgets that a level keeps for 30 to 150 frames, and a warm-up that is off as frames are."""
-    for seed in range(208, 211):
+    for seed in range(208, 216):
         for budget in (125.0, 171.0, 184.0):
             _, run = simulate(Machine(noise=noise, seed=seed), budget, 1000)
             assert run.changes <= 16, f"{budget} ms, seed {seed}"

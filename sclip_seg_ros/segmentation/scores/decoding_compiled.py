@@ -64,6 +64,12 @@ def fallback() -> str | None:
     return found if isinstance(found, str) else None
 
 
+def library_name() -> str:
+    """Return which library runs, such as ``_decoding_avx2``; empty where none does."""
+    found = library()
+    return "" if isinstance(found, str) else Path(found._name).name.partition(".")[0]
+
+
 def label(scores: ScoreMap, rule: DecodingRule,
           size: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
     """Label all pixels, with plain decoding's labels, and its confidence but for 2/255.

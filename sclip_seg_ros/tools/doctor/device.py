@@ -63,7 +63,7 @@ def decoding() -> Finding:
     failure = decoding_compiled.fallback()
     if failure:
         return warning(f"the compiled decoding cannot run: {failure}")
-    return ok("compiled, with AVX2" if decoding_compiled.has_avx2() else "compiled")
+    return ok(f"compiled, {decoding_compiled.library_name()}")
 
 
 def graphs() -> Finding:
