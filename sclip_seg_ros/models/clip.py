@@ -19,6 +19,7 @@ from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
 from open_clip.transform import PreprocessCfg
 from torch import nn
 
+from sclip_seg_ros.common.libraries import remedy_for
 from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.models import hub
 from sclip_seg_ros.models.devices import resolve_device
@@ -392,7 +393,7 @@ class _Loader:
     def _refuse_without_transformers(self, needed: object) -> None:
         if needed and find_spec("transformers") is None:
             raise WeightsError(f"model '{self._spelling}' needs the library transformers for its "
-                               "texts, which is not installed; pip install transformers")
+                               f"texts, which is not installed; {remedy_for('transformers')}")
 
     def _text_folder(self, recipe: _Recipe, name: str,
                      wanted: Sequence[Sequence[str]]) -> Path:

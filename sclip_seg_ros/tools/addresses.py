@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 
+from sclip_seg_ros.common.libraries import remedy_for
 from sclip_seg_ros.tools.arguments import UsageError
 
 
@@ -18,8 +19,8 @@ def check_fsspec() -> None:
         UsageError: with the remedy.
     """
     if find_spec("fsspec") is None:
-        raise UsageError("addresses need the Python module 'fsspec', which is not installed; `pip "
-                         "install fsspec` brings it, and so does this package's extra 'cluster'")
+        raise UsageError("addresses need the Python module 'fsspec', which is not installed; "
+                         f"{remedy_for('fsspec', 'cluster')}")
 
 
 @contextmanager

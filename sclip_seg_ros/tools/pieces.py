@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.cluster.work import Done, Engine, Job, Lost, OneProcess, Tally, Task, Worker
+from sclip_seg_ros.common.libraries import remedy_for
 from sclip_seg_ros.tools.arguments import UsageError, positive
 from sclip_seg_ros.tools.bag.results.finished import FinishedFrames
 from sclip_seg_ros.tools.console import BAR, counted
@@ -115,9 +116,8 @@ def open_engine(arguments: argparse.Namespace,
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
-        raise UsageError("--ray needs the Python module 'ray', which is not installed; `pip "
-                         "install ray` brings it, and so does this package's extra "
-                         "'cluster'") from error
+        raise UsageError("--ray needs the Python module 'ray', which is not installed; "
+                         f"{remedy_for('ray', 'cluster')}") from error
     share = Share(arguments.ray_workers, arguments.ray_cpus or 1, arguments.ray_gpus)
     try:
         with RayPool(arguments.ray, share, worker) as pool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from sclip_seg_ros import __version__
 from sclip_seg_ros.common.cores import obey_quota
 from sclip_seg_ros.common.entry import run_program
+from sclip_seg_ros.common.libraries import remedy_for
 from sclip_seg_ros.common.streams import listeners_may_leave
 
 UNUSABLE = 2  # exit code, as in console.py, which imports OpenCV
@@ -113,11 +114,9 @@ def _no_verb(name: str) -> str:
 
 
 def _not_installed(name: str, module: str) -> str:
-    library, extra = module.partition(".")[0], VERBS[name].extra
-    remedy = f"`pip install {library}` brings it" \
-        + (f", and so does this package's extra '{extra}'" if extra else "")
-    if library == "sclip_research":
-        remedy = "it comes with `pip install` and with the source tree, not with the ROS package"
+    library = module.partition(".")[0]
+    remedy = remedy_for(module, VERBS[name].extra) if library != "sclip_research" else \
+        "it comes with `pip install` and with the source tree, not with the ROS package"
     return f"'{name}' needs the Python module '{library}', which is not installed; {remedy}"
 
 

@@ -20,6 +20,7 @@ import torchvision
 
 from sclip_seg_ros.common import cores
 from sclip_seg_ros.common.checkup import FAULT, OK, UNKNOWN, WARNING, Check, fault, ok
+from sclip_seg_ros.common.libraries import LIBRARIES
 from sclip_seg_ros.segmentation.backbones import cuda_graphs
 from sclip_seg_ros.segmentation.scores import decoding_compiled, decoding_triton
 from sclip_seg_ros.tools import scenes
@@ -52,7 +53,7 @@ def test_a_python_of_32_bits_is_told(monkeypatch):
 def test_the_libraries_are_those_of_the_requirements():
     lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").open()]
     required = dict(line.split(",")[0].split(">=") for line in lines if line)
-    assert {name: least for name, (_, least) in software.LIBRARIES.items()} == required
+    assert {name: least for name, (_, least) in LIBRARIES.items()} == required
 
 
 def test_a_library_that_is_missing_or_breaks_is_told(monkeypatch):

@@ -80,6 +80,23 @@ def test_a_missing_library_is_named_with_the_extra_that_brings_it(monkeypatch, c
     told = capsys.readouterr().err
     assert "'bag' needs the Python module 'rosbags'" in told
     assert "`pip install rosbags`" in told and "extra 'tools'" in told
+    assert "`-c scripts/constraints-apt/$ROS_DISTRO.txt`" in told
+
+
+@pytest.mark.parametrize("module", ["open_clip", "cv2"])
+def test_a_missing_library_is_not_installed_by_the_name_it_is_imported_by(module, tmp_path) -> None:
+    """`pip install cv2` finds nothing, and without the constraints it may break ROS from apt."""
+    (tmp_path / f"{module}.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{module}'\", name='{module}')")
+    path = os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])
+    run = subprocess.run([sys.executable, "-m", "sclip_seg_ros.tools.sclip", "segment", "a.png"],
+                         cwd=ROOT, env={**ENVIRONMENT, "PYTHONPATH": path}, capture_output=True,
+                         text=True, timeout=300)
+    assert run.returncode == 2
+    assert run.stderr == (
+        f"sclip: 'segment' needs the Python module '{module}', which is not installed; `pip "
+        "install -r requirements.txt` in the environment that the node runs in; on a ROS from apt "
+        "with `-c scripts/constraints-apt/$ROS_DISTRO.txt`\n")
 
 
 def test_a_fault_of_our_own_is_no_missing_library(monkeypatch) -> None:

@@ -33,6 +33,7 @@ from sclip_seg_ros.common.checkup import (
     fault,
     not_run,
 )
+from sclip_seg_ros.common.libraries import REMEDY
 from sclip_seg_ros.common.text import first_line, shortened
 from sclip_seg_ros.tools.doctor import device, machine, software
 from sclip_seg_ros.tools.doctor.levels import Advice, Levels, advise, measure_levels
@@ -53,9 +54,7 @@ def checks(arguments: argparse.Namespace) -> list[Check]:
     half = partial(device.half_precision, arguments.model, arguments.pretrained, arguments.device)
     return [
         Check("Python", software.python, "use a 64-bit Python 3.10 or newer"),
-        Check("libraries", software.libraries,
-              "`pip install -r requirements.txt` in the environment that the node runs in; on a "
-              "ROS from apt with `-c scripts/constraints-apt/$ROS_DISTRO.txt`"),
+        Check("libraries", software.libraries, REMEDY),
         Check("torchvision", software.torchvision_fits,
               "install torch and torchvision of one release, from one place"),
         Check("CUDA build", software.cuda_build,

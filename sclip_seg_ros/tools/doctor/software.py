@@ -11,17 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sclip_seg_ros.common.checkup import Finding, fault, ok
+from sclip_seg_ros.common.libraries import LIBRARIES
 from sclip_seg_ros.common.text import first_line
 
 OLDEST_PYTHON = (3, 10)
-# Of requirements.txt: module to import, and the oldest version.
-LIBRARIES = {
-    "torch": ("torch", "2.4"), "open_clip_torch": ("open_clip", "3.0"),
-    "huggingface_hub": ("huggingface_hub", "0.25"), "safetensors": ("safetensors", "0.4"),
-    "numpy": ("numpy", "1.21"), "opencv-python-headless": ("cv2", "4.6"),
-    "Pillow": ("PIL", "9.0"), "PyYAML": ("yaml", "5.4"), "tqdm": ("tqdm", "4.60"),
-    "torchvision": ("torchvision", "0.19"), "timm": ("timm", "1.0.17"),
-    "einops": ("einops", "0.7"), "ftfy": ("ftfy", "6.1")}
 # Where Linux shows an NVIDIA GPU: on a PC, on a Jetson, in WSL.
 GPU_FILES = tuple(map(Path, ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg")))
 
