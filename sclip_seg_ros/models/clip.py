@@ -30,6 +30,7 @@ from sclip_seg_ros.models.layouts import (
     adapted,
     config_of_transformers,
     image_side,
+    statistics_of_transformers,
 )
 from sclip_seg_ros.models.loading import loading
 from sclip_seg_ros.models.names import (
@@ -55,7 +56,8 @@ EMBEDDED_HINT = ("the embedded model knows nothing but rendered rooms, and its l
                  "'ViT-B/16'")
 
 CONFIG = "open_clip_config.json"
-_THEIR_CONFIG, _THEIR_STATISTICS = "config.json", "preprocessor_config.json"  # of transformers
+_THEIR_CONFIG = "config.json"  # of transformers, whose statistics are in the first of these
+_THEIR_STATISTICS = ("preprocessor_config.json", "processor_config.json")
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _THEIR_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 TEXT_FOLDER = "text"  # beside a configuration: of a tokenizer that is not CLIP's own
@@ -234,7 +236,7 @@ class _Loader:
     def _repository(self, text: str, pretrained: str) -> _Loaded:
         """Load the configuration and the weights in a repository of the hub."""
         place = _place(text)
-        configs = [(CONFIG, _THEIR_CONFIG), (_THEIR_STATISTICS, MAY_LACK)]
+        configs = [(CONFIG, _THEIR_CONFIG), (*_THEIR_STATISTICS, MAY_LACK)]
         weights = (*WEIGHTS, *_THEIR_WEIGHTS)
         both = None if self._update else hub.cached(place, [*configs, weights], self._cache_dir)
         # Of one commit: that which the cache has all files of, else that of the configuration.
@@ -335,12 +337,11 @@ class _Loader:
                 tells = any((beside / name).is_file() for name in _TOKENIZER_FILES[0])
                 config["text_cfg"].get("hf_tokenizer_name")  # or it is not a configuration
                 return _Recipe(config, content.get("preprocess_cfg", {}), beside if tells else None)
-            config, statistics = config_of_transformers(content), {}
-            beside = path.with_name(_THEIR_STATISTICS)
-            if beside.is_file():
-                stated = json.loads(beside.read_text(encoding="utf-8"))
-                statistics = {ours: stated[theirs] for ours, theirs in
-                              (("mean", "image_mean"), ("std", "image_std")) if theirs in stated}
+            config = config_of_transformers(content)
+            stated = next((path.with_name(name) for name in _THEIR_STATISTICS
+                           if path.with_name(name).is_file()), None)
+            statistics = statistics_of_transformers(
+                content, json.loads(stated.read_text(encoding="utf-8")) if stated else {})
             tells = any(path.with_name(name).is_file() for name in _TOKENIZER_FILES[0])
             return _Recipe(config, statistics, path.parent if tells else None)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

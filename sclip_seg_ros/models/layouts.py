@@ -159,6 +159,21 @@ def config_of_transformers(config: Mapping[str, Any]) -> dict[str, Any]:
             "mlp_ratio": text.get("intermediate_size", 4 * text_width) / text_width}}
 
 
+def statistics_of_transformers(config: Mapping[str, Any],
+                               processor: Mapping[str, Any]) -> dict[str, Any]:
+    """Return open_clip's ``preprocess_cfg`` of a model, as far as transformers' files tell it.
+
+    Args:
+        config: of config.json; what no other file says has this model's defaults in transformers.
+        processor: of preprocessor_config.json, or of processor_config.json, which since
+            transformers 5 holds the same one level below.
+    """
+    found = {"mean": (0.5,) * 3, "std": (0.5,) * 3} if config.get("model_type") == "siglip" else {}
+    stated = processor.get("image_processor", processor)
+    return {**found, **{ours: stated[theirs] for ours, theirs in
+                        (("mean", "image_mean"), ("std", "image_std")) if theirs in stated}}
+
+
 def _config_of_siglip(vision: Mapping[str, Any], text: Mapping[str, Any]) -> dict[str, Any]:
     """Return open_clip's configuration of the SigLIP of given sizes; SigLIP 2 has more words."""
     width, patch = vision.get("hidden_size", 768), vision.get("patch_size", 16)

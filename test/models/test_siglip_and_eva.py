@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib.util import find_spec
+from pathlib import Path
 
 import open_clip
 import pytest
@@ -109,15 +110,42 @@ def siglip_of_transformers(weights: dict[str, torch.Tensor]) -> dict[str, torch.
             for name, value in found.items()}
 
 
-def test_transformers_siglip_is_the_same_model(small_siglip, tmp_path):
-    folder = tmp_path / "siglip"
+def write_siglip_of_transformers(folder: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Write a folder as transformers does, without what the images' statistics are in."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({
         "model_type": "siglip", "text_config": {"vocab_size": 49408},
         "vision_config": {"hidden_size": 64, "image_size": 64, "patch_size": 16}}))
-    (folder / "preprocessor_config.json").write_text(json.dumps(
-        {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}))
-    save_file(siglip_of_transformers(small_siglip), folder / "model.safetensors")
+    save_file(siglip_of_transformers(weights), folder / "model.safetensors")
+
+
+STATED = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+TOLD, OF_SIGLIP = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)), ((0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.mark.parametrize(("files", "statistics"), [
+    ({"preprocessor_config.json": STATED}, TOLD),
+    ({"processor_config.json": {"image_processor": STATED, "processor_class": "Siglip"}}, TOLD),
+    ({"preprocessor_config.json": STATED, "processor_config.json": {"processor_class": "S"}}, TOLD),
+    ({"processor_config.json": {"processor_class": "Siglip"}}, OF_SIGLIP),
+    ({}, OF_SIGLIP),
+], ids=["transformers 4", "transformers 5", "both", "neither tells", "neither"])
+def test_statistics_of_images_are_found_in_either_file_or_are_siglips(
+        small_siglip, tmp_path, hub, files, statistics):
+    """Never those of OpenAI's CLIP, with which a SigLIP loads and sees worse."""
+    folder = tmp_path / "siglip"
+    write_siglip_of_transformers(folder, small_siglip)
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    hub.publish("tests/siglip", {path.name: path.read_bytes() for path in folder.iterdir()})
+    for name in (f"local-dir:{folder}", "hf-hub:tests/siglip"):
+        clip = load_clip(name)
+        assert (clip.mean, clip.std) == statistics, name
+
+
+def test_transformers_siglip_is_the_same_model(small_siglip, tmp_path):
+    folder = tmp_path / "siglip"
+    write_siglip_of_transformers(folder, small_siglip)
     clip = load_clip(f"local-dir:{folder}")
     assert holds(clip.model, small_siglip)
     assert clip.mean == clip.std == (0.5, 0.5, 0.5)
