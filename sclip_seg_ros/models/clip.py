@@ -43,7 +43,7 @@ from sclip_seg_ros.models.names import (
     tag_of,
     with_activation,
 )
-from sclip_seg_ros.models.weights import WeightsError, read_state_dict, sha256
+from sclip_seg_ros.models.weights import WeightsError, is_part, read_state_dict, sha256
 
 EMBEDDED = "embedded"
 RANDOM = "random"
@@ -62,6 +62,9 @@ WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _THEIR_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 TEXT_FOLDER = "text"  # beside a configuration: of a tokenizer that is not CLIP's own
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+# What lies beside weights under such a suffix: upsamplers, proxies, a trainer's own state.
+_OTHER_FILES = (".", "loftup", "anyup", "proxy", "optimizer", "scheduler", "scaler", "rng_state",
+                "training_args")
 _TOWER_FILES = (("config.json",),)  # of a text tower that transformers builds
 _TOKENIZER_FILES = (("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "vocab.txt",
                      "vocab.json"),
@@ -417,14 +420,15 @@ class _Loader:
 def weights_in(folder: Path) -> Path | None:
     """Return the weights file that loading a folder takes, None where there is none.
 
-    open_clip's own names come first: a folder may hold another library's weights beside them,
-    upsamplers, and proxies.
+    open_clip's own names come first, then transformers': a folder may hold another library's
+    weights beside them, and parts of what is there as a whole.
     """
-    beside = ("loftup", "anyup", "proxy")
     files = (file for file in folder.iterdir()
-             if file.suffix in _WEIGHT_SUFFIXES and not file.name.startswith(beside))
+             if file.suffix in _WEIGHT_SUFFIXES and not file.name.startswith(_OTHER_FILES)
+             and file.is_file())
     return min(files, default=None,
                key=lambda file: (not file.name.startswith("open_clip"),
+                                 file.name not in _THEIR_WEIGHTS, is_part(file),
                                  file.suffix != ".safetensors", file.name))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from sclip_seg_ros.models.formats import (
 )
 from sclip_seg_ros.models.torchscript import read_torchscript
 
+_PART = re.compile(r"-(\d+)-of-(\d+)(?=\.)")  # as transformers numbers the parts of large weights
+
 
 class WeightsError(RuntimeError):
     """Weights cannot be had or do not fit; the message says which and what to do."""
@@ -37,7 +40,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 
     Raises:
         WeightsError: the file is missing, cut short, of another kind, or holds something other
-            than tensors (a pickle that would run code is refused, not run).
+            than tensors (a pickle that would run code is refused, not run), or a part of a model.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -46,12 +49,22 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise WeightsError(f"weights file '{path}' does not exist; give the path of an existing "
                            "safetensors or torch file")
+    if is_part(path):
+        raise WeightsError(f"'{path}' is one of several parts of a model's weights; save them as "
+                           "one file, with transformers by save_pretrained(FOLDER, "
+                           "max_shard_size='100GB')")
     state = _READERS[_readable_format(path)](path)
     for wrapper in ("state_dict", "model"):
         if isinstance(state.get(wrapper), Mapping):
             state = dict(state[wrapper])
     _refuse_other_than_tensors(state, path)
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def is_part(path: Path) -> bool:
+    """Tell by its name whether a file is one of several that hold a model's weights together."""
+    numbers = _PART.search(path.name)
+    return numbers is not None and int(numbers[2]) > 1
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:

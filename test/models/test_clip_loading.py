@@ -70,6 +70,38 @@ def test_the_embedded_model_without_weights_names_a_remedy(tmp_path, monkeypatch
         load_clip()
 
 
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors", "clip.pt"])
+def test_what_lies_beside_weights_is_not_taken_for_them(folder, name):
+    """As a trainer, a Mac, a download that broke off and transformers leave it there."""
+    write_config(folder)
+    weights = initial_weights(folder)
+    save_file(weights, folder / name) if name.endswith(".safetensors") else \
+        torch.save(weights, folder / name)
+    part = {"visual.proj": weights["visual.proj"]}
+    for other in ("optimizer.pt", "scheduler.pt", "training_args.bin", "rng_state_0.pth"):
+        torch.save({"state": {}, "step": 3}, folder / other)
+    for number in (1, 2):
+        save_file(part, folder / f"model-0000{number}-of-00002.safetensors")
+    (folder / "._model.safetensors").write_bytes(b"\0\5\x16\7 a Mac's note")
+    (folder / "a.safetensors").mkdir()
+    (folder / "b.safetensors").symlink_to("nowhere")
+    assert holds(load_clip(f"local-dir:{folder}").model, weights)
+
+
+def test_parts_of_weights_are_called_so(folder):
+    write_config(folder)
+    weights = initial_weights(folder)
+    names = sorted(weights)
+    for number, part in enumerate((names[:9], names[9:]), 1):
+        save_file({name: weights[name] for name in part},
+                  folder / f"model-0000{number}-of-00002.safetensors")
+    with pytest.raises(WeightsError, match="model-00001-of-00002.safetensors' is one of several "
+                                           "parts .*max_shard_size"):
+        load_clip(f"local-dir:{folder}")
+    save_file(weights, folder / "model-00001-of-00001.safetensors")
+    assert holds(load_clip(f"local-dir:{folder}").model, weights)
+
+
 def test_a_folder_without_weights_or_configuration_is_refused(folder):
     with pytest.raises(WeightsError, match="has no '.*open_clip_config.json'; give a folder"):
         load_clip(f"local-dir:{folder}")
