@@ -119,6 +119,21 @@ def swallowed(hub, monkeypatch):
     silent(hub, monkeypatch)
 
 
+def refused_token(variable):
+    """A token that has been withdrawn, in a variable or in the file that a login leaves."""
+    def situation(hub, monkeypatch):
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        if variable:
+            monkeypatch.setenv(variable, "hf_old")
+        else:
+            path = hub.folder.parent / "token"
+            path.write_text("hf_old")
+            monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(path))
+        hub.faults = Faults(status=401, message="Invalid credentials in Authorization header")
+    return situation
+
+
 def proxied(status):
     def situation(hub, monkeypatch):
         hub.kept = RefusingProxy(status)

@@ -66,7 +66,8 @@ class Faults:
     """What goes wrong; only for paths that contain ``only``.
 
     Attributes:
-        status: HTTP status in place of an answer, with ``code`` as its X-Error-Code.
+        status: HTTP status in place of an answer, with ``code`` as its X-Error-Code, and
+            ``message`` as its X-Error-Message.
         page: every answer is a login page.
         die_after: bytes of a file after which the connection is closed, ``deaths`` times.
         silent_after: bytes after which nothing comes any more, for as long.
@@ -80,6 +81,7 @@ class Faults:
     only: str = ""
     status: int = 0
     code: str = ""
+    message: str = ""
     page: bool = False
     die_after: int = 0
     deaths: int = 10**9
@@ -246,7 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
         if faults.page:
             self._answer(200, {"Content-Type": "text/html"}, b"<html>Please log in</html>")
         elif faults.status:
-            self._answer(faults.status, {"X-Error-Code": faults.code} if faults.code else {})
+            told = {"X-Error-Code": faults.code, "X-Error-Message": faults.message}
+            self._answer(faults.status, {name: text for name, text in told.items() if text})
         elif parts[0] == "storage":
             self._send(hub.folder / "/".join(parts[1:]), faults)
         elif len(parts) < 5 or parts[2] != "resolve":

@@ -24,6 +24,8 @@ from typing import BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urljoin, urlsplit
 
+from huggingface_hub import constants
+
 from sclip_seg_ros import __version__
 from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.models.loading import megabytes
@@ -35,6 +37,9 @@ PROGRESS_BYTES = 1 << 16
 _BLOCK = 1 << 18
 _SPARE = 10_000_000              # bytes that stay free on the disk
 
+# A hub says this of a token that it does not know, also where none is needed.
+_BAD_TOKEN = "Invalid credentials in Authorization header"
+_TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # as huggingface_hub reads them
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
@@ -44,9 +49,9 @@ class TransferError(Exception):
     """A file cannot be had.
 
     Attributes:
-        kind: "no repository", "gated", "no revision", "no entry", "no space", "not writable",
-            "offline", "name", "refused", "timed out", "unreachable", "proxy", "certificate",
-            "portal", "cut short", "checksum", "lost" or "status".
+        kind: "no repository", "token", "gated", "no revision", "no entry", "no space",
+            "not writable", "offline", "name", "refused", "timed out", "unreachable", "proxy",
+            "certificate", "portal", "cut short", "checksum", "lost" or "status".
         remedy: what to do about it.
         passing: whether it may work at the next attempt.
     """
@@ -354,6 +359,12 @@ def _explained(error: Exception, url: str) -> TransferError:
 def _status(error: HTTPError, host: str) -> TransferError:
     """Turn an answer that is not a file into a cause."""
     code = error.headers.get("X-Error-Code", "")
+    if error.code == 401 and error.headers.get("X-Error-Message", "") == _BAD_TOKEN:
+        variable = next((name for name in _TOKEN_VARIABLES if os.environ.get(name)), "")
+        held = f"that {variable} gives" if variable else f"in '{constants.HF_TOKEN_PATH}'"
+        return TransferError("token", f"{host} refuses the token {held}", ("correct or unset "
+                             f"{variable}" if variable else "log in anew, or delete that file")
+                             + " (public models need none)")
     if code == "GatedRepo":
         return TransferError("gated", "the repository asks for consent first", "accept its licence "
                              "on its page and set HF_TOKEN")
