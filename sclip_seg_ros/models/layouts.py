@@ -13,6 +13,7 @@ from torch import Tensor
 # The first layer of an image tower: in open_clip's layout, in timm's, in EVA's, in transformers'.
 _OURS, _TRANSFORMERS = "visual.conv1.weight", "vision_model.embeddings.patch_embedding.weight"
 _TIMM, _EVA = "visual.trunk.patch_embed.proj.weight", "visual.patch_embed.proj.weight"
+_POSITIONS_TRANSFORMERS = "vision_model.embeddings.position_embedding.weight"
 _COMPILED = "_orig_mod."  # torch.compile puts it before the names of whatever it compiles
 # Constants that some versions keep beside the weights, and numbers of OpenAI's archives.
 _CONSTANTS = ("attn_mask", "position_ids", "logit_bias", "input_resolution", "context_length",
@@ -87,11 +88,7 @@ def adapted(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[s
     Raises:
         LayoutError: the image tower alone.
     """
-    found = {name.replace(_COMPILED, ""): value for name, value in state.items()}
-    for anchor in (_OURS, _TIMM, _EVA, _TRANSFORMERS):
-        prefix = next((name.removesuffix(anchor) for name in found if name.endswith(anchor)), "")
-        found = {name.removeprefix(prefix): value for name, value in found.items()}
-    found = {name: value for name, value in found.items()
+    found = {name: value for name, value in without_prefixes(state).items()
              if name in wanted or name.rpartition(".")[2] not in _CONSTANTS}
     if _TRANSFORMERS in found:
         found = _of_siglip(found) if _TIMM in wanted else _of_transformers(found)
@@ -110,12 +107,26 @@ def adapted(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[s
     return found
 
 
+def without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take away what trainers and compilers put before the names of weights."""
+    found = {name.replace(_COMPILED, ""): value for name, value in state.items()}
+    for anchor in (_OURS, _TIMM, _EVA, _TRANSFORMERS):
+        prefix = next((name.removesuffix(anchor) for name in found if name.endswith(anchor)), "")
+        found = {name.removeprefix(prefix): value for name, value in found.items()}
+    return found
+
+
 def image_side(state: Mapping[str, Tensor]) -> int | None:
     """Return the side in pixels that a square image tower's table of positions is for.
 
     None where the names or sizes tell none.
+
+    Args:
+        state: as read from a file, in open_clip's or transformers' names.
     """
-    table, patch = state.get("visual.positional_embedding"), state.get(_OURS)
+    found = without_prefixes(state)
+    table = found.get("visual.positional_embedding", found.get(_POSITIONS_TRANSFORMERS))
+    patch = found.get(_OURS, found.get(_TRANSFORMERS))
     if table is None or patch is None or table.dim() != 2 or patch.dim() != 4:
         return None
     side = round((table.shape[0] - 1) ** 0.5)

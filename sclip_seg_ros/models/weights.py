@@ -24,6 +24,7 @@ from sclip_seg_ros.models.formats import (
 )
 from sclip_seg_ros.models.torchscript import read_torchscript
 
+_WRAPPERS = ("state_dict", "model_state_dict", "module", "model")  # where trainers put weights
 _PART = re.compile(r"-(\d+)-of-(\d+)(?=\.)")  # as transformers numbers the parts of large weights
 
 
@@ -34,9 +35,9 @@ class WeightsError(RuntimeError):
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a state dict from a safetensors, torch or TorchScript file, whatever its name ends in.
 
-    A checkpoint that wraps its weights in ``state_dict`` or ``model`` is unwrapped, and the
-    ``module.`` prefix that data-parallel training leaves behind is dropped. Of a TorchScript
-    archive the tensors are read and nothing is run.
+    A checkpoint that wraps its weights, as trainers do, is unwrapped, and the ``module.`` prefix
+    that data-parallel training leaves behind is dropped. Of a TorchScript archive the tensors are
+    read and nothing is run.
 
     Raises:
         WeightsError: the file is missing, cut short, of another kind, or holds something other
@@ -54,7 +55,7 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
                            "one file, with transformers by save_pretrained(FOLDER, "
                            "max_shard_size='100GB')")
     state = _READERS[_readable_format(path)](path)
-    for wrapper in ("state_dict", "model"):
+    for wrapper in _WRAPPERS:
         if isinstance(state.get(wrapper), Mapping):
             state = dict(state[wrapper])
     _refuse_other_than_tensors(state, path)

@@ -98,10 +98,14 @@ def test_the_image_tower_alone_is_called_so(named, tmp_path, prefix):
         load_clip(PLAIN, str(tmp_path / "visual.pt"))
 
 
-def test_weights_of_another_image_size_bring_it_along(named, tmp_path):
+@pytest.mark.parametrize("layout", [
+    prefixed(""), prefixed("model."), prefixed("_orig_mod."), prefixed("clip."),
+    transformers_layout, lambda weights: prefixed("model.")(transformers_layout(weights)),
+], ids=["plain", "Lightning", "compiled", "any prefix", "transformers", "transformers, Lightning"])
+def test_weights_of_another_image_size_bring_it_along(named, tmp_path, layout):
     width = named["visual.positional_embedding"].shape[1]
     weights = {**named, "visual.positional_embedding": torch.randn(1 + 7 * 7, width)}
-    torch.save(weights, tmp_path / "larger.pt")
+    torch.save(layout(weights), tmp_path / "larger.pt")
     model = load_clip(PLAIN, str(tmp_path / "larger.pt")).model
     assert holds(model, weights) and model.visual.image_size == (112, 112)
 

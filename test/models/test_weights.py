@@ -56,8 +56,10 @@ def test_torch_files_of_either_format_come_back(tmp_path, zipped):
 @pytest.mark.parametrize("wrap", [
     lambda state: {"state_dict": state, "epoch": 3},
     lambda state: {"model": state, "optimizer": {"step": 1}},
+    lambda state: {"model_state_dict": state, "optimizer_state_dict": {"step": 1}, "epoch": 3},
+    lambda state: {"module": state, "lr_scheduler": None},
     lambda state: {"state_dict": {"module." + name: value for name, value in state.items()}},
-], ids=["state_dict", "model", "data-parallel"])
+], ids=["state_dict", "model", "model_state_dict", "DeepSpeed", "data-parallel"])
 def test_a_training_checkpoint_is_unwrapped(tmp_path, wrap):
     assert same(read_state_dict(written(tmp_path / "checkpoint.pt", wrap(STATE))))
 
