@@ -99,6 +99,10 @@ def unresolved(hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://no-such-host.invalid")
 
 
+def no_scheme(hub, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "hf-mirror.com")
+
+
 def no_space(hub, monkeypatch):
     usage = shutil.disk_usage(hub.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))

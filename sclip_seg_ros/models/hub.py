@@ -154,7 +154,8 @@ def obtain(place: Place, wanted: Sequence[Sequence[str]], what: str, otherwise: 
     except TransferError as error:
         raise HubError(error.kind, f"weights of '{what}' are out of reach: "
                        f"'{cache_folder(cache_dir)}' lacks them, and {error} ({place} of "
-                       f"{urlsplit(constants.ENDPOINT).netloc}); {error.remedy}"
+                       f"{urlsplit(constants.ENDPOINT).netloc or constants.ENDPOINT}); "
+                       f"{error.remedy}"
                        f"{', or ' if otherwise else ''}{otherwise}") from error
 
 
@@ -259,6 +260,10 @@ def _fetched(place: Place, wanted: Sequence[Sequence[str]], what: str,
              cache_dir: str | None) -> list[Path | None]:
     """Download what the cache lacks."""
     _refuse_offline()
+    if not constants.ENDPOINT.startswith(("https://", "http://")):
+        raise TransferError("name", f"HF_ENDPOINT is '{constants.ENDPOINT}', which does not begin "
+                            "with https:// or http://", "write it as "
+                            f"'https://{constants.ENDPOINT.rpartition('//')[2]}'")
     if re.fullmatch(r"[0-9a-f]{7,39}", place.revision):
         raise TransferError("no revision", f"a hub does not know the short commit "
                             f"'{place.revision}'", "give all its 40 digits")

@@ -27,6 +27,7 @@ from hub_situations import (
     gone,
     holds,
     newer,
+    no_scheme,
     no_space,
     not_writable,
     offline_variable,
@@ -395,6 +396,8 @@ CAUSES = [
     ("lost", with_faults(only="storage", die_after=1), "connection.* lost"),
     ("offline", offline_variable, "HF_HUB_OFFLINE is set.*unset HF_HUB_OFFLINE"),
     ("name", unresolved, "the name no-such-host.invalid is not resolved"),
+    ("name", no_scheme, "HF_ENDPOINT is 'hf-mirror.com', which does not begin with https:// or "
+     r"http:// \(.* of hf-mirror.com\); write it as 'https://hf-mirror.com'"),
     ("refused", gone, "refuses the connection"),
     ("timed out", swallowed, r"does not answer within [\d.]+ s"),
     ("proxy", proxied(407), "the proxy '127.0.0.1:.*' that http_proxy names .*407"),
