@@ -24,11 +24,10 @@ from sclip_seg_ros.ros.engine import Engine
 from sclip_seg_ros.ros.log import describe, drop_tracebacks, forward_logs, stop_forwarding
 from sclip_seg_ros.ros.parameters.groups import WORDS
 from sclip_seg_ros.ros.parameters.options import (
-    NodeOptions,
     check_change,
     configured_options,
     declare_parameters,
-    read_values,
+    read_options,
 )
 from sclip_seg_ros.ros.parameters.pending_changes import Refusal
 from sclip_seg_ros.ros.parameters.without_effect import (
@@ -101,8 +100,8 @@ class SegmentNode(LifecycleNode):
         self.autostart: bool = options.values["autostart"]
         self._wake = self.create_guard_condition(self._run_tasks)
         self.add_on_set_parameters_callback(self._on_change)
-        self._offered = Services(self, self._take_words, self._judge_words, self._version,
-                                  lambda: self._phase)
+        self._offered = Services(self, self._words_of_file, self._take_words, self._judge_words,
+                                 self._version, lambda: self._phase)
         if not self.autostart:
             self.get_logger().info(
                 "not configured; waiting for `ros2 lifecycle set "
@@ -261,17 +260,29 @@ class SegmentNode(LifecycleNode):
 
     def _take_parameters(self) -> None:
         if self._engine is not None:
-            self._engine.options = NodeOptions.from_values(read_values(self))
+            self._engine.options = read_options(self, configured=True)
         self._offered.look()
 
     def _take_words(self) -> tuple[Any, ...]:
         self._take_parameters()
-        return WORDS.of(NodeOptions.from_values(read_values(self)))
+        return self._words()
+
+    def _words(self) -> tuple[Any, ...]:
+        return WORDS.of(read_options(self, self._engine is not None))
+
+    def _words_of_file(self) -> str:
+        """Return why words make no difference now, empty where they do."""
+        file = self.get_parameter("vocabulary_file").value
+        return "" if self._engine is not None or not file else \
+            (f"the words will be those of vocabulary_file='{file}', which is read when the node is "
+             "configured; change them after that, or set vocabulary_file to ''")
 
     def _judge_words(self, words: tuple[Any, ...]) -> Verdict | None:
         """Return what became of words that were asked for; None while they are encoded."""
         engine = self._engine
-        if words != WORDS.of(NodeOptions.from_values(read_values(self))):
+        if self._words_of_file():
+            return Verdict(False, self._words_of_file(), self._next_version)
+        if words != self._words():
             return Verdict(False, "other words have been asked for meanwhile", self._version())
         if engine is None:
             return Verdict(True, "they hold once the node is configured", self._next_version)

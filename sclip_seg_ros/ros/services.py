@@ -43,19 +43,21 @@ class Services:
     All methods belong to the executor's thread.
     """
 
-    def __init__(self, node: Node, take: Callable[[], Any],
+    def __init__(self, node: Node, obstacle: Callable[[], str], take: Callable[[], Any],
                  judge: Callable[[Any], Verdict | None], version: Callable[[], int],
                  phase: Callable[[], str]) -> None:
         """Create the services.
 
         Args:
             node: whose parameters are set.
+            obstacle: returns why no words can be changed now; empty where they can.
             take: has the node read its parameters now, and returns the words they ask for.
             judge: returns what became of such words, None while that is open.
             version: returns that of the vocabulary in force.
             phase: returns in which phase of its lifecycle the node is, "active" where it labels.
         """
         self._node = node
+        self._obstacle = obstacle
         self._take = take
         self._judge = judge
         self._version = version
@@ -84,14 +86,17 @@ class Services:
 
     async def _change_words(self, request: ChangeWords.Request,
                             response: ChangeWords.Response) -> ChangeWords.Response:
-        answer = self._node.set_parameters_atomically([
-            Parameter("classes", value=list(request.words)),
-            Parameter("class_ids", value=list(request.ids))])
-        if answer.successful:
+        refused = self._obstacle()
+        if not refused:
+            answer = self._node.set_parameters_atomically([
+                Parameter("classes", value=list(request.words)),
+                Parameter("class_ids", value=list(request.ids))])
+            refused = "" if answer.successful else answer.reason or "refused"
+        if refused:
+            verdict = Verdict(False, refused, self._version())
+        else:
             words = self._take()
             verdict = self._judge(words) or await self._later(words)
-        else:
-            verdict = Verdict(False, answer.reason, self._version())
         response.success, response.message, response.version = verdict
         return response
 

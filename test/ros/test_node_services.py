@@ -49,6 +49,16 @@ def test_words_hold_from_the_version_that_the_answer_names(probe):
         assert probe.get_parameter("class_ids") == []
 
 
+@pytest.mark.parametrize("values", [
+    {"attention": ["sclip"]}, {"proxy_model": [True]}, {"class_ids": [1.0, float("inf")]}])
+def test_values_of_any_type_are_answered_and_the_node_goes_on(probe, values):
+    [name] = values
+    before = probe.get_parameter(name)
+    answer = probe.set_parameters(**values)
+    assert not answer.successful and answer.reason.startswith(name)
+    assert probe.get_parameter(name) == before
+
+
 @pytest.mark.parametrize(("words", "ids", "told"), [
     ([], [], "list of classes is empty"),
     (["box", "cup"], [1], "2 classes and 1 class_ids"),
@@ -146,3 +156,24 @@ def test_before_and_after_the_node_is_active_the_answer_says_so():
         with probe.listening(Vocabulary, "/sclip_seg/vocabulary", LATCHED) as vocabularies:
             probe.wait(lambda: vocabularies and vocabularies[-1].version == 2, "version 2")
         assert table(vocabularies[-1]) == {4: "floor", 5: "wall"}
+
+
+def test_words_are_refused_while_a_vocabulary_file_is_to_replace_them():
+    with node_in_process(QUIET_DOMAIN, autostart=False, vocabulary_file="cityscapes.txt",
+                         background="road") as node, Probe(QUIET_DOMAIN) as probe:
+        before = probe.get_parameter("classes")
+        answer = change(probe, ["floor", "wall"])
+        assert not answer.success
+        assert "vocabulary_file='cityscapes.txt'" in answer.message
+        assert "configured" in answer.message
+        assert probe.get_parameter("classes") == before
+        node.trigger_configure()
+        assert "floor" not in probe.get_parameter("classes")
+        assert change(probe, ["road", "wall"]).success
+        node.trigger_cleanup()
+        assert not change(probe, ["floor", "wall"]).success
+        assert probe.set_parameters(vocabulary_file="", background="", atomically=True).successful
+        answer = change(probe, ["floor", "wall"])
+        assert answer.success, answer.message
+        node.trigger_configure()
+        assert probe.get_parameter("classes") == ["floor", "wall"]

@@ -303,6 +303,9 @@ def test_one_class_alone_is_warned_of(make_node, monkeypatch, classes, negatives
     ({"use_pamr": 1}, "use_pamr=1 is not a switch; give true or false"),
     ({"use_pamr": "yes"}, "use_pamr='yes' is not a switch"),
     ({"background": 7}, "background=7 is not text; put it in quotes"),
+    ({"attention": ["sclip"]}, r"attention='\['sclip'\]' is unknown; choose one of sclip"),
+    ({"proxy_model": [True]}, r"proxy_model='\[True\]' is unknown; choose one of"),
+    ({"class_ids": [1.0, float("inf")]}, r"class_ids=\[1.0, inf\] is not a list of whole numbers"),
 ])
 def test_refusals_name_value_and_remedy_and_change_nothing(make_node, changes, complaint):
     node = make_node()
@@ -314,6 +317,36 @@ def test_refusals_name_value_and_remedy_and_change_nothing(make_node, changes, c
     assert re.search(complaint, answer.reason), answer.reason
     assert "\n" not in answer.reason
     assert read_values(node) == before
+
+
+ODD = [True, 0, -1, 2**62, 1.5, float("nan"), float("inf"), "", "  ", "x", "x\x00y", "{x}",
+       "1e400", "a" * 300, [], [True], [b"\x01"], [2**62], [1.0, float("inf")],
+       [float("nan")], [""], ["a", "b"], ["{} {"], "as:", "as:/a b", "99999999999999x1",
+       "a=#gg", "~", "//a", ["/a", "/a/"]]
+
+
+@pytest.mark.parametrize("name", DECLARATIONS)
+def test_whatever_a_parameter_is_set_to_is_read_or_refused(name):
+    plain = {entry.name: entry.default for entry in DECLARATIONS.values()}
+    for value in ODD:
+        try:
+            options = NodeOptions.from_values({**plain, name: value})
+        except ValueError as error:
+            assert str(error)
+        else:
+            assert options.given[name] is value
+
+
+def test_a_fault_of_the_check_itself_refuses_and_is_logged(make_node, monkeypatch):
+    node = make_node()
+    declare_parameters(node)
+    told = []
+    monkeypatch.setattr(node.get_logger(), "error", told.append)
+    monkeypatch.setattr(NodeOptions, "from_values", lambda given: 1 // 0)
+    answer = check_change(node, [Parameter("short_side", value=64)], ladder=None)
+    assert not answer.successful
+    assert answer.reason.startswith("short_side=64 could not be checked: ZeroDivisionError")
+    assert told == [answer.reason]
 
 
 def test_a_whole_number_will_do_where_a_decimal_one_is_meant(make_node):

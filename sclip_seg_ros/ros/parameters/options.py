@@ -23,6 +23,7 @@ from sclip_seg_ros.io.ladders import read_ladder
 from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.latency.ladder import QualityLadder
 from sclip_seg_ros.models.resources import own_or_config_path
+from sclip_seg_ros.ros.log import describe
 from sclip_seg_ros.ros.parameters.camera_topics import CameraTopic, camera_topics
 from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, TIME, Declaration
 from sclip_seg_ros.ros.parameters.label_size import LabelSize
@@ -146,7 +147,7 @@ def declare_parameters(node: Node) -> NodeOptions:
     """
     for entry in DECLARATIONS.values():
         node.declare_parameter(entry.name, entry.default, descriptor_of(entry))
-    return NodeOptions.from_values(_before_configure(read_values(node)))
+    return read_options(node, configured=False)
 
 
 def configured_options(node: Node) -> NodeOptions:
@@ -205,6 +206,12 @@ def read_values(node: Node) -> dict[str, Any]:
     return {name: _plain(node.get_parameter(name).value) for name in DECLARATIONS}
 
 
+def read_options(node: Node, configured: bool) -> NodeOptions:
+    """Return what the parameters say; of a node that is not configured, as at the start."""
+    values = read_values(node)
+    return NodeOptions.from_values(values if configured else _before_configure(values))
+
+
 def check_change(node: Node, changes: Iterable[Parameter],
                  ladder: QualityLadder | None, going_back: bool = False) -> SetParametersResult:
     """Tell whether a change may be made; changes nothing.
@@ -224,6 +231,10 @@ def check_change(node: Node, changes: Iterable[Parameter],
             _check(read_values(node), changed, ladder, going_back)
     except ValueError as error:
         return SetParametersResult(successful=False, reason=_reason(str(error), changed))
+    except Exception as error:  # it would leave the executor, and end the process
+        reason = f"{_asked(changed)} could not be checked: {describe(error)}"
+        node.get_logger().error(reason)
+        return SetParametersResult(successful=False, reason=reason)
     return SetParametersResult(successful=True)
 
 
@@ -231,9 +242,12 @@ def _reason(text: str, changed: Mapping[str, Any]) -> str:
     """Return why a change is refused; where another parameter is to blame, name both."""
     if any(re.search(rf"\b{name}\b", text) for name in changed):
         return text
-    asked = ", ".join(f"{name}={shortened(value, _SHOWN)}" for name, value in changed.items())
-    return (f"{asked} does not go with the other parameters: {text}; change that first, or both "
-            "in one call of set_parameters_atomically")
+    return (f"{_asked(changed)} does not go with the other parameters: {text}; change that first, "
+            "or both in one call of set_parameters_atomically")
+
+
+def _asked(changed: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={shortened(value, _SHOWN)}" for name, value in changed.items())
 
 
 def _by_parameters(text: str) -> str:

@@ -24,7 +24,7 @@ def parse_value(entry: Declaration, value: Any) -> Any:
                          f"{entry.default!r}")
     if entry.name in _PARSERS:
         return _PARSERS[entry.name](value)
-    if entry.choices and value not in entry.choices:
+    if entry.choices and (not isinstance(value, str) or value not in entry.choices):
         raise ValueError(f"{entry.name}='{value}' is unknown; choose one of "
                          f"{', '.join(entry.choices)}")
     if isinstance(entry.default, bool):
@@ -91,7 +91,7 @@ def parse_class_ids(value: Any) -> tuple[int, ...]:
                 or any(int(item) != float(item) for item in items):
             raise ValueError
         return tuple(int(item) for item in items)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"class_ids={value!r} is not a list of whole numbers; give e.g. [1, 2, "
                          "3], or [] to number the classes") from error
 
