@@ -1,7 +1,8 @@
 """Standard streams that are missing or lose their reader: the work goes on, and so does its code.
 
 A daemon may start a program without them, and the reader of a pipe may leave (``| head``). Python
-then raises from whatever print comes next, at the latest from its own last flush.
+then raises from whatever print comes next, at the latest from its own last flush. So it does where
+a stream's encoding lacks a letter, as ASCII does of many files' names.
 """
 
 from __future__ import annotations
@@ -67,6 +68,9 @@ def outlive_listeners() -> None:
             os.close(nowhere)
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
+        if getattr(getattr(sys, name), "errors", "") == "strict" and name != "stdin":
+            with suppress(AttributeError):  # a stream in memory, which takes any letter
+                getattr(sys, name).reconfigure(errors="backslashreplace")
         if name != "stdin" and not isinstance(getattr(sys, name), _Patient):
             setattr(sys, name, _Patient(getattr(sys, name)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -39,6 +40,17 @@ def test_work_and_exit_code_are_those_of_one_that_is_heard(case, tmp_path):
     assert done.returncode == 7
     assert (tmp_path / "result").read_text() == "begun and done, True"
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+@pytest.mark.parametrize(("encoding", "told"), [
+    ("ascii", "k\\xfcche \\u53a8\\u623f.png\n"), ("utf-8", "küche 厨房.png\n")])
+def test_letters_that_the_streams_encoding_lacks_do_not_end_the_program(encoding, told, tmp_path):
+    """As of a name of a file, on a robot without a locale; the work may have taken hours."""
+    program = ("from sclip_seg_ros.common.streams import listeners_may_leave\n"
+               "with listeners_may_leave():\n    print('küche 厨房.png')\n")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path,
+                          env={**os.environ, "PYTHONIOENCODING": encoding}, timeout=60)
+    assert (done.returncode, done.stdout.decode()) == (0, told), done.stderr
 
 
 def test_one_that_is_heard_says_all(tmp_path):
