@@ -79,7 +79,7 @@ def read_points(path: Path) -> PointFile:
         PointsError, OSError: it cannot be read, or an entry is none.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise PointsError(f"'{path}' is not JSON ({error}); see docs/methods.md for an "
                           "example") from error

@@ -158,6 +158,12 @@ def test_flags_that_make_no_sense_are_refused(flags, complaint, capsys):
     assert complaint in capsys.readouterr().err
 
 
+def test_a_file_of_points_may_begin_with_the_mark_that_windows_writes(points):
+    marked = points.with_name("marked.json")
+    marked.write_text(points.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert read_points(marked).points == read_points(points).points
+
+
 def test_a_file_of_points_may_leave_the_words_to_a_flag(points):
     content = json.loads(points.read_text())
     bare = points.parent / "bare.json"
