@@ -82,6 +82,18 @@ def test_a_file_that_metadata_does_not_list_is_named(tmp_path):
     assert f"'{path / 'other.mcap'}' is not in metadata.yaml" in cut
 
 
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_what_playing_a_packed_recording_leaves_unpacked_is_not_extra(storage, tmp_path):
+    """`ros2 bag play` unpacks each file beside the packed one, and leaves it there."""
+    path = record(tmp_path / "drive", storage, frames=2, compression=CompressionMode.FILE)
+    before = read(path)[1]
+    plain = record(tmp_path / "plain", storage, frames=2)
+    [packed] = path.glob("*.zstd")
+    shutil.copy(data_file(plain), packed.with_suffix(""))
+    recording, found = read(path)
+    assert len(before) == 8 and found == before and recording.cuts == []
+
+
 def test_a_renamed_recording_is_whole(tmp_path):
     path = record(tmp_path / "drive", "mcap", frames=2)
     before = expected(path)

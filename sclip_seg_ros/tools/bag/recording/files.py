@@ -31,7 +31,8 @@ class Listing:
     Attributes:
         files: those that are listed and there; all, where none is.
         missing: names of files that are listed and not there.
-        extra: files that are there and not listed, which rosbags leaves out.
+        extra: files that are there and not listed, which rosbags leaves out; without those that
+            `ros2 bag play` has unpacked beside the packed ones.
     """
 
     def __init__(self, path: Path, files: Sequence[Path]) -> None:
@@ -45,7 +46,8 @@ class Listing:
         self._listed = [there[name] for name in names if name in there]
         self.files = self._listed or list(files)
         self.missing = [name for name in names if name not in there]
-        self.extra = [file for file in files if file not in self.files]
+        self.extra = [file for file in files
+                      if file not in self.files and f"{file.name}.zstd" not in there]
         if not self._listed and len(names) == len(files):
             self.missing = []  # renamed, folder and all
 
