@@ -5,9 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from recordings import DEPTH, FRONT, REAR, record
+from recordings import DEPTH, FRONT, REAR, raw, record
 from studio_harness import room, wait_until, write_rooms
 
+from sclip_seg_ros.io.encodings import ImageError
 from sclip_seg_ros.io.images import ImageFileError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.studio.choices.choices import Choices, Refusal
@@ -61,6 +62,25 @@ def test_the_cameras_of_a_recording_and_any_frame_of_them(tmp_path, storage):
         frame = front.frame(index)
         assert (frame.image == first).all() == (index == 0)
         assert (frame.seconds > 0) == (index > 0)
+
+
+@pytest.mark.parametrize("broken", [raw(np.zeros((1, 0, 3), np.uint8), 0),
+                                    raw(np.zeros((60, 80, 3), np.uint8), 0)[:200]],
+                         ids=["empty", "cut short"])
+def test_a_camera_that_begins_with_a_broken_image_is_there(tmp_path, broken):
+    path = record(tmp_path / "drive", "mcap", frames=5, images={0: broken, 1: broken})
+    camera, = open_recording(path)
+    assert camera.count == 5 and camera.frame(2).image.shape == (60, 80, 3)
+    with pytest.raises(ImageError):
+        camera.frame(0)
+
+
+def test_a_recording_without_a_readable_image_tells_why(tmp_path):
+    broken = raw(np.zeros((60, 80, 3), np.uint8), 0)[:200]
+    path = record(tmp_path / "drive", "mcap", frames=2, images={0: broken, 1: broken})
+    with pytest.raises(ValueError, match=f"no topic with colour images; of images it has: '{FRONT}"
+                                         f"': message cannot be read .*'{DEPTH}': encoding"):
+        open_recording(path)
 
 
 def test_a_folder_gives_its_pictures_and_its_films(tmp_path, film):

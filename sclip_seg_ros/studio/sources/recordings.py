@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
-from sclip_seg_ros.io.encodings import ImageError
+from sclip_seg_ros.io.encodings import DepthError
 from sclip_seg_ros.studio.labelled import Frame
 from sclip_seg_ros.tools.bag.recording.channel import Channel, Message
 from sclip_seg_ros.tools.bag.recording.messages import COMPRESSED, IMAGE, Codec
 from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
-from sclip_seg_ros.tools.console import readable
+from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, readable
 
 _NANO = 1e-9
 
@@ -74,7 +73,9 @@ class Camera:
 
 
 def open_recording(path: Path) -> list[Camera]:
-    """Return the cameras of a recording, those whose images can be read.
+    """Return the cameras of a recording, those of which an image can be read.
+
+    Cameras begin with empty or broken images, so the first one does not decide.
 
     Raises:
         RecordingError: it cannot be read, or has none.
@@ -83,15 +84,25 @@ def open_recording(path: Path) -> list[Camera]:
     channels = [channel for channel in recording.channels if channel.kind in (IMAGE, COMPRESSED)]
     stamps: dict[Channel, list[int]] = {}
     usable: set[Channel] = set()
+    problems: dict[Channel, str] = {}  # of each channel's first image
+    depths: set[Channel] = set()
     for message in recording.messages(channels):
-        if message.channel not in stamps:
-            with suppress(ImageError):  # depth, or a format that has no colours
-                codec.check_image(message)
-                usable.add(message.channel)
-        stamps.setdefault(message.channel, []).append(message.stamp)
+        channel = message.channel
+        stamps.setdefault(channel, []).append(message.stamp)
+        if channel in usable or channel in depths:
+            continue
+        try:
+            codec.check_image(message)
+            usable.add(channel)
+        except IMAGE_ERRORS as error:
+            problems.setdefault(channel, cause_of(error))
+            if isinstance(error, DepthError):
+                depths.add(channel)
     cameras = [Camera(recording, channel, codec, found) for channel, found in stamps.items()
                if channel in usable]
     if not cameras:
-        raise RecordingError(f"'{readable(path)}' has no topic with colour images; name another "
-                             "recording")
+        found = "; ".join(f"'{channel.topic}': {cause}" for channel, cause in problems.items())
+        raise RecordingError(f"'{readable(path)}' has no topic with colour images; "
+                             + (f"of images it has: {found}" if found else "name another "
+                                "recording"))
     return cameras
