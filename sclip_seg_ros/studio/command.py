@@ -26,7 +26,7 @@ from sclip_seg_ros.tools.arguments import (
     chosen_temporal,
     text_options,
 )
-from sclip_seg_ros.tools.console import complain, readable
+from sclip_seg_ros.tools.console import complain, one_line, readable
 from sclip_seg_ros.tools.program import Program
 
 PROGRAM = "sclip-studio"
@@ -62,7 +62,10 @@ def run(parsed: argparse.Namespace) -> int:
     """Load the model, and serve the page until Ctrl-C."""
     listening = listen(parsed.host, parsed.port)
     with listening:
-        sources = open_sources(parsed.paths)
+        left_out: list[Exception] = []
+        sources = open_sources(parsed.paths, left_out)
+        for problem in left_out:
+            complain(PROGRAM, f"left out: {one_line(problem)}")
         profile = chosen_profile(parsed)
         classes, background = _words(parsed, profile)
         choices = Choices(tuple(classes), background, settings=chosen_settings(parsed, profile),

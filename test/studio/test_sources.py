@@ -94,6 +94,34 @@ def test_a_folder_gives_its_pictures_and_its_films(tmp_path, film):
     assert walk.kind == "film" and walk.name == "walk.avi"
 
 
+def test_a_bad_film_costs_itself_alone_and_a_macs_note_nothing(tmp_path, film):
+    """As a stick leaves them that a Mac has written, or that was pulled out too early."""
+    write_rooms(tmp_path / "a", (9,))
+    (tmp_path / "a" / "walk.avi").write_bytes(film.read_bytes())
+    (tmp_path / "a" / "._walk.avi").write_bytes(b"\0\5\x16\7" + bytes(99))
+    (tmp_path / "a" / "broken.mp4").write_bytes(b"no film")
+    left_out = []
+    photos, walk = open_sources([tmp_path / "a"], left_out)
+    assert (photos.count, walk.name) == (1, "walk.avi")
+    [problem] = left_out
+    assert "broken.mp4' cannot be opened" in str(problem)
+    with pytest.raises(ValueError, match="broken.mp4' cannot be opened"):
+        open_sources([tmp_path / "a"])
+
+
+def test_among_several_names_one_that_leads_to_nothing_costs_itself_alone(tmp_path, film):
+    left_out = []
+    walk, = open_sources([tmp_path / "none", film, _written(tmp_path / "a.mcap")], left_out)
+    assert walk.kind == "film"
+    assert ["does not exist" in str(left_out[0]), "a.mcap" in str(left_out[1])] == [True, True]
+    with pytest.raises(UsageError, match="does not exist"):
+        open_sources([tmp_path / "none", tmp_path / "none either"], left_out)
+    (tmp_path / "films").mkdir()
+    _written(tmp_path / "films" / "a.mp4")
+    with pytest.raises(ValueError, match="a.mp4' cannot be opened"):
+        open_sources([tmp_path / "films"], left_out)
+
+
 @pytest.mark.parametrize(("make", "kind", "said"), [
     (lambda path: path / "none", UsageError, "does not exist"),
     (lambda path: path, ImageFileError, "without pictures or films"),

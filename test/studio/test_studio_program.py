@@ -32,8 +32,8 @@ def started(*arguments: str):
 
 
 def test_the_page_opens_at_the_address_that_is_said_and_ctrl_c_ends_it(tmp_path):
-    with started(str(write_rooms(tmp_path)), "--vocabulary", "floor", "wall") as (process, url), \
-            browsing() as browser:
+    with started(str(write_rooms(tmp_path)), str(tmp_path / "none"), "--vocabulary", "floor",
+                 "wall") as (process, url), browsing() as browser:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
         with page_of(browser, url) as page:
             until(page, "document.body.dataset.serial")
@@ -43,7 +43,8 @@ def test_the_page_opens_at_the_address_that_is_said_and_ctrl_c_ends_it(tmp_path)
             assert "start it in its terminal" in page.locator("#offline").inner_text()
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "Traceback" not in out
-    [told] = err.splitlines()
+    left_out, told = err.splitlines()
+    assert left_out.startswith(f"sclip-studio: left out: '{tmp_path / 'none'}' does not exist")
     assert told.startswith("sclip-studio: the embedded model knows nothing but rendered rooms")
 
 

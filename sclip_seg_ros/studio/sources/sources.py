@@ -9,7 +9,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from sclip_seg_ros.io.files import real_path
+from sclip_seg_ros.io.files import is_mac_note, real_path
 from sclip_seg_ros.io.images import ImageFileError, images_below, is_image, read_image
 from sclip_seg_ros.studio.labelled import Frame
 from sclip_seg_ros.tools.arguments import UsageError
@@ -164,42 +164,61 @@ class Film:
                      cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), seconds)
 
 
-def open_sources(names: Sequence[Path]) -> list[Source]:
+def open_sources(names: Sequence[Path], left_out: list[Exception] | None = None) -> list[Source]:
     """Open what a command line names: folders, pictures, films and recordings.
 
     A folder gives its pictures as one source and each of its films as one; links that lead out of
-    it are not followed.
+    it are not followed, and what Macs note about films is left out.
+
+    Args:
+        names: of them.
+        left_out: gains what keeps a name, or a film in a folder, from being opened, where
+            something else can be; without it, raised.
 
     Raises:
         UsageError: a name that leads to nothing of these.
         ValueError: a film or recording that cannot be read.
+        OSError: a folder that cannot be read.
     """
     found: list[Source] = []
     single: list[Path] = []
+    problems: list[Exception] = []
     for path in names:
-        if _is_recording(path):
-            from sclip_seg_ros.studio.sources.recordings import (
-                open_recording,  # needs the extra 'tools'
-            )
-            found += open_recording(path)
-        elif path.is_dir():
-            found += _of_folder(path)
-        elif is_image(path):
-            single.append(real_path(path))
-        elif path.is_file() and path.suffix.lower() in VIDEOS:
-            found.append(Film(readable(path.name), path))
-        elif path.exists():
-            raise UsageError(f"'{readable(path)}' is not a picture, film or recording; give a "
-                             "folder of pictures, a film, or a rosbag2 recording")
-        else:
-            raise UsageError(f"'{readable(path)}' does not exist; check its path")
+        try:
+            if is_image(path):
+                single.append(real_path(path))
+            else:
+                found += _opened(path, problems)
+        except (ValueError, OSError) as error:
+            problems.append(error)
+    if problems and (left_out is None or not (found or single)):
+        raise problems[0]
+    if left_out is not None:
+        left_out += problems
     if single:
         root = Path(*_shared_parts(single))
         found.insert(0, Photos("pictures", root, single))
     return found
 
 
-def _of_folder(folder: Path) -> list[Source]:
+def _opened(path: Path, problems: list[Exception]) -> Sequence[Source]:
+    """Open a recording, a folder or a film; problems gain what else a folder holds."""
+    if _is_recording(path):
+        from sclip_seg_ros.studio.sources.recordings import (
+            open_recording,  # needs the extra 'tools'
+        )
+        return open_recording(path)
+    if path.is_dir():
+        return _of_folder(path, problems)
+    if path.is_file() and path.suffix.lower() in VIDEOS:
+        return [Film(readable(path.name), path)]
+    if path.exists():
+        raise UsageError(f"'{readable(path)}' is not a picture, film or recording; give a "
+                         "folder of pictures, a film, or a rosbag2 recording")
+    raise UsageError(f"'{readable(path)}' does not exist; check its path")
+
+
+def _of_folder(folder: Path, problems: list[Exception]) -> list[Source]:
     root = real_path(folder)
     inside = [path for path in sorted(root.rglob("*"))
               if path.is_file() and root in real_path(path).parents]
@@ -207,9 +226,13 @@ def _of_folder(folder: Path) -> list[Source]:
     sources: list[Source] = []
     if pictures:
         sources.append(Photos(readable(root.name or str(root)), root, pictures))
-    sources += [Film(readable(path.relative_to(root)), path) for path in inside
-                if path.suffix.lower() in VIDEOS]
-    if not sources:
+    films = [path for path in inside if path.suffix.lower() in VIDEOS and not is_mac_note(path)]
+    for path in films:
+        try:
+            sources.append(Film(readable(path.relative_to(root)), path))
+        except VideoError as error:
+            problems.append(error)
+    if not sources and not films:
         raise ImageFileError(f"'{readable(folder)}' is a folder without pictures or films; name "
                              "another")
     return sources
