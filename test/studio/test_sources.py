@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from recordings import DEPTH, FRONT, REAR, raw, record
+from rosbags.rosbag2 import CompressionMode
 from studio_harness import room, wait_until, write_rooms
 
 from sclip_seg_ros.io.encodings import ImageError
@@ -17,21 +20,28 @@ from sclip_seg_ros.studio.sources.recordings import open_recording
 from sclip_seg_ros.studio.sources.sources import Film, open_sources
 from sclip_seg_ros.studio.workbench import Workbench
 from sclip_seg_ros.tools.arguments import UsageError
+from sclip_seg_ros.tools.segment.video import VideoSource
 
 FRAMES = 12
+DURATION = b"\x44\x89\x88"    # how Matroska's length of a film begins, before 8 bytes,
+VOID = b"\xec\x89" + bytes(9)  # and a field as long that says nothing
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     """A film whose frames can be told apart: a bar moves to the right."""
     path = tmp_path_factory.mktemp("film") / "walk.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (320, 240))
+    write_film(path, "MJPG")
+    return path
+
+
+def write_film(path: Path, codec: str) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 10.0, (320, 240))
     for index in range(FRAMES):
         pixels = room(2)[..., ::-1].copy()
         pixels[:, 20 * index:20 * index + 20] = (0, 0, 255)
         writer.write(pixels)
     writer.release()
-    return path
 
 
 def bar(image: np.ndarray) -> int:
@@ -50,9 +60,37 @@ def test_any_frame_of_a_film_in_any_order(film):
         source.frame(12)
 
 
+def test_any_frame_of_a_film_that_does_not_tell_its_length(tmp_path):
+    """As recorders write Matroska that streamed it, or that nobody let finish."""
+    path = tmp_path / "walk.mkv"
+    write_film(path, "mp4v")
+    content = path.read_bytes()
+    place = content.index(DURATION)
+    path.write_bytes(content[:place] + VOID + content[place + len(VOID):])
+    assert VideoSource(path).announced is None
+    source, = open_sources([path])
+    assert source.count == FRAMES
+    for index in (0, 1, 7, 8, 2, 11, 0):
+        assert bar(source.frame(index).image) == index
+    with pytest.raises(ValueError, match="there is no frame 13; the source has 12"):
+        source.frame(12)
+    assert bar(source.frame(5).image) == 5
+
+
+def test_a_film_with_a_colon_in_its_name_is_no_address(tmp_path, film, monkeypatch):
+    (tmp_path / "12:30.avi").write_bytes(film.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    source, = open_sources([Path("12:30.avi")])
+    for index in (3, 0):
+        assert bar(source.frame(index).image) == index
+
+
+@pytest.mark.parametrize("compression", [CompressionMode.NONE, CompressionMode.FILE])
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_the_cameras_of_a_recording_and_any_frame_of_them(tmp_path, storage):
-    path = record(tmp_path / "drive", storage, frames=5, cameras=(FRONT, REAR))
+def test_the_cameras_of_a_recording_and_any_frame_of_them(tmp_path, storage, compression):
+    path = record(tmp_path / "drive", storage, frames=5, cameras=(FRONT, REAR),
+                  compression=compression)
+    assert [camera.kind for camera in open_sources([path])] == ["recording"] * 2
     cameras = {camera.name.split()[-1]: camera for camera in open_recording(path)}
     assert set(cameras) == {FRONT, REAR}, f"{DEPTH} has no colours"
     front = cameras[FRONT]

@@ -13,11 +13,11 @@ from sclip_seg_ros.io.files import is_mac_note, real_path
 from sclip_seg_ros.io.images import ImageFileError, images_below, is_image, read_image
 from sclip_seg_ros.studio.labelled import Frame
 from sclip_seg_ros.tools.arguments import UsageError
+from sclip_seg_ros.tools.bag.recording.files import storage_of
 from sclip_seg_ros.tools.console import readable
 from sclip_seg_ros.tools.segment.inputs import VIDEOS
-from sclip_seg_ros.tools.segment.video import VideoError, VideoSource
+from sclip_seg_ros.tools.segment.video import VideoError, VideoSource, film_url
 
-RECORDINGS = (".mcap", ".db3")
 MOST_SENT = 32  # pictures from browsers that are held at a time
 
 
@@ -117,9 +117,14 @@ class Sent:
 
 
 class Film:
-    """A video file; any frame of it, the next one without searching."""
+    """A video file; any frame of it, the next one without searching.
+
+    Where the file does not tell its length, which FFmpeg needs to find a frame, frames are counted
+    when it is opened, and found by reading on from the last one or from the beginning.
+    """
 
     kind, moving = "film", True
+    _next: int
 
     def __init__(self, name: str, path: Path) -> None:
         """Open the file.
@@ -128,15 +133,15 @@ class Film:
             VideoError: it cannot be read.
         """
         source = VideoSource(path)
-        first = next(source.frames(), None)
-        if first is None or not source.announced:
+        if next(source.frames(), None) is None:
             raise VideoError(f"video '{readable(path)}' has no frame that can be read; it is "
                              "damaged or cut short")
         self.name, self.rate = name, source.rate
-        self._count = source.announced
         self._path = path
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        self._next = 0
+        self._tells_length = source.announced is not None
+        self._begin()
+        self._count = source.announced or self._read_up_to(None)
+        self._begin()
 
     @property
     def count(self) -> int:
@@ -150,8 +155,12 @@ class Film:
     def frame(self, index: int) -> Frame:
         """Read a frame; where the file ends before it, the film is shorter from then on."""
         index = _checked(index, self._count)
-        if index != self._next:
+        if index != self._next and self._tells_length:
             self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+        elif index != self._next:
+            if not 0 <= self._next < index:
+                self._begin()
+            self._read_up_to(index)
         found, pixels = self._capture.read()
         self._next = index + 1
         if not found:
@@ -162,6 +171,17 @@ class Film:
         seconds = index / self.rate
         return Frame((str(self._path), index), f"{self.name}, {seconds:.2f} s",
                      cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), seconds)
+
+    def _begin(self) -> None:
+        """Stand before the first frame."""
+        self._capture = cv2.VideoCapture(film_url(self._path), cv2.CAP_FFMPEG)
+        self._next = 0
+
+    def _read_up_to(self, index: int | None) -> int:
+        """Pass over the frames before one, or over all that are left; return where that is."""
+        while self._next != index and self._capture.grab():
+            self._next += 1
+        return self._next
 
 
 def open_sources(names: Sequence[Path], left_out: list[Exception] | None = None) -> list[Source]:
@@ -240,8 +260,8 @@ def _of_folder(folder: Path, problems: list[Exception]) -> list[Source]:
 
 def _is_recording(path: Path) -> bool:
     if path.is_dir():
-        return any(entry.suffix in RECORDINGS for entry in path.iterdir())
-    return path.is_file() and path.suffix in RECORDINGS
+        return any(storage_of(entry) and not is_mac_note(entry) for entry in path.iterdir())
+    return path.is_file() and bool(storage_of(path))
 
 
 def _shared_parts(paths: Sequence[Path]) -> list[str]:

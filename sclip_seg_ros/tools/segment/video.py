@@ -78,7 +78,7 @@ class VideoSource:
         """
         _check_name(path)
         self._path = path
-        self._capture = cv2.VideoCapture(_url(path), cv2.CAP_FFMPEG)
+        self._capture = cv2.VideoCapture(film_url(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             raise VideoError(f"video '{readable(path)}' cannot be opened; " + (
                 found_instead(path, "film") or _unknown_codec(path) or "it is damaged or cut "
@@ -202,7 +202,7 @@ class VideoResults:
         """
         for ending in self._films:
             path = beside(self._target, ending)
-            film = cv2.VideoCapture(_url(path), cv2.CAP_FFMPEG)
+            film = cv2.VideoCapture(film_url(path), cv2.CAP_FFMPEG)
             frames = max(0, int(film.get(cv2.CAP_PROP_FRAME_COUNT))) if film.isOpened() else 0
             film.release()
             if frames < self.count - 1:  # the count follows from the duration, rounded
@@ -223,7 +223,7 @@ class VideoResults:
 def _open_film(path: Path, codec: str, rate: float, size: tuple[int, int],
                colour: bool) -> cv2.VideoWriter:
     height, width = (side + side % 2 for side in size)
-    film = cv2.VideoWriter(_url(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), rate,
+    film = cv2.VideoWriter(film_url(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), rate,
                            (width, height), isColor=colour)
     if not film.isOpened():
         raise VideoError(f"video '{path}' cannot be written; check the folder and the disk, and "
@@ -251,7 +251,7 @@ def _unknown_codec(path: Path) -> str:
     return ""
 
 
-def _url(path: Path) -> str:
+def film_url(path: Path) -> str:
     """Return a name that FFmpeg takes for a file's: it would take ``12:30.mp4`` for a protocol."""
     return f"file:{path}"
 

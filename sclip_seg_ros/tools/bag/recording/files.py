@@ -90,9 +90,9 @@ def files_of(path: Path) -> tuple[list[Path], str]:
         raise RecordingError(f"'{path}' does not exist; check its path")
     inside = [file for file in sorted(path.iterdir()) if not is_mac_note(file)] \
         if path.is_dir() else [path]
-    found = sorted((file for file in inside if _storage_of(file) and not is_no_file(file)),
+    found = sorted((file for file in inside if storage_of(file) and not is_no_file(file)),
                    key=_natural)
-    storages = {_storage_of(file) for file in found}
+    storages = {storage_of(file) for file in found}
     if len(storages) == 1:
         return found, storages.pop()
     if storages:
@@ -149,7 +149,7 @@ def _ending_of(file: Path) -> str:
     return "".join(file.suffixes[-2:] if file.suffix == ".zstd" else file.suffixes[-1:])
 
 
-def _storage_of(file: Path) -> str:
+def storage_of(file: Path) -> str:
     """Return the format of a file by its name, also of a compressed one; empty if none."""
     name = file.with_suffix("") if file.suffix == ".zstd" else file
     return STORAGES.get(name.suffix, "")
