@@ -22,7 +22,7 @@ from sclip_seg_ros.temporal.warp import warp
 
 CELLS = 112        # along the short side of the grid that scores are kept on
 INTERVAL = 1 / 15  # seconds that TemporalSettings.weight is meant for
-LONGEST_GAP = 1.0  # seconds between two frames, after which nothing is known about the second
+LONGEST_GAP = 1.0  # seconds between two frames of a film, after which it begins anew
 LEAST_SHARE = 0.05  # of the past in a cell's scores that counts as fused
 LEAST_RESEMBLANCE = 0.6  # of a frame to the one before; below, the scene was cut
 
@@ -111,13 +111,17 @@ class Memory:
     Not for several threads at once. Scores may be made anywhere, and are handed in by :meth:`fuse`.
 
     Attributes:
+        settings: how much the past counts.
+        longest_gap: seconds between two frames, after which nothing is known about the second.
         keyframe: the newest frame, to be kept with its features until scores are made of it; None
             before the first frame.
     """
 
-    def __init__(self, settings: TemporalSettings | None = None) -> None:
+    def __init__(self, settings: TemporalSettings | None = None,
+                 longest_gap: float = LONGEST_GAP) -> None:
         """Begin with nothing."""
         self.settings = settings or TemporalSettings()
+        self.longest_gap = longest_gap
         self._flow = OpticalFlow()
         self._followed: WeakSet[Keyframe] = WeakSet()  # what fell out of use is let go of
         self.reset()
@@ -147,7 +151,7 @@ class Memory:
             stamp: seconds, of any clock that goes on from frame to frame.
         """
         grey, size = small_grey(image), image.shape[:2]
-        if size != self._size or not 0 < stamp - self._stamp <= LONGEST_GAP:
+        if size != self._size or not 0 < stamp - self._stamp <= self.longest_gap:
             self.reset()
         known, still, flow = self._grey is not None, False, None
         if known:

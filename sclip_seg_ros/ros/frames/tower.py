@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -45,6 +45,20 @@ class Run:
     vocabulary: Vocabulary
     key: tuple[Hashable, ...]
     label_sizes: Sequence[tuple[int, int] | None] = ()
+
+    def joined(self, earlier: Run) -> Run:
+        """Return this run with an earlier one's frames of other cameras.
+
+        Those of a run with another pipeline or key are left out: their scores would be of no use.
+        """
+        if earlier.pipeline is not self.pipeline or earlier.key != self.key:
+            return self
+        cameras = {job.camera.name for job in self.jobs}
+        others = [(job, keyframe)
+                  for job, keyframe in zip(earlier.jobs, earlier.keyframes, strict=True)
+                  if job.camera.name not in cameras]
+        return replace(self, jobs=[*self.jobs, *(job for job, _ in others)],
+                       keyframes=[*self.keyframes, *(keyframe for _, keyframe in others)])
 
 
 @dataclass(eq=False)
@@ -109,7 +123,7 @@ def look(run: Run, refine: bool) -> Outcome:
 class Tower:
     """Make the newest run, one at a time, in a thread of its own.
 
-    A run that nobody began yet is replaced by a newer one.
+    A run that nobody began yet is replaced by a newer one, or joined with it.
     """
 
     def __init__(self, device: torch.device, threads: int) -> None:
@@ -123,23 +137,31 @@ class Tower:
         self._threads = threads
         self._lock = threading.Lock()
         self._outcomes: list[Outcome] = []
-        self._asked = 0                  # runs asked for whose outcome is not there
+        self._asked: Run | None = None   # asked for and not begun
+        self._making = False
         self._ready = threading.local()  # the stream of a thread that is ready to compute
-        self._worker = Worker[Run]("tower", self._make, _log)
+        self._worker = Worker[None]("tower", self._make, _log)
 
     def start(self) -> None:
         """Start the thread, anew after a :meth:`stop`."""
         self._worker.start()
 
-    def submit(self, run: Run) -> None:
-        """Ask for a run; it replaces one that was asked for and not begun."""
+    def submit(self, run: Run, alone: bool = False) -> None:
+        """Ask for a run; it replaces one that was asked for and not begun.
+
+        Args:
+            run: to make.
+            alone: whether it has the tower to itself; else the newest frames of cameras that it
+                lacks stay in it.
+        """
         with self._lock:
-            self._asked += not self._worker.mailbox.put(run)
+            self._asked = run if alone or self._asked is None else run.joined(self._asked)
+        self._worker.mailbox.put(None)
 
     def withdraw(self) -> None:
         """Ask for nothing; a run that has begun goes on."""
         with self._lock:
-            self._asked -= len(self._worker.mailbox.take(timeout=0.0))
+            self._asked = None
 
     def collect(self) -> list[Outcome]:
         """Return what runs came to since the last call, in their order."""
@@ -150,7 +172,8 @@ class Tower:
     @property
     def busy(self) -> bool:
         """Whether a run is asked for or being made."""
-        return self._asked > 0
+        with self._lock:
+            return self._making or self._asked is not None
 
     @property
     def busy_seconds(self) -> float:
@@ -181,21 +204,27 @@ class Tower:
 
     def resume(self) -> None:
         """Go on after a :meth:`stop` that could not wait for the present run."""
+        self.withdraw()  # what the frame thread asked of nobody meanwhile
         self._worker.resume()
 
-    def _make(self, runs: list[Run]) -> None:
+    def _make(self, calls: list[None]) -> None:
+        with self._lock:
+            run, self._asked = self._asked, None
+            self._making = run is not None
+        if run is None:
+            return  # withdrawn
         try:
             with self._on_stream():
-                outcome = look(runs[-1], refine=True)
+                outcome = look(run, refine=True)
             if self._device.type == "cuda":
                 self._ready.stream.synchronize()
                 _hand_over(outcome, torch.cuda.default_stream(self._device))
         except Exception as error:
             drop_tracebacks(error)  # they hold what filled the device's memory
-            outcome = Outcome(runs[-1], error=error)
+            outcome = Outcome(run, error=error)
         with self._lock:
             self._outcomes.append(outcome)
-            self._asked -= 1
+            self._making = False
 
     def _on_stream(self) -> AbstractContextManager[object]:
         """Make the thread ready, once; return the context that it computes in."""

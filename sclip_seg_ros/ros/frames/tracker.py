@@ -10,6 +10,7 @@ from statistics import median
 import torch
 
 from sclip_seg_ros.latency.quality import QualityControl
+from sclip_seg_ros.ros.cameras.frame_log import FrameLog
 from sclip_seg_ros.ros.frames.frame import Job
 from sclip_seg_ros.ros.frames.tower import Outcome, Run, Tower, look
 from sclip_seg_ros.ros.log import describe
@@ -17,12 +18,23 @@ from sclip_seg_ros.ros.parameters.options import NodeOptions
 from sclip_seg_ros.segmentation import SegmentationResult, SegmentorSettings, Vocabulary
 from sclip_seg_ros.temporal import LONGEST_GAP, Evidence, Memory
 
+SELDOM = 1.0            # seconds between frames from which on too much moves to carry scores far
 UNKNOWN_INTERVAL = 0.5  # seconds between frames of a camera of which too few have come
 MARGIN = 0.85           # share of its time that a run must fit in before frames wait for runs again
 RUNS = 3                # newest runs that tell how long the next one takes a frame, by the longest
 EXTRAS = 20             # newest frames that tell how long the rest takes, the median of them
 REST_SECONDS = 10.0     # to wait for a run to end
+LEAST_INTERVAL = 1e-3   # seconds between frames; what comes faster was held up on its way
 GUESS = 0.02            # seconds that the rest takes, before the first frame
+
+
+@dataclass(eq=False)
+class _View:
+    """What is known of a camera: its memory, its counts, when its newest frame arrived."""
+
+    memory: Memory
+    log: FrameLog
+    arrived: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +80,7 @@ class Tracker:
         self._quality = quality
         self._tower = tower
         self._threads = threads
-        self._memories: dict[str, Memory] = {}
+        self._views: dict[str, _View] = {}
         self._waiting = True                             # frames wait for runs
         self._failure: Exception | None = None
         self._turn: int | None = None                    # whose run is next, after a failure
@@ -86,6 +98,7 @@ class Tracker:
 
     def rest(self) -> None:
         """Let the tower come to rest, for what must not run beside it."""
+        self._wait_for_runs(True)
         self._tower.rest(REST_SECONDS)
 
     def failure(self) -> Exception | None:
@@ -97,7 +110,7 @@ class Tracker:
         """Forget all frames and scores, and what is asked of the tower."""
         self._tower.withdraw()
         self._tower.collect()
-        self._memories.clear()
+        self._views.clear()
         self._kept, self._turn, self.trouble = None, None, ""
         self._waiting = True
         torch.set_num_threads(self._threads)  # of the next frame thread
@@ -122,6 +135,7 @@ class Tracker:
         watch = pipeline.stopwatch()
         with watch.stage("temporal"):
             memories = [self._observe(job, options) for job in jobs]
+            self._forget_silent(max(job.frame.arrived for job in jobs))
             self.collect()
         limit = self._limit(jobs, options)
         waiting = self._choose(jobs, limit, options)
@@ -159,6 +173,7 @@ class Tracker:
             see :meth:`answer`.
         """
         self._own_seconds = 0.0
+        self._wait_for_runs(True)
         results = self._quality.pipeline.predict(
             [job.image for job in jobs], vocabulary,
             self._quality.deadline(min(job.frame.arrived for job in jobs)), _label_sizes(jobs))
@@ -185,22 +200,36 @@ class Tracker:
 
     def _observe(self, job: Job, options: NodeOptions) -> Memory:
         """Return the memory of a job's camera, which has seen the frame."""
-        memory = self._memories.setdefault(job.camera.name, Memory())
-        memory.settings = options.temporal
+        camera = job.camera
+        view = self._views.get(camera.name)
+        if view is None:
+            view = self._views[camera.name] = _View(Memory(), camera.log, job.frame.arrived)
+        view.memory.settings = options.temporal
+        # However seldom frames come or are worked on, evidence lasts for as long as it may.
+        view.memory.longest_gap = max(LONGEST_GAP, options.temporal.max_age)
         if not job.observed:
             job.observed = True
-            memory.observe(job.image, job.frame.arrived)
-        return memory
+            view.arrived = job.frame.arrived
+            view.memory.observe(job.image, view.arrived)
+        return view.memory
+
+    def _forget_silent(self, now: float) -> None:
+        """Forget cameras whose frames no longer come, or that nobody listens to any more."""
+        for name, view in list(self._views.items()):
+            if now - view.arrived > view.memory.longest_gap:
+                view.memory.reset()  # scores that are still made of its frames are lost
+                del self._views[name]
 
     def _limit(self, jobs: Sequence[Job], options: NodeOptions) -> float:
-        """Return the seconds in which frames must be answered, and all cameras' in their turn."""
-        interval = self._interval(jobs) * len(jobs) / max(len(self._memories), len(jobs))
+        """Return the seconds in which all cameras together have as many frames as are answered."""
+        seconds = len(jobs) / sum(1 / max(interval, LEAST_INTERVAL)
+                                  for interval in self._intervals())
         budget = options.latency_budget_ms * 1e-3
-        return min(budget, interval) if budget else interval
+        return min(budget, seconds) if budget else seconds
 
-    def _interval(self, jobs: Sequence[Job]) -> float:
-        """Return the seconds between two frames of the fastest of the cameras."""
-        return min(job.camera.log.interval(UNKNOWN_INTERVAL) for job in jobs)
+    def _intervals(self) -> list[float]:
+        """Return the seconds between two frames of each camera."""
+        return [view.log.interval(UNKNOWN_INTERVAL) for view in self._views.values()]
 
     def _choose(self, jobs: Sequence[Job], limit: float, options: NodeOptions) -> bool:
         """Decide whether frames wait for runs; what holds already is not given up lightly."""
@@ -208,20 +237,24 @@ class Tracker:
         needed = run + (median(self._extras) if self._extras else GUESS)
         waiting = needed <= limit * (1.0 if self._waiting else MARGIN)
         # Where all that is known would be too old, late labels are better than none.
-        waiting |= run > options.temporal.max_age or self._interval(jobs) > LONGEST_GAP
+        waiting |= run > options.temporal.max_age or min(self._intervals()) > SELDOM
+        self._wait_for_runs(waiting)
+        return waiting
+
+    def _wait_for_runs(self, waiting: bool) -> None:
         if waiting != self._waiting:
             self._waiting = waiting
             # Beside the tower's threads more than one would only be in one another's way.
             torch.set_num_threads(self._threads if waiting else 1)
             self._tower.withdraw()
-        return waiting
 
     def _have_scored(self, jobs: Sequence[Job], waiting: bool, vocabulary: Vocabulary,
                      key: tuple[Hashable, ...]) -> Outcome | None:
         """Have frames scored: here and now where they wait for it, else by the tower's thread."""
         self._own_seconds = 0.0
         if jobs and not waiting:
-            self._tower.submit(self._run(self._turn_of(jobs), vocabulary, key))
+            alone = self._turn is not None  # all together, they failed
+            self._tower.submit(self._run(self._turn_of(jobs), vocabulary, key), alone)
         elif jobs and not self._tower.busy:  # else the last run of the other kind ends first
             run = replace(self._run(jobs, vocabulary, key), label_sizes=_label_sizes(jobs))
             outcome = look(run, refine=False)
@@ -241,7 +274,7 @@ class Tracker:
              key: tuple[Hashable, ...]) -> Run:
         keyframes = []
         for job in jobs:
-            keyframe = self._memories[job.camera.name].keyframe
+            keyframe = self._views[job.camera.name].memory.keyframe
             assert keyframe is not None  # its frame has been observed
             keyframes.append(keyframe)
         return Run(jobs, keyframes, self._quality.pipeline, vocabulary, key)
@@ -256,8 +289,8 @@ class Tracker:
         """Hand scores to the memories of their cameras."""
         for job, keyframe, score in zip(outcome.run.jobs, outcome.run.keyframes, scores,
                                         strict=True):
-            memory = self._memories.get(job.camera.name)
-            if memory is not None and memory.fuse(score, key, keyframe):
+            view = self._views.get(job.camera.name)
+            if view is not None and view.memory.fuse(score, key, keyframe):
                 job.camera.log.keyframe()
 
     def _score_new_words(self, vocabulary: Vocabulary, key: tuple[Hashable, ...]) -> None:
