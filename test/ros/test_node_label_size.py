@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from lifecycle_driver import Lifecycle
 from ros_harness import (
     FRAME_ID,
+    LATCHED,
     Probe,
     by_stamp,
     domain_for,
@@ -152,6 +154,23 @@ def test_a_camera_info_may_change_its_size(probe):
     assert probe.set_parameters(label_size="as:/depth/camera_info").successful
     for size in ((64, 48), (80, 48)):
         wait_for_size(probe, size, lambda size=size: publisher.publish(info_of(*size)))
+    probe.node.destroy_publisher(publisher)
+
+
+@pytest.mark.parametrize(("make", "topic"), [
+    (info_of, "/still/camera_info"), (picture, "/still/image")])
+def test_what_was_published_once_is_read_and_read_anew_when_the_node_is_activated(probe, make,
+                                                                                  topic):
+    first, second = make(90, 70), make(80, 48)
+    publisher = probe.node.create_publisher(type(first), topic, LATCHED)
+    publisher.publish(first)
+    assert probe.set_parameters(label_size=f"as:{topic}").successful
+    wait_for_size(probe, (90, 70), lambda: None)
+    lifecycle = Lifecycle(probe)
+    assert lifecycle.change("deactivate")
+    publisher.publish(second)
+    assert lifecycle.change("activate")
+    wait_for_size(probe, (80, 48), lambda: None)
     probe.node.destroy_publisher(publisher)
 
 

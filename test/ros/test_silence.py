@@ -175,6 +175,14 @@ def test_an_image_published_once_and_latched_arrives(listening, monkeypatch, rel
     listening.wait(lambda: listening.heard, "the image")
 
 
+def test_a_camera_info_published_once_and_latched_arrives(listening, monkeypatch):
+    publisher = listening.other.create_publisher(CameraInfo, "/cam/camera_info", LATCHED)
+    publisher.publish(CameraInfo(height=240, width=320))
+    listening.listen(monkeypatch)
+    listening.wait(lambda: listening.camera.outputs.camera_info is not None, "the camera_info")
+    assert listening.camera.outputs.camera_info.width == 320
+
+
 def test_one_publisher_that_is_not_latched_is_heard_too(listening, monkeypatch):
     latched = listening.other.create_publisher(Image, "/cam/image", LATCHED)
     latched.publish(picture())

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
-from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -35,7 +33,7 @@ class Camera:
         self._node = node
         self._subscription: CameraSubscription | None = None
         self._silence: Silence | None = None
-        self._info_subscription: Subscription | None = None
+        self._info_subscription: CameraSubscription | None = None
         self._timer: Timer | None = None
 
     @property
@@ -80,7 +78,7 @@ class Camera:
             if self.points is not None:
                 self.points.stop()
         if self._info_subscription is not None:
-            self._node.destroy_subscription(self._info_subscription)
+            self._info_subscription.close()
             self._info_subscription = None
 
     def close(self) -> None:
@@ -99,9 +97,12 @@ class Camera:
         if self.points is not None:
             self.points.look()
         info = info_topic(self._base_topic.removesuffix(COMPRESSED))
-        if self._info_subscription is None and self._node.count_publishers(info):
-            self._info_subscription = self._node.create_subscription(
-                CameraInfo, info, self._on_info, qos_profile_sensor_data)
+        publishers = self._node.get_publishers_info_by_topic(info)
+        if self._info_subscription is None and publishers:
+            self._info_subscription = CameraSubscription(self._node, CameraInfo, info,
+                                                         self._on_info, "auto")
+        if self._info_subscription is not None:  # it may have been published once, and latched
+            self._info_subscription.follow(publishers)
 
     def _on_info(self, info: CameraInfo) -> None:
         self.outputs.camera_info = info

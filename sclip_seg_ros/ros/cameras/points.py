@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
@@ -65,7 +64,7 @@ class SemanticPoints:
         self._matcher: StampMatcher[Labelled, Image | PointCloud2] = StampMatcher(
             PointOptions().tolerance)
         self._depth: CameraSubscription | None = None
-        self._calibration: Any = None
+        self._calibration: CameraSubscription | None = None
         self._info: CameraInfo | None = None
         self._last_expected: int | None = None
         self._worker: Worker[Match[Labelled, Image | PointCloud2]] | None = None
@@ -130,6 +129,9 @@ class SemanticPoints:
             self._subscribe(kind)
         if self._depth is not None:
             self._depth.follow(publishers)
+        if self._calibration is not None:
+            self._calibration.follow(
+                self._node.get_publishers_info_by_topic(info_topic(self._topic)))
         if time.monotonic() - self._last_good > PATIENCE_SECONDS:
             self._tell(self._why(kind, kinds))
 
@@ -138,14 +140,14 @@ class SemanticPoints:
         self._depth = CameraSubscription(self._node, kind, self._topic, self._on_depth, "auto",
                                          _QUEUE)
         if kind is Image:
-            self._calibration = self._node.create_subscription(
-                CameraInfo, info_topic(self._topic), self._on_info, qos_profile_sensor_data)
+            self._calibration = CameraSubscription(
+                self._node, CameraInfo, info_topic(self._topic), self._on_info, "auto")
 
     def _unsubscribe(self) -> None:
         if self._depth is not None:
             self._depth.close()
         if self._calibration is not None:
-            self._node.destroy_subscription(self._calibration)
+            self._calibration.close()
         self._depth = self._calibration = None
         self._last_good = time.monotonic()
         self._told.clear()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from sclip_seg_ros.ros.cameras.subscription import type_name
+from sclip_seg_ros.ros.cameras.subscription import CameraSubscription, type_name
 from sclip_seg_ros.ros.parameters.label_size import LabelSize
 
 PATIENCE_SECONDS = 5.0  # before a silent topic is told of
@@ -28,39 +27,40 @@ class SizeSource:
         self._node = node
         self._wanted = LabelSize()
         self._found: tuple[int, int] | None = None
-        self._subscription: Any = None
-        self._since = time.monotonic()
+        self._subscription: CameraSubscription | None = None
+        self._since = math.inf  # when the topic was looked for first
         self._told: set[str] = set()
 
     def want(self, wanted: LabelSize) -> None:
         """Follow another size from now on."""
         if wanted != self._wanted:
             self.close()
-            self._wanted, self._found, self._since = wanted, None, time.monotonic()
-            self._told.clear()
+            self._wanted = wanted
 
     def size(self) -> tuple[int, int] | None:
         """Return (H, W) of the labels; None for the camera's own, or while none is known."""
         return self._wanted.fixed or self._found
 
     def close(self) -> None:
-        """Unsubscribe."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+        """Unsubscribe, and forget what the topic said."""
+        self._unsubscribe()
+        self._found, self._since = None, math.inf
+        self._told.clear()
 
     def look(self) -> None:
         """Subscribe once it is known what the topic carries; tell of one that says nothing."""
         topic = self._wanted.topic
-        if not topic or self._found is not None:
+        if not topic or self._found is not None and self._subscription is None:
             return
+        self._since = min(self._since, time.monotonic())
         publishers = self._node.get_publishers_info_by_topic(topic)
         kinds = {info.topic_type for info in publishers}
         kind = next((_KINDS[name] for name in kinds if name in _KINDS), None)
         if self._subscription is None and kind is not None:
-            self._subscription = self._node.create_subscription(kind, topic, self._take,
-                                                                qos_profile_sensor_data)
-        if time.monotonic() - self._since < PATIENCE_SECONDS:
+            self._subscription = CameraSubscription(self._node, kind, topic, self._take, "auto")
+        if self._subscription is not None:  # it may have been published once, and latched
+            self._subscription.follow(publishers)
+        if self._found is not None or time.monotonic() - self._since < PATIENCE_SECONDS:
             return
         if kind is not None:
             self._tell(f"nothing has come on {topic} yet; see that it is published")
@@ -81,7 +81,12 @@ class SizeSource:
                                          f"as {topic}")
             self._found = size
         if not isinstance(message, CameraInfo):
-            self.close()
+            self._unsubscribe()
+
+    def _unsubscribe(self) -> None:
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
 
     def _tell(self, reason: str) -> None:
         if reason not in self._told:

@@ -19,13 +19,13 @@ def type_name(kind: type) -> str:
 
 
 class CameraSubscription:
-    """Subscribe to an image topic, of which the newest message counts, with a queue of one.
+    """Subscribe to images or what belongs to them; the newest message counts, so the queue is one.
 
     A best-effort subscriber is served by every publisher, but between processes much of an image
     larger than the transport's buffers is lost on the way: of 1280x720 rgb8 nearly all. So with
     reliability "auto" the subscription turns reliable while all publishers are. A publisher that
-    is transient local (latched) may have sent its only image already; while all publishers are, so
-    is a reliable subscription, and gets that image.
+    is transient local (latched) may have sent its only message already; while all publishers are,
+    so is a reliable subscription, and gets that message.
     """
 
     def __init__(self, node: Node, kind: type, topic: str,
