@@ -209,6 +209,15 @@ def test_a_camera_that_fell_silent_costs_the_others_nothing_for_long(simulate):
     assert alone and all(alone)
 
 
+def test_a_frame_that_has_waited_for_long_is_answered_with_a_new_one(simulate):
+    """As after the loading of weights, during which one camera fell silent."""
+    simulation = simulate(run_seconds=0.1)
+    early, late = Camera("early", 0.5), Camera("late", 0.5)
+    simulation.answer([(early, 1.0), (late, 9.0)])
+    assert [len(camera.answers) for camera in (early, late)] == [1, 1]
+    assert early.unlabelled(0) == late.unlabelled(0) == 0
+
+
 def test_where_every_frame_is_labelled_alone_it_has_all_threads(simulate):
     simulation, camera = simulate(0.8), Camera("", 0.2)
     simulation.play([camera], 3.0)

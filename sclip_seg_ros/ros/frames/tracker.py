@@ -135,7 +135,7 @@ class Tracker:
         watch = pipeline.stopwatch()
         with watch.stage("temporal"):
             memories = [self._observe(job, options) for job in jobs]
-            self._forget_silent(max(job.frame.arrived for job in jobs))
+            self._forget_silent(jobs)
             self.collect()
         limit = self._limit(jobs, options)
         waiting = self._choose(jobs, limit, options)
@@ -213,10 +213,12 @@ class Tracker:
             view.memory.observe(job.image, view.arrived)
         return view.memory
 
-    def _forget_silent(self, now: float) -> None:
+    def _forget_silent(self, jobs: Sequence[Job]) -> None:
         """Forget cameras whose frames no longer come, or that nobody listens to any more."""
+        now = max(job.frame.arrived for job in jobs)
+        here = {job.camera.name for job in jobs}  # also with a frame that has waited for long
         for name, view in list(self._views.items()):
-            if now - view.arrived > view.memory.longest_gap:
+            if name not in here and now - view.arrived > view.memory.longest_gap:
                 view.memory.reset()  # scores that are still made of its frames are lost
                 del self._views[name]
 
