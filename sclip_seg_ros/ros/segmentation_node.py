@@ -280,8 +280,8 @@ class SegmentNode(LifecycleNode):
     def _judge_words(self, words: tuple[Any, ...]) -> Verdict | None:
         """Return what became of words that were asked for; None while they are encoded."""
         engine = self._engine
-        if self._words_of_file():
-            return Verdict(False, self._words_of_file(), self._next_version)
+        if obstacle := self._words_of_file():
+            return Verdict(False, obstacle, self._next_version)
         if words != self._words():
             return Verdict(False, "other words have been asked for meanwhile", self._version())
         if engine is None:

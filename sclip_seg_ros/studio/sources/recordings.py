@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sclip_seg_ros.io.encodings import DepthError
 from sclip_seg_ros.studio.labelled import Frame
 from sclip_seg_ros.tools.bag.recording.channel import Channel, Message
 from sclip_seg_ros.tools.bag.recording.messages import COMPRESSED, IMAGE, Codec
+from sclip_seg_ros.tools.bag.recording.readability import Readability
 from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, readable
+from sclip_seg_ros.tools.console import readable
 
 _NANO = 1e-9
 
@@ -75,33 +75,20 @@ class Camera:
 def open_recording(path: Path) -> list[Camera]:
     """Return the cameras of a recording, those of which an image can be read.
 
-    Cameras begin with empty or broken images, so the first one does not decide.
-
     Raises:
         RecordingError: it cannot be read, or has none.
     """
     recording, codec = Recording(path), Codec()
     channels = [channel for channel in recording.channels if channel.kind in (IMAGE, COMPRESSED)]
+    told = Readability[Channel](codec)
     stamps: dict[Channel, list[int]] = {}
-    usable: set[Channel] = set()
-    problems: dict[Channel, str] = {}  # of each channel's first image
-    depths: set[Channel] = set()
     for message in recording.messages(channels):
-        channel = message.channel
-        stamps.setdefault(channel, []).append(message.stamp)
-        if channel in usable or channel in depths:
-            continue
-        try:
-            codec.check_image(message)
-            usable.add(channel)
-        except IMAGE_ERRORS as error:
-            problems.setdefault(channel, cause_of(error))
-            if isinstance(error, DepthError):
-                depths.add(channel)
+        stamps.setdefault(message.channel, []).append(message.stamp)
+        told.look(message.channel, message)
     cameras = [Camera(recording, channel, codec, found) for channel, found in stamps.items()
-               if channel in usable]
+               if channel in told.usable]
     if not cameras:
-        found = "; ".join(f"'{channel.topic}': {cause}" for channel, cause in problems.items())
+        found = "; ".join(f"'{channel.topic}': {cause}" for channel, cause in told.problems.items())
         raise RecordingError(f"'{readable(path)}' has no topic with colour images; "
                              + (f"of images it has: {found}" if found else "name another "
                                 "recording"))

@@ -9,8 +9,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from sclip_seg_ros.io.files import is_mac_note, real_path
-from sclip_seg_ros.io.images import ImageFileError, images_below, is_image, read_image
+from sclip_seg_ros.io.files import files_below, is_mac_note, real_path
+from sclip_seg_ros.io.images import ImageFileError, is_image, read_image
 from sclip_seg_ros.studio.labelled import Frame
 from sclip_seg_ros.tools.arguments import UsageError
 from sclip_seg_ros.tools.bag.recording.files import storage_of
@@ -140,8 +140,11 @@ class Film:
         self._path = path
         self._tells_length = source.announced is not None
         self._begin()
-        self._count = source.announced or self._read_up_to(None)
-        self._begin()
+        if source.announced is not None:
+            self._count = source.announced
+        else:
+            self._count = self._read_up_to(None)
+            self._begin()
 
     @property
     def count(self) -> int:
@@ -240,13 +243,13 @@ def _opened(path: Path, problems: list[Exception]) -> Sequence[Source]:
 
 def _of_folder(folder: Path, problems: list[Exception]) -> list[Source]:
     root = real_path(folder)
-    inside = [path for path in sorted(root.rglob("*"))
+    inside = [path for path in files_below(root)
               if path.is_file() and root in real_path(path).parents]
-    pictures = [path for path in images_below(root) if path in set(inside)]
+    pictures = list(filter(is_image, inside))
     sources: list[Source] = []
     if pictures:
         sources.append(Photos(readable(root.name or str(root)), root, pictures))
-    films = [path for path in inside if path.suffix.lower() in VIDEOS and not is_mac_note(path)]
+    films = [path for path in inside if path.suffix.lower() in VIDEOS]
     for path in films:
         try:
             sources.append(Film(readable(path.relative_to(root)), path))

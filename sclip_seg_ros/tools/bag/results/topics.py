@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sclip_seg_ros.io.camera_names import camera_names, info_topic
-from sclip_seg_ros.io.encodings import DepthError
 from sclip_seg_ros.tools.bag.recording.channel import Channel
 from sclip_seg_ros.tools.bag.recording.files import RecordingError
 from sclip_seg_ros.tools.bag.recording.messages import (
@@ -18,8 +17,8 @@ from sclip_seg_ros.tools.bag.recording.messages import (
     VOCABULARY,
     Codec,
 )
+from sclip_seg_ros.tools.bag.recording.readability import Readability
 from sclip_seg_ros.tools.bag.recording.recording import Recording
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of
 
 TRANSPORT = "/compressed"
 _TRANSPORTS = (TRANSPORT, "/compressedDepth", "/zstd", "/theora", "/ffmpeg", "/foxglove")
@@ -251,33 +250,27 @@ class _Problem:
 
 def _problems(recording: Recording, images: Sequence[Channel],
               codec: Codec) -> dict[str, _Problem]:
-    """Look at the images of each topic until one can be read, or is depth.
-
-    Cameras begin with empty or broken images, so the first one does not decide.
-    """
-    found: dict[str, _Problem] = {}
-    first: dict[str, str] = {}
+    """Look at the images of each topic until one can be read, or is depth."""
+    told = Readability[str](codec)
     waiting = [channel for channel in images if recording.counts.get(channel) != 0]
     missing = {channel.topic for channel in waiting}
     for message in recording.messages(waiting) if waiting else ():
         topic = message.channel.topic
-        if topic not in missing:
-            continue
-        try:
-            codec.check_image(message)
-            found[topic] = _Problem()
-        except DepthError as error:
-            found[topic] = _Problem(cause_of(error), lost=False)
-        except IMAGE_ERRORS as error:
-            first.setdefault(topic, cause_of(error))
-            continue
-        missing.remove(topic)
+        if told.look(topic, message):
+            missing.discard(topic)
         if not missing:
             break
-    for topic in missing & set(first):
-        found[topic] = _Problem(f"none of its images can be read; the first: {first[topic]}")
-    return {channel.topic: found.get(channel.topic, _Problem("it has no message", lost=False))
-            for channel in images}
+
+    def problem(topic: str) -> _Problem:
+        if topic in told.usable:
+            return _Problem()
+        if topic in told.depths:
+            return _Problem(told.depths[topic], lost=False)
+        if topic in told.problems:
+            return _Problem(f"none of its images can be read; the first: {told.problems[topic]}")
+        return _Problem("it has no message", lost=False)
+
+    return {channel.topic: problem(channel.topic) for channel in images}
 
 
 def _base(channel: Channel) -> str:
