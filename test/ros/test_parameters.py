@@ -8,7 +8,11 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 
 import pytest
+import rclpy
+import yaml
 from rcl_interfaces.msg import ParameterType, SetParametersResult
+from rclpy.context import Context
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from ros_harness import bare_nodes, domain_for
 
@@ -26,7 +30,7 @@ from sclip_seg_ros.ros.parameters.options import (
     read_values,
     warn_of_lone_class,
 )
-from sclip_seg_ros.ros.parameters.parsing import parse_classes
+from sclip_seg_ros.ros.parameters.parsing import parse_classes, parse_value
 from sclip_seg_ros.ros.parameters.without_effect import warn_of_unknown
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.segmentation.settings.declaration import Settings, choice, number, numbers
@@ -179,6 +183,9 @@ def test_words_with_signs_of_their_own_stay_words(make_node, value):
     ("prompt_templates", "['a {}.' 'the {}.']", "['a photo of a {}.', 'a {} in a room.']"),
     ("prompt_templates", "'a photo of a {}.'", "['a photo of a {}.', 'a {} in a room.']"),
     ("prompt_templates", "[openai-80, simple-7", "['a photo of a {}.', 'a {} in a room.']"),
+    ("points.classes", "['floor', 'table'", "floor,table"),
+    ("points.classes", ["floor, table"], "floor,table"),
+    ("points.classes", "- floor;- wall", "floor,table"),
     ("palette", "road=#804080; sky=#4682b4", "road=#804080, sky=#4682b4"),
     ("palette", "[road=#804080", "road=#804080, sky=#4682b4"),
     ("palette", "'road'=#804080", "road=#804080, sky=#4682b4"),
@@ -203,6 +210,44 @@ def test_topics_may_come_as_one_text_with_commas(make_node):
 def test_words_that_yaml_takes_for_switches_are_told_of():
     with pytest.raises(ValueError, match="put words such as yes, no, on and off in quotes"):
         parse_classes([True, False])
+
+
+MAY_BE_EMPTY = ("class_ids", "negative_words", "depth_topics", "points.classes")
+
+
+def test_what_a_node_was_set_to_starts_another_from_a_file(tmp_path):
+    """Its empty lists above all, which ROS hands over as no value at all."""
+    values = values_of_node()
+    assert [values[name] for name in MAY_BE_EMPTY] == [[]] * 4
+    file = tmp_path / "dump.yaml"
+    file.write_text(yaml.safe_dump({"/sclip_seg": {"ros__parameters": values}}))
+    assert values_of_node("--params-file", str(file)) == values
+
+
+def values_of_node(*arguments: str) -> dict:
+    """Return the parameters of a node that is started with ROS arguments."""
+    context = Context()
+    rclpy.init(args=["--ros-args", *arguments], context=context, domain_id=domain_for(__file__))
+    node = Node("sclip_seg", context=context)
+    try:
+        declare_parameters(node)
+        return read_values(node)
+    finally:
+        node.destroy_node()
+        context.shutdown()
+
+
+@pytest.mark.parametrize("name", MAY_BE_EMPTY)
+@pytest.mark.parametrize("written", ["[]", "'[]'", "''"])
+def test_an_empty_list_is_empty_however_it_is_written(name, written):
+    value = values_of_node("-p", f"{name}:={written}")[name]
+    assert parse_value(DECLARATIONS[name], value) == ()
+
+
+@pytest.mark.parametrize("name", ["classes", "image_topics", "prompt_templates", "pamr_dilations"])
+def test_an_empty_list_where_something_has_to_be_is_told_as_that(name):
+    with pytest.raises(ValueError, match=" is empty; (name at least one|give e.g.)"):
+        values_of_node("-p", f"{name}:=[]")
 
 
 def test_whole_numbers_may_have_a_point_inside_a_list_too(make_node):
@@ -286,11 +331,13 @@ def test_one_class_alone_is_warned_of(make_node, monkeypatch, classes, negatives
     ({"classes": None}, "classes cannot be deleted"),
     ({"negative_words": None}, "negative_words cannot be deleted"),
     ({"prompt_templates": ["a photo"]}, "prompt template 'a photo' is neither a sentence"),
-    ({"prompt_templates": []}, "prompt_templates=\\[\\] is not a list of texts"),
+    ({"prompt_templates": []}, "prompt_templates is empty; give e.g."),
     ({"palette": "road=grey"}, "palette entry 'road=grey' is not a class with a colour"),
     ({"image_topics": [""]}, "image_topics=\\[''\\] has an empty text; give e.g. \\['image"),
     ({"image_topics": ["/a", " "]}, "image_topics=.* has an empty text; take it out"),
-    ({"image_topics": ""}, "image_topics='' has an empty text; give e.g."),
+    ({"image_topics": ""}, "image_topics is empty; give e.g."),
+    ({"image_topics": "[]"}, "image_topics is empty; give e.g."),
+    ({"classes": "[]"}, "is empty"),
     ({"prompt_templates": ["a {}.", ""]}, "prompt_templates=.* has an empty text; take it out"),
     ({"image_topics": ["/a", "/a"]}, "image topic '/a' is named twice"),
     ({"latency_budget_ms": float("nan")}, "latency_budget_ms must be .*, got nan"),

@@ -147,6 +147,10 @@ def declare_parameters(node: Node) -> NodeOptions:
     """
     for entry in DECLARATIONS.values():
         node.declare_parameter(entry.name, entry.default, descriptor_of(entry))
+    # An empty list in a file or on a command line, where it has no type, arrives as no value.
+    node.set_parameters([Parameter(entry.name, value=[]) for entry in DECLARATIONS.values()
+                         if isinstance(entry.default, list)
+                         and node.get_parameter(entry.name).value is None])
     return read_options(node, configured=False)
 
 

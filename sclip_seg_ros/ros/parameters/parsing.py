@@ -44,9 +44,7 @@ def parse_classes(value: Any) -> tuple[str, ...]:
     Raises:
         ValueError: anything else, an empty list, or pieces of a list for words.
     """
-    items = value
-    if isinstance(value, str):
-        items = value.split(",") if value.strip() else []
+    items = _items(value)
     if items is None or items == []:
         raise ValueError("the list of classes is empty; name at least one thing to look for")
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
@@ -68,8 +66,9 @@ def parse_negatives(value: Any) -> tuple[str, ...]:
     Raises:
         ValueError: anything else, or pieces of a list for words.
     """
-    items = [part for part in value.split(",") if part.strip()] if isinstance(value, str) \
-        else value
+    items = _items(value)
+    if isinstance(value, str):
+        items = [item for item in items if item.strip()]
     if not items:
         return ()
     words = _texts("negative_words", items)
@@ -84,8 +83,9 @@ def parse_class_ids(value: Any) -> tuple[int, ...]:
     Raises:
         ValueError: anything else.
     """
-    items = [part.strip() for part in value.split(",") if part.strip()] \
-        if isinstance(value, str) else value
+    items = _items(value)
+    if isinstance(value, str):
+        items = [item for item in items if item.strip()]
     try:
         if not isinstance(items, list) or any(isinstance(item, bool) for item in items) \
                 or any(int(item) != float(item) for item in items):
@@ -102,8 +102,7 @@ def parse_topics(value: Any) -> tuple[str, ...]:
     Raises:
         ValueError: anything else, nothing, or pieces of a list for topics.
     """
-    items = value.split(",") if isinstance(value, str) and value.strip(" ,") else value
-    topics = _texts("image_topics", items)
+    topics = _texts("image_topics", _items(value))
     if any(is_piece_of_list(topic, OF_LISTS + _COMMAS) for topic in topics):
         raise _broken("image_topics", value,
                       "\"['/front/image_raw', '/rear/image_raw']\" or "
@@ -117,7 +116,7 @@ def parse_depth_topics(value: Any) -> tuple[str, ...]:
     Raises:
         ValueError: anything else, or pieces of a list for topics.
     """
-    items = [] if value in ("", None) else value.split(",") if isinstance(value, str) else value
+    items = [] if value is None else _items(value)
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ValueError(f"depth_topics={value!r} is not a list of topics; give e.g. "
                          "['/depth/image_raw']")
@@ -132,13 +131,15 @@ def parse_point_classes(value: Any) -> tuple[str, ...]:
     """Return class names from a list, or from one text with commas between them.
 
     Raises:
-        ValueError: anything else.
+        ValueError: anything else, or pieces of a list for classes.
     """
-    items = [] if value in ("", None) else value.split(",") if isinstance(value, str) else value
+    items = [] if value is None else _items(value)
     if not isinstance(items, list) or not all(isinstance(item, str) and item.strip(" -")
                                               for item in items):
         raise ValueError(f"points.classes={value!r} is not a list of classes; give e.g. ['floor', "
                          "'table'], or ['-floor'] for all others")
+    if any(is_piece_of_list(item.strip(" -"), OF_LISTS + _COMMAS) for item in items):
+        raise _broken("points.classes", value, "\"['floor', 'table']\" or floor,table")
     return tuple(" ".join(item.split()) for item in items)
 
 
@@ -167,10 +168,18 @@ def parse_colours(value: Any) -> tuple[tuple[str, Colour], ...]:
     return palette
 
 
+def _items(value: Any) -> Any:
+    """Return what commas separate in a text, none of "" and "[]"; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return [] if value.strip() in ("", "[]") else value.split(",")
+
+
 def _texts(name: str, value: Any) -> tuple[str, ...]:
     items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list) or not items \
-            or not all(isinstance(item, str) for item in items):
+    if items == []:
+        raise ValueError(f"{name} is empty; give e.g. {DECLARATIONS[name].default}")
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
         raise ValueError(f"{name}={value!r} is not a list of texts; give e.g. "
                          f"{DECLARATIONS[name].default}")
     if not all(item.strip() for item in items):
