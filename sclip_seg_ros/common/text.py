@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 # What is left in words of a list that YAML could not read, which then arrives as one text.
 OF_LISTS = "[]{};"
 _QUOTES = "'\"`‘’‚“”„«»"
+_NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:)=|\t]\s*|\s*\.(?!\d)\s*|\s+)(?=\S)")
 _LONGEST = 200  # characters of an error; some libraries put whole configurations into theirs
 
 
@@ -26,13 +28,26 @@ def is_piece_of_list(text: str, signs: str = OF_LISTS) -> bool:
     """Tell whether a text is a piece of a list rather than a word, a sentence or a topic.
 
     Args:
-        text: without the braces that a template may have.
+        text: with a word in place of the braces that a template may have.
         signs: that it does not have anywhere.
     """
     text = text.strip()
     return (not set(text).isdisjoint(signs) or "\n" in text or text.startswith("- ")
-            or text.count("(") != text.count(")") or text[:1] in tuple(_QUOTES)
+            or text.endswith(":") or text.count("(") != text.count(")")
+            or text[:1] in tuple(_QUOTES)
             or text[-1:] in tuple(_QUOTES) and text.count(text[-1]) % 2 == 1)
+
+
+def is_numbered(texts: Sequence[str]) -> bool:
+    """Tell a list whose entries begin with their numbers, as "0: person", "1: bicycle".
+
+    Numbers that tell words apart, as "1 euro coin" and "2 euro coin", belong to the words.
+    """
+    found = [_NUMBERED.match(text.strip()) for text in texts]
+    numbers = [int(match[1]) for match in found if match]
+    words = {text.strip()[match.end():].casefold()
+             for text, match in zip(texts, found, strict=True) if match}
+    return len(texts) > 1 and len(words) == len(texts) and numbers == sorted(set(numbers))
 
 
 def in_number(count: int, noun: str) -> str:

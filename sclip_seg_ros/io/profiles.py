@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from sclip_seg_ros.common.text import is_piece_of_list, shortened
+from sclip_seg_ros.common.text import is_numbered, is_piece_of_list, shortened
 from sclip_seg_ros.io.file_kinds import found_instead
 from sclip_seg_ros.models.resources import config_folders, config_path
 from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
@@ -142,13 +142,25 @@ def refuse_pieces_of_lists(classes: Sequence[str]) -> None:
     """Refuse what somebody wrote as a list in a form that is not read as one.
 
     Raises:
-        ValueError: a class with brackets, semicolons or quotes around it.
+        ValueError: a class with brackets, semicolons or quotes around it, or all with numbers.
     """
+    refuse_numbers(classes)
     for text in classes:
         if any(map(is_piece_of_list, text.split("|"))):
             raise ValueError(f"class '{shortened(text, 40)}' looks like a piece of a list that "
                              "could not be read as one; give each class by itself, without "
                              "brackets, quotes and semicolons")
+
+
+def refuse_numbers(classes: Sequence[str]) -> None:
+    """Refuse classes that begin with their ids, as lists of data sets have them.
+
+    Raises:
+        ValueError: all of them do.
+    """
+    if is_numbered(classes):
+        raise ValueError(f"class '{shortened(classes[0], 40)}' begins with its number, as all do; "
+                         "give the words alone, ids of your own are given beside (class_ids)")
 
 
 def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:

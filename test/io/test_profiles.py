@@ -217,6 +217,11 @@ def test_unusable_vocabulary_file_is_refused_with_its_place(
 @pytest.mark.parametrize("content, message", [
     (b'["floor", "wall"]', "looks like a piece of a list"),
     (b"classes:\n  - floor\n  - wall\n", "looks like a piece of a list"),
+    (b"path: ../coco8\ntrain: images\nnames:\n  0: person\n  1: bicycle\nnc: 2\n",
+     "'names:' looks like a piece of a list"),
+    (b"0: unlabeled\n1: person\n2: bicycle\n", "class '0: unlabeled' begins with its number"),
+    (b"7\troad\n8\tsidewalk, pavement\n11\tbuilding\n", "class '7 road' begins with its number"),
+    (b"0,person\n1,bicycle\n", "give the words alone"),
     (b'"floor"\n"wall"\n', "without brackets, quotes"),
     ("floor\nwall\n".encode("utf-16"), "is not UTF-8 text"),
     ("floor\nwall\n".encode("utf-16-le"), "U+0000, which belongs to no text"),

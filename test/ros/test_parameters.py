@@ -168,10 +168,20 @@ def test_a_list_that_could_not_be_read_gives_no_classes(make_node, value):
 
 @pytest.mark.parametrize("value", [
     ["driver's seat", "horses' stable"], ["cup (red)", "TV / screen"], "rock'n'roll sign,floor",
+    ["1 euro coin", "2 euro coin"], ["2.5 inch disk", "3.5 inch drive"], "3D printer,4K monitor",
     ["5\" pipe", "what is not sky"], ["traffic light: red", "no. 7"], "floor , wall|curtain",
 ])
 def test_words_with_signs_of_their_own_stay_words(make_node, value):
     assert len(declare_parameters(make_node(classes=value)).classes) == 2
+
+
+@pytest.mark.parametrize("value", [
+    ["0: floor", "1: wall"], "0: floor, 1: wall", ["1. floor", "2. wall"], "7 floor,11 wall|fence",
+    ["0|floor", "1|wall"], ["1) floor", "2) wall"], ["0\tfloor", "1\twall"],
+])
+def test_numbered_lists_give_no_classes(make_node, value):
+    with pytest.raises(ValueError, match=r"^class '.*floor' begins with its number, .*class_ids"):
+        declare_parameters(make_node(classes=value))
 
 
 @pytest.mark.parametrize("name, value, example", [
@@ -197,7 +207,7 @@ def test_other_lists_that_could_not_be_read_are_refused(make_node, name, value, 
 
 
 def test_a_sentence_may_quote_the_word(make_node):
-    templates = ["a sign that says \"{}\"", "{}, seen from above"]
+    templates = ["a sign that says \"{}\"", "{}, seen from above", "this is: {}"]
     assert declare_parameters(make_node(prompt_templates=templates)).templates == tuple(templates)
 
 

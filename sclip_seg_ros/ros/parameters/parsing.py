@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sclip_seg_ros.common.text import OF_LISTS, is_piece_of_list, shortened
+from sclip_seg_ros.io.profiles import refuse_numbers
 from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, Declaration
 from sclip_seg_ros.segmentation.text.palette import Colour, parse_palette
 
@@ -42,7 +43,7 @@ def parse_classes(value: Any) -> tuple[str, ...]:
     """Return classes from a list, or from one text with commas between the classes.
 
     Raises:
-        ValueError: anything else, an empty list, or pieces of a list for words.
+        ValueError: anything else, an empty list, pieces of a list for words, or numbered ones.
     """
     items = _items(value)
     if items is None or items == []:
@@ -52,6 +53,7 @@ def parse_classes(value: Any) -> tuple[str, ...]:
             if isinstance(items, list) and any(isinstance(item, bool) for item in items) else ""
         raise ValueError(f"classes={value!r} is not a list of texts; give e.g. ['floor', 'wall']"
                          f"{quotes}")
+    refuse_numbers(items)
     for item in items:
         for word in item.split("|"):
             if is_piece_of_list(word, OF_LISTS + _COMMAS):
@@ -150,7 +152,7 @@ def parse_templates(value: Any) -> tuple[str, ...]:
         ValueError: anything else, nothing, or pieces of a list for sentences.
     """
     templates = _texts("prompt_templates", value)
-    if any(is_piece_of_list(template.replace("{}", ""), OF_LISTS) for template in templates):
+    if any(is_piece_of_list(template.replace("{}", "x"), OF_LISTS) for template in templates):
         raise _broken("prompt_templates", value, "\"['a photo of a {}.', 'a {} in a room.']\"")
     return templates
 
