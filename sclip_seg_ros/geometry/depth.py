@@ -74,11 +74,15 @@ def read_positions(data, fields: dict[str, tuple[int, int]], height: int, width:
                    point_step: int, row_step: int) -> Positions:
     """Return where the points of an organised cloud lie, in the cloud's own frame.
 
+    Where there is no depth, drivers publish a point that is not finite, or (0, 0, 0), the camera
+    itself, as librealsense does.
+
     Args:
         data: bytes, low ones first.
         fields: offset and datatype (sensor_msgs/PointField) by name.
         height, width: in points.
-        point_step, row_step: bytes from a point, and a row, to the next.
+        point_step, row_step: bytes from a point, and a row, to the next; 0 for rows one behind
+            the other, as of publishers that leave it out.
 
     Raises:
         ValueError: no organised cloud of 32-bit x, y and z, or too few bytes.
@@ -89,6 +93,10 @@ def read_positions(data, fields: dict[str, tuple[int, int]], height: int, width:
     float32 = 7
     if any(fields.get(name, (0, 0))[1] != float32 for name in "xyz"):
         raise ValueError("the cloud has no x, y and z of 32 bits; publish FLOAT32 fields")
+    row_step = row_step or width * point_step
+    if row_step < width * point_step:
+        raise ValueError(f"a cloud of {width}x{height} with {point_step} bytes a point has "
+                         f"{row_step} bytes a row, too few; look at its publisher")
     planes = []
     for name in "xyz":
         offset, _ = fields[name]
@@ -99,4 +107,5 @@ def read_positions(data, fields: dict[str, tuple[int, int]], height: int, width:
             (height, width), "<f4", np.frombuffer(data, np.uint8), offset,
             (row_step, point_step))))
     x, y, z = planes
-    return Positions(x, y, z, np.isfinite(x) & np.isfinite(y) & np.isfinite(z))
+    finite = np.isfinite(x) & np.isfinite(y) & np.isfinite(z)
+    return Positions(x, y, z, finite & ((x != 0) | (y != 0) | (z != 0)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 RECENT = 8   # companions kept for frames that are still to come
@@ -31,9 +31,13 @@ class Match(Generic[Frame, Companion]):
 @dataclass
 class _Entry(Generic[Frame, Companion]):
     stamp: int
-    frame: Frame | None = None
+    frames: list[Frame] = field(default_factory=list)  # of drivers that repeat a stamp, several
     best: Companion | None = None
     gap: int | None = None
+
+    def matches(self) -> list[Match[Frame, Companion]]:
+        """Return its frames with the nearest companion so far."""
+        return [Match(frame, self.best, self.gap) for frame in self.frames]
 
 
 class StampMatcher(Generic[Frame, Companion]):
@@ -42,8 +46,9 @@ class StampMatcher(Generic[Frame, Companion]):
     A frame is expected when it arrives and handed in when it is finished, which may be much later:
     for each that is expected, only the nearest companion is held. Stamps of companions ascend, so
     the nearest is known once one at or after the frame's stamp has come, or a frame has waited for
-    so many others that none will come. Stamps that jump back, as
-    when a recording begins anew, start everything over. Not safe between threads.
+    so many others that none will come. Stamps that jump back, as when a recording begins anew,
+    start everything over: what waits gets its nearest so far. Of companions with one stamp, as of
+    drivers that set none, a frame gets the last that came before it. Not safe between threads.
 
     Attributes:
         tolerance: nanoseconds.
@@ -70,12 +75,11 @@ class StampMatcher(Generic[Frame, Companion]):
         if stamp in self._entries:
             return
         entry = self._entries[stamp] = _Entry(stamp)
-        for other, companion in self._recent:
+        for other, companion in reversed(self._recent):
             self._compare(entry, other, companion)
         while len(self._entries) > WAITING:
             oldest = self._entries.pop(next(iter(self._entries)))
-            if oldest.frame is not None:  # what came late, or never will, is waited for no longer
-                self._overdue.append(Match(oldest.frame, oldest.best, oldest.gap))
+            self._overdue += oldest.matches()  # what came late, or never will, is awaited no longer
 
     def forget(self, stamp: int) -> None:
         """Note that a frame will not be handed in."""
@@ -84,7 +88,9 @@ class StampMatcher(Generic[Frame, Companion]):
     def add_companion(self, stamp: int, companion: Companion) -> list[Match[Frame, Companion]]:
         """Take a companion; return the frames whose nearest is now known, oldest first."""
         if self.newest is not None and stamp < self.newest:
+            waiting = self.rest()
             self.clear()
+            self._overdue = waiting
         self.newest = stamp
         self._recent.append((stamp, companion))
         for entry in self._entries.values():
@@ -94,14 +100,13 @@ class StampMatcher(Generic[Frame, Companion]):
     def add_frame(self, stamp: int, frame: Frame) -> list[Match[Frame, Companion]]:
         """Take a finished frame; return the frames whose nearest is known, oldest first."""
         self.expect(stamp)
-        self._entries[stamp].frame = frame
+        self._entries[stamp].frames.append(frame)
         return self._decided()
 
     def rest(self) -> list[Match[Frame, Companion]]:
         """Return the frames that still wait, each with its nearest so far; none will come."""
         entries, self._entries = self._entries, {}
-        return self._overdue + [Match(entry.frame, entry.best, entry.gap)
-                                for entry in entries.values() if entry.frame is not None]
+        return self._overdue + [match for entry in entries.values() for match in entry.matches()]
 
     def _compare(self, entry: _Entry[Frame, Companion], stamp: int, companion: Companion) -> None:
         gap = abs(stamp - entry.stamp)
@@ -113,7 +118,7 @@ class StampMatcher(Generic[Frame, Companion]):
         matches, self._overdue = self._overdue, []
         for entry in list(self._entries.values()):
             known = entry.gap == 0 or self.newest is not None and self.newest >= entry.stamp
-            if entry.frame is not None and known:
+            if entry.frames and known:
                 del self._entries[entry.stamp]
-                matches.append(Match(entry.frame, entry.best, entry.gap))
+                matches += entry.matches()
         return matches

@@ -93,6 +93,21 @@ def test_points_that_are_not_finite_are_not_valid():
     np.testing.assert_array_equal(found.valid, [[True, False], [False, True]])
 
 
+def test_points_at_the_camera_itself_are_no_depth():
+    """As librealsense publishes pixels without depth in an ordered cloud."""
+    points = np.float32([[[0, 0, 0], [0, 0, 2]], [[0, -1, 0], [-0.0, 0, 0]]])
+    found = read_positions(points.tobytes(), {name: (4 * i, 7) for i, name in enumerate("xyz")},
+                           2, 2, 12, 24)
+    np.testing.assert_array_equal(found.valid, [[False, True], [True, False]])
+
+
+def test_rows_lie_one_behind_the_other_where_their_step_is_left_out():
+    expected, data = organised(3, 4, (0, 4, 8), 32)
+    np.testing.assert_array_equal(read_positions(data, FLOATS, 3, 4, 32, 0)[:3], expected)
+    with pytest.raises(ValueError, match="127 bytes a row, too few"):
+        read_positions(data, FLOATS, 3, 4, 32, 127)
+
+
 @pytest.mark.parametrize(("fields", "height", "told"), [
     (FLOATS, 1, "organised"), ({**FLOATS, "y": (4, 8)}, 3, "32 bits"),
     ({"x": (0, 7), "y": (4, 7)}, 3, "32 bits"), (FLOATS, 4, "too few")])

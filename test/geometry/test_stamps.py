@@ -93,6 +93,35 @@ def test_a_recording_that_begins_anew_starts_everything_over(matcher):
     assert pairs(matcher.add_companion(45 * MS, "next")) == [("image", "new")]
 
 
+def test_what_waits_when_stamps_step_back_is_handed_over_with_its_nearest(matcher):
+    matcher.add_companion(90 * MS, "near")
+    assert matcher.add_frame(95 * MS, "image") == [] == matcher.add_frame(400 * MS, "far image")
+    found = matcher.add_companion(50 * MS, "stepped back")
+    assert [(match.frame, match.companion, match.gap) for match in found] == [
+        ("image", "near", 5 * MS), ("far image", None, 310 * MS)]
+    matcher.add_frame(60 * MS, "next image")
+    assert pairs(matcher.add_companion(61 * MS, "next")) == [("next image", "next")]
+
+
+def test_without_stamps_a_frame_gets_the_last_depth_before_it(matcher):
+    assert matcher.add_frame(0, 0) == []
+    found = []
+    for number in range(3 * RECENT):
+        found += matcher.add_companion(0, number)
+        matcher.expect(0)
+        matcher.add_companion(0, "while it is worked on")
+        found += matcher.add_frame(0, number + 1)
+    first, *rest = pairs(found)
+    assert first == (0, 0)
+    assert rest[0] == (1, 0) and rest[1:] == [
+        (number + 1, number) for number in range(1, 3 * RECENT)]
+
+
+def test_two_frames_with_one_stamp_both_get_their_depth(matcher):
+    assert matcher.add_frame(100 * MS, "one") == [] == matcher.add_frame(100 * MS, "other")
+    assert pairs(matcher.add_companion(101 * MS, "depth")) == [("one", "depth"), ("other", "depth")]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_against_looking_at_everything(seed):
     """Depth late by a constant, labels by any time: each frame gets the nearest depth there is."""

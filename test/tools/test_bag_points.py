@@ -89,7 +89,8 @@ def test_every_image_has_its_cloud(tiny_model, drive, room, tmp_path, capsys, de
     path = drive(delay=delay)
     assert segment(tiny_model, tmp_path / "out", "--bag", path, "--points", DEPTH, "--class-ids",
                    "5", "6", "7") == 0
-    assert "without a cloud" not in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "without a cloud" not in told and f"'{DEPTH}' is left out" not in told
     made = tmp_path / "out/drive"
     clouds, labels = contents(made, POINTS), contents(made, LABEL)
     assert len(clouds) == len(labels) == 3
@@ -146,6 +147,52 @@ def test_without_a_calibration_or_depth_in_time_it_is_told(tiny_model, drive, ro
         (DEPTH, IMAGE, depth_of(room, 1))])  # a second later
     assert segment(tiny_model, tmp_path / "out", "--bag", late, "--points", DEPTH) == 0
     assert "--points-tolerance-ms" in capsys.readouterr().err
+
+
+def test_messages_that_cannot_be_read_cost_their_own_clouds_alone(tiny_model, drive, room,
+                                                                  tmp_path, capsys):
+    entries = [(INFO, CAMERA_INFO, info(0)[:40])]
+    for index in range(3):
+        depth = depth_of(room, index)
+        entries += [(COLOUR, IMAGE, raw(room.image, index, "rgb8")),
+                    (INFO, CAMERA_INFO, info(index)),
+                    (DEPTH, IMAGE, depth[:300] if index == 1 else depth)]
+    path = record_rows(tmp_path / "broken", entries)
+    assert segment(tiny_model, tmp_path / "out", "--bag", path, "--points", DEPTH) == 0
+    told = capsys.readouterr().err
+    assert f"1 message of '{INFO}' left out of the clouds; the first: message cannot be" in told
+    assert f"1 message of '{DEPTH}' left out of the clouds; the first: message cannot be" in told
+    assert "1 image without a cloud" in told and "near enough in time" in told
+    made = tmp_path / "out/broken"
+    assert len(contents(made, LABEL)) == 3
+    assert [cloud.header.stamp.sec for cloud in contents(made, POINTS)] == [100, 102]
+    assert [row for row in rows(made) if not row[0].startswith("/sclip_seg")] == rows(path)
+
+
+def test_a_depth_stamp_that_steps_back_loses_no_image_without_a_word(tiny_model, drive, room,
+                                                                     tmp_path, capsys):
+    entries = [(INFO, CAMERA_INFO, info(0))]
+    for index in range(4):
+        entries += [(COLOUR, IMAGE, raw(room.image, index, "rgb8")),
+                    (DEPTH, IMAGE, depth_of(room, 0 if index == 2 else index))]
+    path = record_rows(tmp_path / "back", entries)
+    assert segment(tiny_model, tmp_path / "out", "--bag", path, "--points", DEPTH) == 0
+    assert "1 image without a cloud" in capsys.readouterr().err
+    assert len(contents(tmp_path / "out/back", POINTS)) == 3
+
+
+def test_depth_without_stamps_of_its_own_is_told_and_the_newest_taken(tiny_model, drive, room,
+                                                                      tmp_path, capsys):
+    entries = [(INFO, CAMERA_INFO, info(0))]
+    for index in range(4):  # the depth of each half a metre further away
+        millimetres = np.full((HEIGHT, WIDTH), 1000 + 500 * index, np.uint16)
+        entries += [(DEPTH, IMAGE, raw(millimetres, 0, "16UC1")),
+                    (COLOUR, IMAGE, raw(room.image, 0, "rgb8"))]
+    path = record_rows(tmp_path / "unstamped", entries)
+    assert segment(tiny_model, tmp_path / "out", "--bag", path, "--points", DEPTH) == 0
+    assert f"3 messages of '{DEPTH}' with the stamp of the one before" in capsys.readouterr().err
+    assert [round(float(points_in(cloud)["z"].max()), 3) for cloud in contents(
+        tmp_path / "out/unstamped", POINTS)] == [1.0, 1.5, 2.0, 2.5]
 
 
 def test_an_interrupted_run_goes_on_with_the_same_clouds_alone(tiny_model, drive, tmp_path,

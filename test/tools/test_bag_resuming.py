@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import cv2
 import pytest
 from bag_program import flags, segment
-from recordings import ROOT, data_file, picture, raw, record, rows
+from recordings import FRONT, ROOT, data_file, picture, raw, record, rows
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -129,6 +130,26 @@ def test_a_finished_recording_is_not_done_twice_nor_replaced_unasked(tiny_model,
     assert data_file(output / "drive").stat().st_mtime_ns == written
     assert segment(tiny_model, output, "--bag", path, "--whole", "--restart") == 0
     assert data_file(output / "drive").stat().st_mtime_ns > written
+
+
+@pytest.mark.parametrize("size", [(60, 80), (240, 320)])  # a small file, and a large one
+def test_a_recording_made_anew_is_another_one_though_its_size_is_the_same(size, tiny_model,
+                                                                          tmp_path, capsys):
+    def made(name: str, first: int) -> Path:
+        return record(tmp_path / name / "drive", "mcap", images={
+            index: raw(picture(first + index, *size), index) for index in range(6)})
+
+    old, new, output = made("old", 0), made("new", 50), tmp_path / "out"
+    assert data_file(old).stat().st_size == data_file(new).stat().st_size
+    assert segment(tiny_model, output, "--bag", old) == 0
+    assert segment(tiny_model, output, "--bag", new) == 2
+    assert "made with another recording;" in capsys.readouterr().err
+    copy = shutil.copytree(old, tmp_path / "copy/drive", copy_function=shutil.copyfile)
+    assert segment(tiny_model, output, "--bag", copy) == 0
+    assert "6 of them in an earlier run" in capsys.readouterr().out
+    assert segment(tiny_model, output, "--bag", new, "--restart") == 0
+    assert [row for row in rows(output / "drive") if row[0] == FRONT] == [
+        row for row in rows(new) if row[0] == FRONT]
 
 
 @pytest.mark.parametrize("place", ["drive", "drive.partial"])

@@ -209,7 +209,7 @@ def describe(recording: Recording, plan: Plan, arguments: argparse.Namespace,
         ids: of the classes, as many as there are.
     """
     return {
-        "recording": [[file.name, file.stat().st_size] for file in recording.files],
+        "recording": [[file.name, *contents] for file, contents in recording.contents],
         "topics": [channel.topic for channel in plan.outputs],
         **describe_flags(arguments, segmentation, ids),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from sclip_seg_ros.io.files import is_mac_note
 STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
 METADATA = "metadata.yaml"
 _INFORMATION = "rosbag2_bagfile_information"
+_PLACES, _LOOKED_AT = 64, 16_384  # of a large file, in bytes each
 _SPECIAL = re.compile(r"[%?#]")  # in a URI, as which rosbags opens SQLite files
 
 
@@ -105,6 +107,25 @@ def files_of(path: Path) -> tuple[list[Path], str]:
     remedy = f"give those that are in it: {' '.join(below)}" if below else \
         f"give a folder with {METADATA}, or a file that ends in {' or '.join(STORAGES)}"
     raise RecordingError(f"'{path}' is not a rosbag2 recording; {remedy}")
+
+
+def contents_of(file: Path) -> tuple[int, str]:
+    """Return a file's size, and a checksum of its content: of a large file, of places all over it.
+
+    Recordings made anew may have the size of the old ones to the byte, and copies have other times.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    size, checksum = file.stat().st_size, hashlib.blake2b(digest_size=8)
+    with open(file, "rb") as opened:
+        if size <= _PLACES * _LOOKED_AT:
+            checksum.update(opened.read())
+        else:
+            for place in range(_PLACES):
+                opened.seek(place * (size - _LOOKED_AT) // (_PLACES - 1))
+                checksum.update(opened.read(_LOOKED_AT))
+    return size, checksum.hexdigest()
 
 
 @contextmanager

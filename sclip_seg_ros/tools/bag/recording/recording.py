@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
@@ -15,7 +16,13 @@ from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.io.file_kinds import ZSTD, found_instead
 from sclip_seg_ros.tools.bag.recording.channel import Channel, Foreign, Message, kind_of
 from sclip_seg_ros.tools.bag.recording.cut_sqlite import CutSqlite
-from sclip_seg_ros.tools.bag.recording.files import METADATA, Listing, RecordingError, files_of
+from sclip_seg_ros.tools.bag.recording.files import (
+    METADATA,
+    Listing,
+    RecordingError,
+    contents_of,
+    files_of,
+)
 from sclip_seg_ros.tools.bag.recording.linear_mcap import LinearMcap
 
 __all__ = ["METADATA", "Recording", "RecordingError", "UnindexedError", "WholeFile"]
@@ -109,8 +116,7 @@ class Recording:
             self._stand_in = listing.stand_in()  # its folder goes with this object
             self._open(self._stand_in[1] if self._stand_in else path)
         except OSError as error:
-            raise RecordingError(f"'{path}' cannot be read ({error}); check its rights and the "
-                                 "disk it is on") from error
+            raise self._unreadable(error) from error
         self.channels = list(dict.fromkeys(
             channel for part in self._parts for channel in part.channels))
         self.counts: Counter[Channel] = Counter()
@@ -128,6 +134,18 @@ class Recording:
         """
         part = self._parts[0]
         return part.times if len(self._parts) == 1 and isinstance(part, WholeFile) else None
+
+    @cached_property
+    def contents(self) -> list[tuple[Path, tuple[int, str]]]:
+        """Its files, with what tells each from one made anew, however often both are copied.
+
+        Raises:
+            RecordingError: they cannot be read.
+        """
+        try:
+            return [(file, contents_of(file)) for file in self.files]
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def count_of(self, channels: Iterable[Channel]) -> int | None:
         """Return how many messages channels have together; None where only reading would tell."""
@@ -171,6 +189,10 @@ class Recording:
                     # A file that is read by itself, or all of a recording.
                     files = [part.path] if part.path in self.files else self.files
                     yield from self._behind_damage(files, wanted, start, stop, seen)
+
+    def _unreadable(self, error: OSError) -> RecordingError:
+        return RecordingError(f"'{self.path}' cannot be read ({error}); check its rights and the "
+                              "disk it is on")
 
     def _messages(self, part: WholeFile | LinearMcap | CutSqlite, wanted: Collection[Channel],
                   start: int | None, stop: int | None) -> Iterator[Message]:

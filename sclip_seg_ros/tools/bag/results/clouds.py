@@ -13,6 +13,7 @@ import numpy as np
 from sclip_seg_ros.geometry.cloud import Pixels, Thinning, semantic_cloud
 from sclip_seg_ros.geometry.sensors import positions_in
 from sclip_seg_ros.geometry.stamps import Match, StampMatcher
+from sclip_seg_ros.io.encodings import ImageError
 from sclip_seg_ros.segmentation import Vocabulary
 from sclip_seg_ros.tools.bag.recording.channel import Channel, Message
 from sclip_seg_ros.tools.bag.recording.messages import CAMERA_INFO, CLOUD, IMAGE, Codec
@@ -64,6 +65,9 @@ class Clouds:
             points.depth: StampMatcher(round(tolerance_ms * 1e6)) for points in planned}
         self._infos: dict[str, Any] = dict.fromkeys(points.info for points in planned)
         self._missing: Counter[tuple[str, str]] = Counter()
+        self._unreadable: Counter[str] = Counter()
+        self._faults: dict[str, str] = {}  # the first of each topic that cannot be read
+        self._repeated: Counter[str] = Counter()
         self._look_for_infos(recording)
 
     def add_image(self, message: Message, frame: Frame,
@@ -77,14 +81,26 @@ class Clouds:
         yield from self._join(self._matchers[points.depth].add_frame(_stamp(header), image))
 
     def add_depth(self, message: Message) -> Iterator[tuple[Channel, bytes]]:
-        """Take any other message; yield the clouds that are known by now."""
+        """Take any other message; yield the clouds that are known by now.
+
+        One that cannot be read is left out, and counted.
+        """
         topic, kind = message.channel.topic, message.channel.kind
-        if topic in self._infos and kind == CAMERA_INFO:
-            self._infos[topic] = self._codec.read(message)
-        elif topic in self._matchers and kind in (IMAGE, CLOUD):
-            depth = self._codec.read(message)
-            matcher = self._matchers[topic]
-            yield from self._join(matcher.add_companion(_stamp(depth.header), depth))
+        is_info = topic in self._infos and kind == CAMERA_INFO
+        if not is_info and not (topic in self._matchers and kind in (IMAGE, CLOUD)):
+            return
+        try:
+            content = self._codec.read(message)
+        except ImageError as error:
+            self._unreadable[topic] += 1
+            self._faults.setdefault(topic, str(error))
+            return
+        if is_info:
+            self._infos[topic] = content
+            return
+        matcher, stamp = self._matchers[topic], _stamp(content.header)
+        self._repeated[topic] += stamp == matcher.newest
+        yield from self._join(matcher.add_companion(stamp, content))
 
     def rest(self) -> Iterator[tuple[Channel, bytes]]:
         """Yield the clouds of images that waited for nearer depth, at the recording's end."""
@@ -92,13 +108,20 @@ class Clouds:
             yield from self._join(matcher.rest())
 
     def notices(self, name: str) -> tuple[str, ...]:
-        """Return a sentence for every reason that images have no cloud.
+        """Return a sentence for every reason that images have no cloud, or may have a wrong one.
 
         Args:
             name: of the new recording.
         """
-        return tuple(f"{name}: {counted(count, 'image')} without a cloud from '{topic}': {reason}"
-                     for (topic, reason), count in self._missing.items())
+        return (
+            *(f"{name}: {counted(count, 'message')} of '{topic}' left out of the clouds; the "
+              f"first: {self._faults[topic]}" for topic, count in self._unreadable.items()),
+            *(f"{name}: {counted(count, 'message')} of '{topic}' with the stamp of the one before: "
+              "of those with one stamp, an image has the last that was recorded before it; see "
+              "that the driver stamps its images"
+              for topic, count in self._repeated.items() if count),
+            *(f"{name}: {counted(count, 'image')} without a cloud from '{topic}': {reason}"
+              for (topic, reason), count in self._missing.items()))
 
     def _look_for_infos(self, recording: Recording) -> None:
         channels = [channel for channel in recording.channels
@@ -106,7 +129,10 @@ class Clouds:
         left = {channel.topic for channel in channels if recording.counts.get(channel) != 0}
         for message in recording.messages(channels) if left else ():
             if message.channel.topic in left:
-                self._infos[message.channel.topic] = self._codec.read(message)
+                try:
+                    self._infos[message.channel.topic] = self._codec.read(message)
+                except ImageError:  # counted where it is met again
+                    continue
                 left.remove(message.channel.topic)
                 if not left:
                     break

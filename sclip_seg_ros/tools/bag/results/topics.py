@@ -92,7 +92,7 @@ def make_plan(recording: Recording, wanted: Sequence[str], prefix: str, codec: C
         RecordingError: no such topic, or a result's topic is there already.
     """
     images = [channel for channel in recording.channels if channel.kind in (IMAGE, COMPRESSED)]
-    choice = _Choice(recording)
+    choice = _Choice(recording, depths)
     if wanted:
         choice.take_named(images, wanted)
     else:
@@ -147,9 +147,10 @@ def _points(recording: Recording, cameras: Sequence[str],
 class _Choice:
     """The channels to segment, and what there is to say about the others."""
 
-    def __init__(self, recording: Recording) -> None:
-        """Begin with nothing."""
+    def __init__(self, recording: Recording, depths: Sequence[str]) -> None:
+        """Begin with nothing; of depth that clouds are made of, nothing is said."""
         self._recording = recording
+        self._depths = depths
         self.chosen: list[Channel] = []
         self.left_out: list[str] = []
         self.lost: list[str] = []
@@ -186,6 +187,8 @@ class _Choice:
                     self._leave(topic, f"its images are those of '{best}'", self.left_out)
                 elif topic != best:
                     problem = problems[topic]
+                    if topic in self._depths and not problem.lost and self._count(images, topic):
+                        continue
                     gone = not best and problem.lost
                     self._leave(topic, problem.text, self.lost if gone else self.left_out)
             self.chosen += [channel for channel in images if channel.topic == best]
