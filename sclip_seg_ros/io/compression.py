@@ -66,6 +66,12 @@ class CompressedFormat:
         return self.encoding.startswith("bayer_")
 
     @property
+    def tells_colours(self) -> bool:
+        """Tell an encoding whose pixels had colours before they were compressed."""
+        layout = LAYOUTS.get(self.encoding)
+        return layout is not None and (layout.channels > 1 or layout.rows > 2)
+
+    @property
     def red_first(self) -> bool:
         """Tell colours that were compressed as if red were blue."""
         return self.order.startswith("rgb")

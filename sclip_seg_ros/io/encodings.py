@@ -6,6 +6,8 @@ rclpy's classes and those of the rosbags library alike.
 
 from __future__ import annotations
 
+import logging
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from sclip_seg_ros.io.layouts import ENCODINGS, LAYOUTS, ImageError, Layout, is_
 
 __all__ = ["ENCODINGS", "DepthError", "ImageError", "decode", "decompress", "unpack"]
 
+_log = logging.getLogger(__name__)
 _STORED = {1: "mono", 3: "bgr", 4: "bgra"}  # what a decoder gives, by the number of channels
 
 
@@ -56,7 +59,8 @@ def decode(message: Any) -> np.ndarray:
 
     The part of ``format`` before the semicolon tells depth, which is refused, from pictures, and
     names the pattern of a Bayer mosaic. As in image_transport, ``compressed rgb8`` tells of red
-    and blue that were exchanged before compression.
+    and blue that were exchanged before compression. Of colours that it tells of and that were not
+    compressed, as image_transport does to those of YUV, is warned once.
 
     Raises:
         ImageError: another format, or data that is cut short or damaged.
@@ -81,11 +85,21 @@ def decode(message: Any) -> np.ndarray:
     stored = f"{_STORED[channels]}{bits}"
     if channels == 1 and form.is_bayer:
         stored = form.encoding
+    elif channels == 1 and form.tells_colours:
+        _tell_of_lost_colours(message.format)
     elif channels > 1 and form.red_first:
         stored = stored.replace("bgr", "rgb")
     if stored not in LAYOUTS:
         raise ImageError(f"encoding '{stored}' is unknown; publish one of {', '.join(ENCODINGS)}")
     return LAYOUTS[stored].to_rgb(pixels, stored)
+
+
+@lru_cache(maxsize=64)
+def _tell_of_lost_colours(form: str) -> None:
+    """Warn of a format once: labels come, and words with colours in them mean nothing."""
+    _log.warning("the camera's images lost their colours when they were compressed (format '%s'), "
+                 "as image_transport does to those of YUV; take the raw images, or have the driver "
+                 "publish rgb8 (usb_cam: pixel_format yuyv2rgb)", form)
 
 
 def _strided(message: Any, layout: Layout) -> np.ndarray:

@@ -81,6 +81,26 @@ def test_the_order_of_the_colours_is_honoured(form, stored):
     np.testing.assert_array_equal(to_rgb(message(pixels.astype(np.uint16) << 8, form)), SCENE)
 
 
+@pytest.mark.parametrize("form", ["yuv422_yuy2; jpeg compressed mono8", "yuv422; jpeg compressed ",
+                                  "nv12; jpeg compressed mono8", "rgb8; jpeg compressed mono8"])
+def test_colours_that_were_not_compressed_are_told_of_once(form, caplog):
+    for _ in range(3):
+        image = to_rgb(message(SCENE[..., 1], form, ".jpg"))
+        assert (image == image[..., :1]).all(), "labelled all the same"
+    [said] = caplog.messages
+    assert f"(format '{form}')" in said and "take the raw images, or have the driver" in said
+
+
+@pytest.mark.parametrize("form, pixels", [
+    ("mono8; jpeg compressed ", SCENE[..., 1]), ("jpeg", SCENE[..., 1]), ("", SCENE[..., 1]),
+    ("8UC1; jpeg compressed ", SCENE[..., 1]), ("bayer_rggb8; jpeg compressed ", SCENE[..., 1]),
+    ("rgb8; jpeg compressed bgr8", np.repeat(SCENE[..., :1], 3, 2)),
+    ("yuv422_yuy2; jpeg compressed bgr8", SCENE)])
+def test_grey_cameras_and_grey_scenes_are_not_told_of(form, pixels, caplog):
+    to_rgb(message(pixels, form, ".jpg"))
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize("form", ["16UC1; png compressed ", "16UC1", "32FC1; png compressed ",
                                   "16SC1; png compressed ", "16UC1; compressedDepth png",
                                   "16uc1; PNG compressed", "mono16; compresseddepth"])
