@@ -15,12 +15,21 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout  # its own class in Python 3.10
+from itertools import takewhile
 from typing import Any, NoReturn
 
 from sclip_seg_ros.common.streams import outlive_listeners
 
 STOP_SECONDS = 1.5   # for the threads; with what follows the process ends within three
 _POLL_SECONDS = 0.1  # between two looks at the stop signal
+_HELP = """Label the images of cameras with any words, as a node of ROS 2.
+
+  ros2 run sclip_seg_ros segment_node --ros-args -r image_raw:=/camera/image_raw -p model:=ViT-B/16
+  ros2 launch sclip_seg_ros segment.launch.py image:=/camera/image_raw model:=ViT-B/16
+  ros2 launch sclip_seg_ros segment.launch.py --show-args
+
+All parameters, for either: docs/parameters.md, or `ros2 param describe /sclip_seg NAME` while the
+node runs."""
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -29,6 +38,10 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     The main thread never does anything long, so that a signal is always answered: libraries are
     imported, weights loaded and callbacks served in another.
     """
+    given = sys.argv if args is None else args
+    if not {"-h", "--help"}.isdisjoint(takewhile(lambda word: word != "--ros-args", given)):
+        print(_HELP)
+        _leave(0)
     # Before torch is imported: threads that wait by spinning take the cores, when others want them
     # too, from the very thread they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -37,7 +50,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     node: Future = Future()
-    serving = _in_background(lambda: _serve(args, node, stop))
+    serving = _in_background(lambda: _serve(given, node, stop))
     while not serving.done() and not stop.is_set():
         stop.wait(_POLL_SECONDS)
     if serving.done() and (error := serving.exception()) is not None:
@@ -53,9 +66,13 @@ class _Refused(Exception):
     """The node cannot start; the reason has been logged."""
 
 
-def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> None:
+def _serve(args: Sequence[str], ready: Future, stop: threading.Event) -> None:
     """Import everything, create the node, start it, and serve callbacks until told to stop."""
-    from sclip_seg_ros.ros.programs.refusals import refused_surroundings, why_refused
+    from sclip_seg_ros.ros.programs.refusals import (
+        refused_surroundings,
+        why_no_node,
+        why_refused,
+    )
 
     if refusal := refused_surroundings():
         print(f"sclip_seg: {'; '.join(refusal)}", file=sys.stderr)
@@ -68,8 +85,7 @@ def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> 
 
     logging.captureWarnings(True)  # those of libraries, into the node's log
     try:
-        rclpy.init(args=None if args is None else list(args),
-                   signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=list(args), signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # e.g. a parameter file that is none
         get_logger("sclip_seg").fatal(why_refused(error))
         raise _Refused from error
@@ -77,7 +93,12 @@ def _serve(args: Sequence[str] | None, ready: Future, stop: threading.Event) -> 
     from sclip_seg_ros.ros.segmentation_node import NAME, SegmentNode
 
     try:
-        node = SegmentNode(sys.argv if args is None else args)
+        node = SegmentNode(args)
+    except RuntimeError as error:
+        if not (reason := why_no_node(error)):
+            raise
+        get_logger(NAME).fatal(reason)
+        raise _Refused from error
     except (ParameterException, ValueError, OSError) as error:
         get_logger(NAME).fatal(" ".join(str(error).split()))
         raise _Refused from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 import rclpy
 import yaml
@@ -148,12 +150,41 @@ def test_image_beside_image_topics_is_told(start):
                               "images come from"]
 
 
-def test_arguments_that_are_not_for_ros_are_left_alone(start):
-    heard = start()
-    for arguments in (["node", "-r", "a:=b"], ["node", "--ros-args", "--", "-r", "a:=b"]):
-        warn_of_idle_remappings(heard.node, arguments)
-        warn_of_others(heard.node, arguments)
-    assert not heard.warnings and not heard.infos
+@pytest.mark.parametrize("given, told", [
+    (["image:=/cam"], "remapping 'image:=/cam' has no effect: this node has no topic or service "
+                      "'image'; did you mean 'image_raw'?"),
+    (["use_sim_time:=true"], "remapping 'use_sim_time:=true' has no effect: that is a parameter; "
+                             "write --ros-args -p use_sim_time:=true"),
+    (["_use_sim_time:=true"], "write --ros-args -p use_sim_time:=true"),
+    (["-p", "use_sim_time:=true"], "write --ros-args -p use_sim_time:=true"),
+    (["--ros-args", "-r", "use_sim_time:=true"], "write --ros-args -p use_sim_time:=true"),
+    (["--ros-args", "-p", "use_sim_time:=true", "--", "fast"], "'fast' has no effect: the node "
+     "takes what stands behind --ros-args"),
+    (["--fast"], "'--fast' has no effect: "),
+    (["image_raw:=/cam"], ""), (["-r", "image_raw:=/cam"], ""), ([], ""),
+])
+def test_what_is_given_outside_of_the_arguments_of_ros_is_told(monkeypatch, given, told):
+    context = Context()
+    rclpy.init(args=["node", *given], context=context, domain_id=domain_for(__file__))
+    node = Node("sclip_seg", context=context)
+    warnings: list[str] = []
+    monkeypatch.setattr(node.get_logger(), "warning", warnings.append)
+    try:
+        node.create_subscription(Image, "image_raw", lambda image: None, 1)
+        warn_of_others(node, ["node", *given])
+        warn_of_idle_remappings(node, ["node", *given])
+    finally:
+        node.destroy_node()
+        context.shutdown()
+    assert len(warnings) == bool(told) and told in "".join(warnings)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["image:=/cam", "-h"]])
+def test_help_is_given_in_place_of_a_node(arguments):
+    done = subprocess.run(["segment_node", *arguments], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    for told in ("--ros-args -r image_raw:=", "-p model:=", "--show-args", "docs/parameters.md"):
+        assert told in done.stdout
 
 
 def test_the_running_node_tells_all_of_it(tmp_path):

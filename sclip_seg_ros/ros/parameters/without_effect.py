@@ -35,11 +35,11 @@ def warn_of_unknown(node: Node) -> None:
 
 
 def warn_of_others(node: Node, arguments: Sequence[str]) -> None:
-    """Log a warning for each parameter file, and each parameter, that is for other nodes alone.
+    """Log a warning for parameters and files of them that are for other nodes, or for nobody.
 
     Args:
         node: the only one of its process.
-        arguments: of the process.
+        arguments: of the process, its name first.
     """
     own = node.get_fully_qualified_name()
     for kind, text in _ros_arguments(arguments):
@@ -54,6 +54,9 @@ def warn_of_others(node: Node, arguments: Sequence[str]) -> None:
             node.get_logger().warning(
                 f"parameter '{given[2].partition(':=')[0]}' is given to a node '{given[1]}', and "
                 f"this one is '{own}': it is ignored; leave '{given[1]}:' off")
+        elif kind == "word":
+            node.get_logger().warning(f"'{text}' has no effect: the node takes what stands behind "
+                                      "--ros-args; see --help")
 
 
 def warn_of_idle_remappings(node: Node, arguments: Sequence[str]) -> None:
@@ -63,7 +66,7 @@ def warn_of_idle_remappings(node: Node, arguments: Sequence[str]) -> None:
 
     Args:
         node: the only one of its process.
-        arguments: of the process.
+        arguments: of the process, its name first.
     """
     topics = {publisher.topic_name for publisher in node.publishers}
     topics |= {subscription.topic_name for subscription in node.subscriptions}
@@ -83,7 +86,7 @@ def warn_of_idle_remappings(node: Node, arguments: Sequence[str]) -> None:
         elif _expanded(target, node) in topics | services:
             continue
         else:
-            why, likely = _without_name(local, node, topics)
+            why, likely = _without_name(local, target, node, topics)
         log = node.get_logger().warning if likely else node.get_logger().info
         log(f"remapping '{text}' has no effect: {why}")
 
@@ -146,9 +149,12 @@ def _sections(tree: Mapping[Any, Any], above: str) -> Iterator[str]:
 
 
 def _ros_arguments(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the parameters, files and remappings between ``--ros-args`` and ``--``."""
+    """Yield parameters, files and remappings between ``--ros-args`` and ``--``, and other words.
+
+    Of those ROS takes ``NAME:=VALUE`` for a remapping, as it once was written.
+    """
     of_ros, kind = False, None
-    for word in arguments:
+    for word in arguments[1:]:
         if kind is not None:
             yield kind, word
             kind = None
@@ -156,6 +162,8 @@ def _ros_arguments(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
             of_ros = word == "--ros-args"
         elif of_ros:
             kind = _FLAGS.get(word)
+        elif word not in _FLAGS:  # whose values follow
+            yield "remap" if ":=" in word else "word", word
 
 
 def _overrides(node: Node) -> Mapping[str, Any]:
@@ -170,8 +178,11 @@ def _expanded(name: str, node: Node) -> str:
         return name
 
 
-def _without_name(source: str, node: Node, topics: set[str]) -> tuple[str, bool]:
+def _without_name(source: str, target: str, node: Node, topics: set[str]) -> tuple[str, bool]:
     """Return why nothing has such a name, and whether that looks like a mistake."""
+    parameter = source.lstrip("_")  # ROS 1 has `_model:=ViT-B/16`
+    if node.has_parameter(parameter):
+        return f"that is a parameter; write --ros-args -p {parameter}:={target}", True
     if _expanded(source, node) == _expanded("image_raw", node):
         return "image_topics says where the images come from", True
     own = {"image_raw": "image_raw", **{

@@ -29,7 +29,7 @@ from sclip_seg_ros.common.entry import INTERRUPTED
 from sclip_seg_ros.msg import Vocabulary
 from sclip_seg_ros.ros.cameras.qos import latched
 from sclip_seg_ros.ros.diagnostics.publisher import LOADING, ONLY_CAMERA, nodes_called
-from sclip_seg_ros.ros.programs.refusals import why_refused
+from sclip_seg_ros.ros.programs.refusals import why_no_node, why_refused
 from sclip_seg_ros.ros.programs.show_state.text import CameraState, NodeState, state_text
 
 WAIT_SECONDS = 10.0       # for a node's answers; diagnostics come once a second
@@ -161,7 +161,10 @@ def main(args: Sequence[str] | None = None, write: Callable[[str], object] = pri
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):  # Ctrl-C, SIGTERM
         return _interrupted()
-    except Exception:
+    except Exception as error:
+        if refusal := why_no_node(error):
+            print(f"show_state: {refusal}", file=sys.stderr)
+            return 1
         if rclpy.ok():
             raise
         return _interrupted()  # a signal took the context away under a call

@@ -21,7 +21,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from sclip_seg_ros.ros.programs.refusals import why_refused
+from sclip_seg_ros.ros.programs.refusals import why_no_node, why_refused
 from sclip_seg_ros.ros.programs.studio.bench import NodeBench
 from sclip_seg_ros.ros.programs.studio.parameters import NoAnswer
 from sclip_seg_ros.studio.choices.choices import Choices, Refusal
@@ -56,7 +56,13 @@ def main(args: Sequence[str] | None = None) -> int:
     except OSError as error:
         rclpy.try_shutdown()
         return _complain(str(error), 2)
-    node = Node("studio", start_parameter_services=False, enable_rosout=False)
+    try:
+        node = Node("studio", start_parameter_services=False, enable_rosout=False)
+    except RuntimeError as error:
+        if not (refusal := why_no_node(error)):
+            raise
+        rclpy.try_shutdown()
+        return _complain(refusal, 1)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinning = threading.Thread(target=_spin, args=(executor,), name="studio-ros", daemon=True)
