@@ -50,7 +50,7 @@ def unpack(message: Any) -> np.ndarray:
         raise ImageError(f"encoding '{message.encoding}' is unknown; publish one of "
                          f"{', '.join(ENCODINGS)}")
     _check(message, layout)
-    return layout.to_rgb(_planar_444(message) if layout.full_chroma
+    return layout.to_rgb(_planar_444(message, _step(message, layout)) if layout.full_chroma
                          else _strided(message, layout), encoding)
 
 
@@ -106,19 +106,19 @@ def _strided(message: Any, layout: Layout) -> np.ndarray:
     """Return a view of the pixels as they lie in memory, without the rows' padding."""
     itemsize = layout.bits // 8
     shape: tuple[int, ...] = message.height * layout.rows // 2, message.width
-    strides: tuple[int, ...] = message.step, layout.channels * itemsize
+    strides: tuple[int, ...] = _step(message, layout), layout.channels * itemsize
     if layout.channels > 1:
         shape, strides = (*shape, layout.channels), (*strides, itemsize)
     order = ">" if message.is_bigendian else "<"
     return np.ndarray(shape, f"{order}u{itemsize}", _buffer(message), strides=strides)
 
 
-def _planar_444(message: Any) -> np.ndarray:
+def _planar_444(message: Any, step: int) -> np.ndarray:
     """Return (H, W, 3) YUV of a plane of brightness and one of both colours, as V4L2's NV24.
 
     A row of colours is as long as two rows of brightness, their padding included.
     """
-    height, width, step, data = message.height, message.width, message.step, _buffer(message)
+    height, width, data = message.height, message.width, _buffer(message)
     luma = np.ndarray((height, width, 1), np.uint8, data, strides=(step, 1, 1))
     chroma = np.ndarray((height, width, 2), np.uint8, data, offset=height * step,
                         strides=(2 * step, 2, 1))
@@ -127,13 +127,13 @@ def _planar_444(message: Any) -> np.ndarray:
 
 def _check(message: Any, layout: Layout) -> None:
     """Refuse a size, step or length that contradicts the encoding."""
-    width, height, step = message.width, message.height, message.step
+    width, height, step = message.width, message.height, _step(message, layout)
     if not width or not height:
         raise ImageError(f"image of {width}x{height} pixels is empty; check the camera's settings")
     if width % layout.subsampling[0] or height % layout.subsampling[1]:
         raise ImageError(f"image of {width}x{height} pixels cannot be '{message.encoding}', which "
                          "shares colours between neighbours; use an even size")
-    row = width * layout.channels * layout.bits // 8
+    row = _row(message, layout)
     if step < row:
         raise ImageError(f"step {step} is too small for {width} pixels of '{message.encoding}'; "
                          f"set it to {row} or more")
@@ -143,6 +143,17 @@ def _check(message: Any, layout: Layout) -> None:
     if len(message.data) < needed:
         raise ImageError(f"image data has {len(message.data)} bytes where {width}x{height} pixels "
                          f"of '{message.encoding}' need {needed}; send the whole image")
+
+
+def _row(message: Any, layout: Layout) -> int:
+    return message.width * layout.channels * layout.bits // 8
+
+
+def _step(message: Any, layout: Layout) -> int:
+    """Return the bytes of a row; of a driver that leaves them at 0, where there is no padding."""
+    row = _row(message, layout)
+    packed = len(message.data) == message.height * layout.rows // 2 * row
+    return row if message.step == 0 and packed else message.step
 
 
 def _buffer(message: Any) -> memoryview:

@@ -201,6 +201,8 @@ def test_every_encoding_reads_an_even_grey_image():
         message = Image(height=16, width=16, encoding=encoding, step=step)
         message.data = array.array("B", bytes([128]) * size)
         result = to_rgb(message)
+        message.step = 0  # as some drivers leave it
+        np.testing.assert_array_equal(to_rgb(message), result)
         assert result.shape == (16, 16, 3), encoding
         assert np.abs(result.astype(int) - 128).max() <= 8, encoding
 
@@ -219,7 +221,7 @@ def spoil(message: Image, **changes) -> Image:
     (spoil(good_image(), width=0), "0x32 pixels is empty"),
     (spoil(good_image(), height=0), "48x0 pixels is empty"),
     (spoil(good_image(), step=143), r"step 143 is too small.*144 or more"),
-    (spoil(good_image(), step=0), r"step 0 is too small"),
+    (spoil(message_of(smooth_scene(), "rgb8", 4), step=0), r"step 0 is too small"),
     (spoil(good_image(), data=array.array("B", bytes(100))), r"100 bytes where .* need 4608"),
     (spoil(good_image(), height=33), r"4608 bytes where 48x33 .* need 4752"),
     (spoil(good_image(), encoding="rgb9"), r"'rgb9' is unknown; publish one of rgb8, bgr8"),
