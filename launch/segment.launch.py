@@ -5,6 +5,7 @@ What `ros2 launch` is given beside them is a parameter of the node: use_pamr:=tr
 """
 
 import sys
+from os.path import expanduser
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -76,7 +77,8 @@ def generate_launch_description() -> LaunchDescription:
 
 def start_node(context: LaunchContext) -> list:
     """Return the node, with the arguments that were given laid over the parameter file."""
-    file = LaunchConfiguration("params_file").perform(context)
+    # Shells leave a ~ behind := as it is.
+    file = expanduser(LaunchConfiguration("params_file").perform(context))
     if not Path(file).is_file():
         raise FileNotFoundError(f"params_file '{file}' does not exist; check its path")
     # Where nothing is to be replaced the node is given the file itself, and can name it.

@@ -170,6 +170,13 @@ def test_image_topics_are_one_text_or_a_list(launch_file, given, expected):
     assert (found if isinstance(found, str) else list(found)) == expected
 
 
+def test_a_parameter_file_may_lie_in_the_home_folder(launch_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("/**:\n  ros__parameters:\n    short_side: 224\n")
+    node, _ = node_action(launch_file, params_file="~/mine.yaml")
+    assert parameters_of(node) == {"short_side": 224}
+
+
 def test_a_missing_parameter_file_is_named(launch_file):
     with pytest.raises(FileNotFoundError, match="no-such.yaml"):
         node_action(launch_file, params_file="/no-such.yaml")
