@@ -25,6 +25,7 @@ from sclip_seg_ros.models.formats import (
 from sclip_seg_ros.models.torchscript import read_torchscript
 
 _WRAPPERS = ("state_dict", "model_state_dict", "module", "model")  # where trainers put weights
+_WEB_ADDRESS = re.compile(r"(https?):/+(.*)")  # of a Path, too, which leaves one stroke
 _PART = re.compile(r"-(\d+)-of-(\d+)(?=\.)")  # as transformers numbers the parts of large weights
 
 
@@ -43,6 +44,10 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         WeightsError: the file is missing, cut short, of another kind, or holds something other
             than tensors (a pickle that would run code is refused, not run), or a part of a model.
     """
+    if address := _WEB_ADDRESS.match(str(path)):
+        raise WeightsError(f"weights file '{address[1]}://{address[2]}' is a web address; download "
+                           "it and give its path, or leave pretrained empty and give a model of "
+                           "the hub, 'hf-hub:<owner>/<name>'")
     path = Path(path).expanduser()
     if path.is_dir():
         raise WeightsError(f"weights file '{path}' does not exist: it is a folder; give the file "

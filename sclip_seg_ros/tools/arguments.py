@@ -32,6 +32,7 @@ from sclip_seg_ros.temporal import TemporalSettings
 STAGES = tuple(switch.removeprefix("use_") for switch in SegmentorSettings.stages())
 PHASE1 = ("loftup", "resclip", "densecrf")  # the bundle that --use-all-phase1 switches on
 DEFAULT_METHOD = "sclip"
+_STREAM = re.compile(r"(rtsps?|rtmps?|rtp|udp|srt|tcp):/|https?:/.*\.(m3u8|mjpe?g)\b")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # also of a Path, which leaves one stroke
 
 
@@ -325,6 +326,10 @@ def refuse_address(name: Path | str, remedy: str = "") -> None:
     Raises:
         UsageError: with what to do.
     """
+    if _STREAM.match(str(name)) and is_address(name):
+        raise UsageError(f"'{name}' is a stream, and files and recordings are read here; save some "
+                         "of it as a film (ffmpeg -i ADDRESS -t 60 film.mkv), or have a camera "
+                         "driver such as gscam publish it for the node")
     if is_address(name):
         raise UsageError(f"'{name}' is an address, and files and recordings are read and written "
                          f"in folders; {remedy}mount it (rclone mount, s3fs) or copy it, and give "

@@ -77,6 +77,13 @@ def test_a_missing_file_is_named(tmp_path):
         read_state_dict(tmp_path)  # a folder is not a file
 
 
+def test_a_web_address_is_told_as_that():
+    address = "https://huggingface.co/x/y/resolve/main/f.safetensors"
+    for given in (address, Path(address)):
+        with pytest.raises(WeightsError, match=f"'{address}' is a web address; download it and"):
+            read_state_dict(given)
+
+
 @pytest.mark.parametrize("kept", [0.0, 0.2, 0.5, 0.9, 0.995])
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 def test_a_torch_file_cut_short_is_refused(tmp_path, zipped, kept):

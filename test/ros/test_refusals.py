@@ -51,6 +51,8 @@ def test_the_remedy_fits_the_cause(program, changes, arguments, remedy):
 @pytest.mark.parametrize("changes, told", [
     ({"ROS_DOMAIN_ID": "500"}, "ROS_DOMAIN_ID=500 is beyond what DDS has ports for; set it to a "
                                "number from 0 to 101, or unset it"),
+    ({"RCUTILS_COLORIZED_OUTPUT": "true"}, "RCUTILS_COLORIZED_OUTPUT=true is neither 0 nor 1, and "
+     "ROS would log nothing but that; set it to 0 or 1, or unset it"),
     ({"RMW_IMPLEMENTATION": "rmw_nope_cpp"},
      f"RMW_IMPLEMENTATION=rmw_nope_cpp names a middleware that is not installed (there is "
      f"{get_rmw_implementation_identifier()}); install it, or unset RMW_IMPLEMENTATION")])
@@ -70,6 +72,7 @@ def test_ros_starts_where_no_refusal_is_foreseen(tmp_path):
         (index / name).touch()
     fine = {"AMENT_PREFIX_PATH": str(tmp_path), "ROS_DOMAIN_ID": "232"}
     for changes in ({}, {"RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}, {"ROS_DOMAIN_ID": ""},
+                    {"RCUTILS_COLORIZED_OUTPUT": "1", "RCUTILS_LOGGING_USE_STDOUT": ""},
                     {"RMW_IMPLEMENTATION": "rmw_zenoh_cpp", "ROS_DOMAIN_ID": "500"},
                     {"AMENT_PREFIX_PATH": "", "RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}):
         assert refused_surroundings({**fine, **changes}) is None

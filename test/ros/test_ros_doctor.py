@@ -71,6 +71,13 @@ def test_the_middleware_carries_an_image():
     assert f"domain {domain_for(__file__)}" in checks.middleware().text
 
 
+def test_a_middleware_that_makes_no_node_is_told(monkeypatch):
+    monkeypatch.setenv("ROS_STATIC_PEERS", "robot2..local")
+    found = checks.middleware()
+    assert found.state == FAULT and found.remedy.startswith("see ROS_STATIC_PEERS")
+    assert "refuses to make a node: Unable to resolve peer robot2..local" in found.text
+
+
 def test_a_middleware_that_carries_nothing_is_told(monkeypatch):
     monkeypatch.setattr(checks, "PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(Node, "create_subscription", lambda *_: None)

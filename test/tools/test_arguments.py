@@ -160,6 +160,13 @@ def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path):
     check_output(tmp_path / "new/folder")
 
 
+@pytest.mark.parametrize("name", ["rtsp://10.0.0.2/stream", "udp://@:5000",
+                                  "https://host/live/room.m3u8"])
+def test_a_stream_is_for_the_node(name, tmp_path):
+    with pytest.raises(UsageError, match="is a stream, .* as a film .* for the node"):
+        find_inputs([name], tmp_path)
+
+
 @pytest.mark.parametrize("name", ["s3://bucket/labelled", "https://host/photos/*.jpg"])
 def test_addresses_are_no_paths(name, tmp_path):
     for refuse in (check_output, refuse_address):

@@ -23,6 +23,8 @@ _CAUSES = {
 }
 _SIGNS = "use letters, digits, '_'"
 _MOST_DOMAIN = 232  # the last one whose ports, of which DDS counts them out, exist
+_SWITCHES = ("RCUTILS_COLORIZED_OUTPUT", "RCUTILS_LOGGING_USE_STDOUT",
+             "RCUTILS_LOGGING_BUFFERED_STREAM")
 _MIDDLEWARES = "share/ament_index/resource_index/rmw_typesupport"
 _INDEX_ITSELF = "rmw_implementation"  # the package that chooses among them
 _ARGUMENTS = ("ROS refuses the node's arguments: {}; mend what is given behind --ros-args, or the "
@@ -58,6 +60,10 @@ def refused_surroundings(surroundings: Mapping[str, str] = os.environ
     if wanted and there and wanted not in there:
         return (f"RMW_IMPLEMENTATION={wanted} names a middleware that is not installed (there is "
                 f"{', '.join(sorted(there))})", "install it, or unset RMW_IMPLEMENTATION")
+    for switch in _SWITCHES:
+        if surroundings.get(switch, "") not in ("", "0", "1"):
+            return (f"{switch}={surroundings[switch]} is neither 0 nor 1, and ROS would log "
+                    "nothing but that", "set it to 0 or 1, or unset it")
     domain = surroundings.get("ROS_DOMAIN_ID", "").strip()
     if domain.isdecimal() and int(domain) > _MOST_DOMAIN and "zenoh" not in wanted:
         return (f"ROS_DOMAIN_ID={domain} is beyond what DDS has ports for",

@@ -23,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from sclip_seg_ros.common.checkup import Check, Finding, fault, ok, warning
 from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.ros.programs.doctor.cameras import Cameras
-from sclip_seg_ros.ros.programs.refusals import refused_surroundings
+from sclip_seg_ros.ros.programs.refusals import refused_surroundings, why_no_node
 
 # A raw image of 640x480 is 0.9 MB; of 1280x720, 2.8. Linux's default is 0.2.
 LEAST_BUFFER, LEAST_SHARED = 4.0, 64.0  # MiB
@@ -88,8 +88,15 @@ def middleware() -> Finding:
     nodes: list[Node] = []
     for context in contexts:
         rclpy.init(args=[], context=context)
-        nodes.append(Node("sclip_doctor", context=context, start_parameter_services=False,
-                          enable_rosout=False))
+        try:
+            nodes.append(Node("sclip_doctor", context=context, start_parameter_services=False,
+                              enable_rosout=False))
+        except RuntimeError as error:
+            context.try_shutdown()
+            if not (reason := why_no_node(error)):
+                raise
+            told, _, remedy = reason.rpartition("; ")
+            return fault(f"{what}: {told}", remedy)
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
     executor = SingleThreadedExecutor(context=contexts[1])
     executor.add_node(nodes[1])
