@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,7 +54,7 @@ class Bench(Protocol):
         """Learn whether anybody looks."""
 
     def count(self, choices: Choices, points: Mapping[str, Sequence[Point]],
-              name_of: Callable[[Frame], str], tell: Callable[[Score, bool], None]) -> None:
+              name_of: Callable[[Path, str], str], tell: Callable[[Score, bool], None]) -> None:
         """Judge all pictures with points, and tell the score as it grows."""
 
     def send(self, name: str, image: np.ndarray) -> tuple[int, int]:
@@ -255,6 +256,7 @@ class Desk:
             raise Refusal("sources", f"there is no frame {index + 1}; "
                           f"'{sources[source].name}' has {sources[source].count}")
         self._source, self._index = source, index
+        self._playing = self._playing and sources[source].moving
         self._ask()
 
     def _play(self, on: bool) -> None:
@@ -305,7 +307,7 @@ class Desk:
             raise Refusal("points", "there are no points yet; choose a word, and click what it is")
         self._forget_count()
         number = self._counts
-        self.bench.count(self._choices, self.points.pictures, self.points.name_of,
+        self.bench.count(self._choices, self.points.pictures, self.points.name_at,
                          lambda score, done: self._was_counted(number, score, done))
 
     def _was_counted(self, number: int, score: Score, done: bool) -> None:

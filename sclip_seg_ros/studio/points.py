@@ -37,11 +37,13 @@ class Points:
 
     def name_of(self, frame: Frame) -> str:
         """Return a picture's name in the file; empty for what is not a file of its own."""
-        if frame.path is None:
-            return ""
+        return "" if frame.path is None else self.name_at(frame.path, frame.name)
+
+    def name_at(self, path: Path, name: str) -> str:
+        """Return the name in the file of a picture at a path, with a name below its folder."""
         if self.file is None:
-            return frame.name
-        return readable(os.path.relpath(frame.path, self.file.resolve().parent))
+            return name
+        return readable(os.path.relpath(path, self.file.resolve().parent))
 
     def of(self, frame: Frame) -> list[Point]:
         """Return the points of a picture."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from sclip_seg_ros.studio.choices.choices import WORDS, Choices, Refusal, value_
 from sclip_seg_ros.studio.labelled import Frame, Labelled, differing
 from sclip_seg_ros.studio.labeller import Labeller, Sight
 from sclip_seg_ros.studio.sources.sources import Photos, Sent, Source
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of
+from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, counted
 
 _END = object()
 _log = logging.getLogger(__name__)
@@ -170,13 +171,13 @@ class Workbench:
             self._changed.notify()
 
     def count(self, choices: Choices, points: Mapping[str, Sequence[Point]],
-              name_of: Callable[[Frame], str], tell: Callable[[Score, bool], None]) -> None:
+              name_of: Callable[[Path, str], str], tell: Callable[[Score, bool], None]) -> None:
         """Judge all pictures that have points, one by one, while nobody wants to see anything.
 
         Args:
             choices: words and settings.
             points: by picture.
-            name_of: returns a picture's name there.
+            name_of: returns a picture's name there, by its path and its name below its folder.
             tell: called with the score as it grows, and whether it is done.
         """
         with self._changed:
@@ -184,21 +185,31 @@ class Workbench:
             self._changed.notify()
 
     def _counting(self, choices: Choices, points: Mapping[str, Sequence[Point]],
-                  name_of: Callable[[Frame], str],
+                  name_of: Callable[[Path, str], str],
                   tell: Callable[[Score, bool], None]) -> Iterator[None]:
-        """Judge one picture at every step."""
+        """Look at one picture at every step; only those with points are read."""
         score, label, left = Score(), Labeller(self.segmentor, Sight(), self._text), dict(points)
-        for source in self._sources:
-            for index in range(source.count if isinstance(source, Photos) else 0):
-                frame = source.frame(index)
-                if found := left.pop(name_of(frame), None):
-                    labelled = label(frame, choices)
-                    score.add(found, judge(labelled.labels, labelled.classes, found))
-                    tell(score, False)
-                    yield
+        problems: list[str] = []
+        for source in [source for source in self._sources if isinstance(source, Photos)]:
+            for index in range(source.count):
+                yield
+                found = left.pop(name_of(source.path_of(index), source.name_of(index)), None)
+                if not found:
+                    continue
+                try:
+                    labelled = label(source.frame(index), choices)
+                    right = judge(labelled.labels, labelled.classes, found)
+                except IMAGE_ERRORS as error:
+                    problems.append(cause_of(error))
+                    right = [False] * len(found)
+                score.add(found, right)
+                tell(score, False)
         for found in left.values():  # of pictures that are not here
             score.add(found, [False] * len(found))
         tell(score, True)
+        if problems:
+            self.on_problem("points", f"the points of {counted(len(problems), 'picture')} count as "
+                                      f"wrong: {problems[0]}")
 
     def _work(self) -> None:
         playing: View | None = None
@@ -213,17 +224,19 @@ class Workbench:
             if view is None:
                 self._go_on_counting()
                 continue
-            began = time.monotonic()
-            done = self._do(view)
-            playing = self._next(view, began) if done and view.playing else None
+            playing = self._do(view)
 
     def _go_on_counting(self) -> None:
         try:
             if next(self._count or iter(()), _END) is _END:
                 self._count = None
-        except (*IMAGE_ERRORS, WeightsError) as error:
+        except WeightsError as error:
             self._count = None
-            self.on_problem("points", cause_of(error))
+            self.on_problem("points", str(error))
+        except Exception as error:
+            self._count = None
+            _log.exception("points could not be counted")
+            self._tell_unexpected("points", "the points could not be counted", error)
 
     def _next(self, view: View, began: float) -> View | None:
         """Return the view that a playing film has come to; wait for it where it is early."""
@@ -242,8 +255,9 @@ class Workbench:
         self.on_moved(following.index)
         return following
 
-    def _do(self, view: View) -> bool:
-        """Label one view, and tell; say why where it cannot be."""
+    def _do(self, view: View) -> View | None:
+        """Label one view, and tell; say why where it cannot be. Return what a film shows next."""
+        began = time.monotonic()
         try:
             frame, moving = self._read(view)
             labelled = self._labeller(view, pinned=False)(frame, view.choices, moving)
@@ -251,16 +265,18 @@ class Workbench:
             if view.pinned is not None:
                 pinned = self._labeller(view, pinned=True)(frame, view.pinned, moving)
                 differ = differing(labelled.labels, labelled.names, pinned.labels, pinned.names)
+            self.on_shown(Shown(view.source, view.index, labelled, pinned, differ))
+            return self._next(view, began) if view.playing and moving else None
         except (*IMAGE_ERRORS, WeightsError) as error:
             self.on_problem("picture", cause_of(error))
-            return False
-        except Exception as error:  # the thread lives on, and the page says what happened
+        except Exception as error:
             _log.exception("a frame could not be labelled")
-            self.on_problem("picture", f"this frame could not be labelled ({first_line(error)}); "
-                                       "the terminal has the details")
-            return False
-        self.on_shown(Shown(view.source, view.index, labelled, pinned, differ))
-        return True
+            self._tell_unexpected("picture", "this frame could not be labelled", error)
+        return None
+
+    def _tell_unexpected(self, field: str, what: str, error: Exception) -> None:
+        """Say on the page what happened; the thread lives on."""
+        self.on_problem(field, f"{what} ({first_line(error)}); the terminal has the details")
 
     def _read(self, view: View) -> tuple[Frame, bool]:
         source, place = self._sources[view.source], (view.source, view.index)

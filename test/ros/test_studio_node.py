@@ -141,6 +141,23 @@ def test_what_others_set_is_taken_over_and_can_be_undone(desk):
     wait_until(lambda: desk.bench.read().classes == tuple(WORDS))
 
 
+def test_a_synonym_changes_no_published_id(desk):
+    ids = [7, 3, 5][:len(WORDS)]
+    with Probe(DOMAIN, camera="/unused") as probe:
+        assert probe.set_parameters(class_ids=ids).successful
+
+    def published():
+        return list(desk.bench._parameters.read(["class_ids"])["class_ids"])
+
+    wait_until(lambda: desk.bench._values.get("class_ids"))
+    desk.do({"do": "rename", "name": "floor", "text": "floor|carpet"})
+    assert wait_until(lambda: desk.bench.read().classes[0] == "floor|carpet")
+    assert published() == ids
+    desk.do({"do": "undo"})
+    assert wait_until(lambda: desk.bench.read().classes == tuple(WORDS))
+    assert published() == ids
+
+
 def test_a_node_that_begins_anew_goes_on_under_the_open_page(camera, bench, tmp_path):
     first = NodeProcess(DOMAIN, tmp_path / "first.txt", PARAMETERS)
     try:

@@ -108,7 +108,9 @@ def test_a_launch_line_holds_words_and_names_a_file_for_the_rest():
     ("sclip-segment x --profile /etc/passwd", "is not opened here"),
     ("sclip-segment x --vocabulary a --wrong", "--wrong"),
     ("ros2 launch sclip_seg_ros segment.launch.py params_file:=/etc/passwd", "is not opened here"),
-    ("ros2 launch sclip_seg_ros segment.launch.py", "has no classes")])
+    ("ros2 launch sclip_seg_ros segment.launch.py", "has no classes"),
+    ("ros2 launch sclip_seg_ros segment.launch.py classes:=\"['floor', 'wall'\"",
+     "classes:=.'floor', 'wall' is not valid YAML")])
 def test_what_cannot_be_imported_is_refused_in_one_sentence(text, said):
     with pytest.raises(Refusal, match="(?s)" + said) as caught:
         imports.read(text, PLAIN)
@@ -122,6 +124,13 @@ def test_an_import_makes_nobody_open_a_file_or_load_another_model():
     assert found.choices.settings.loftup.source == "auto"
     assert found.choices.settings.precision == "fp32"
     assert any("loftup.source '/etc/passwd' is not changed" in note for note in found.notes)
+
+
+def test_nested_parameters_have_the_names_that_ros_gives_them():
+    found = imports.read("/**:\n  ros__parameters:\n    classes: [a]\n    temporal:\n"
+                         "      weight: 0.25\n    points:\n      invalid: keep\n", PLAIN)
+    assert found.choices.temporal.weight == 0.25
+    assert found.notes == ("points.invalid is the node's alone and was left aside.",)
 
 
 def test_what_an_import_leaves_aside_is_told():

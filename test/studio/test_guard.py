@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -15,6 +16,7 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.studio.choices.choices import Choices
 from sclip_seg_ros.studio.desk import Desk
 from sclip_seg_ros.studio.sources.sources import open_sources
+from sclip_seg_ros.studio.web.guard import Guard
 from sclip_seg_ros.studio.web.running import AddressError, address, listen
 from sclip_seg_ros.studio.web.server import MOST_BYTES
 from sclip_seg_ros.studio.workbench import Workbench
@@ -104,7 +106,7 @@ def test_without_the_token_there_is_nothing(with_token):
                  "/page/main.js"):
         status, _, body = ask(with_token, path)
         assert status == 403 and "token is missing or wrong" in body
-    assert ask(with_token, Cookie="sclip_studio=wrong")[0] == 403
+    assert ask(with_token, Cookie=f"sclip_studio_{with_token.port}=wrong")[0] == 403
     assert refused_socket(url, Origin=origin) == 403
 
 
@@ -113,7 +115,24 @@ def test_the_token_is_told_once_and_then_kept_in_a_cookie(with_token):
     assert status == 303 and headers["location"] == "/"
     cookie = headers["set-cookie"]
     assert "HttpOnly" in cookie and "SameSite=strict" in cookie
-    assert ask(with_token, Cookie=cookie.partition(";")[0])[0] == 200
+    ours = cookie.partition(";")[0]
+    assert ours == f"sclip_studio_{with_token.port}={TOKEN}"
+    assert ask(with_token, Cookie=ours)[0] == 200
+    others = 'state={"a": 1}; words=two words; lonely; sclip_studio_1=of another studio'
+    assert ask(with_token, Cookie=f"{others}; {ours}")[0] == 200
+    assert ask(with_token, Cookie=others)[0] == 403
+
+
+def test_a_host_is_known_as_browsers_write_it(open_to_all):
+    passed = []
+
+    async def page(scope, receive, send):
+        passed.append(scope)
+
+    asyncio.run(Guard(page, "Robot", "")({"type": "http", "query_string": b"", "headers": [
+        (b"host", b"robot:8460")]}, None, None))
+    assert passed
+    assert ask(open_to_all, Host="[::1")[0] == 403
 
 
 def test_an_upload_has_limits_and_is_decoded_like_any_picture(open_to_all, desk):

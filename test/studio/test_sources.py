@@ -196,6 +196,22 @@ def test_a_film_plays_to_its_end_and_its_frames_help_one_another(film):
     bench.close()
 
 
+def test_photos_chosen_while_a_film_plays_are_shown_and_end_the_playing(film, tmp_path):
+    bench = Workbench(SCLIPSegmentor(inference="whole"),
+                      open_sources([film, write_rooms(tmp_path / "rooms")]))
+    desk = Desk(bench, Choices(("floor", "wall")).with_settings({"inference": "whole"}))
+    bench.start()
+    desk.begin()
+    desk.do({"do": "play", "on": True})
+    wait_until(lambda: desk.shown and desk.shown.index)
+    photos = next(number for number, source in enumerate(bench.sources) if not source.moving)
+    for index in (0, 1):
+        desk.do({"do": "go", "source": photos, "index": index})
+        wait_until(lambda asked=(photos, index): (desk.shown.source, desk.shown.index) == asked)
+    assert not desk.state["playing"] and desk.state["problem"] is None
+    bench.close()
+
+
 def test_photos_do_not_play(tmp_path):
     bench = Workbench(SCLIPSegmentor(), open_sources([write_rooms(tmp_path)]))
     desk = Desk(bench, Choices(("floor",)))

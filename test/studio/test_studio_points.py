@@ -69,6 +69,33 @@ def test_the_page_and_sclip_segment_count_the_same(at_work, capsys):
     assert labels.shape == (240, 320)
 
 
+def test_pictures_without_points_are_not_read_and_one_that_cannot_be_counts_as_wrong(segmentor,
+                                                                                      tmp_path):
+    folder = write_rooms(tmp_path / "rooms")
+    (folder / "a_broken.png").write_bytes(b"no picture")
+    bench = Workbench(segmentor, open_sources([folder]))
+    desk = Desk(bench, Choices(WORDS), Points())
+    bench.start()
+    names = [bench.sources[0].name_of(index) for index in range(3)]
+    for name in ("room_02.png", "room_05.png"):
+        desk.do({"do": "go", "source": 0, "index": names.index(name)})
+        wait_until(lambda name=name: desk.shown and desk.shown.labelled.frame.name == name)
+        y, x = (int(part[len(part) // 2]) for part in np.nonzero(desk.shown.labelled.labels == 0))
+        click(desk, x, y, "floor")
+    desk.do({"do": "count"})
+    wait_until(lambda: (desk.state["counted"] or {}).get("done"))
+    assert (desk.state["counted"]["right"], desk.state["counted"]["total"]) == (2, 2)
+    assert desk.state["problem"] is None
+    (folder / "room_05.png").write_bytes(b"broken since")
+    desk.do({"do": "count"})
+    problem = wait_until(lambda: desk.state["problem"])
+    assert (desk.state["counted"]["right"], desk.state["counted"]["total"]) == (1, 2)
+    assert problem["field"] == "points"
+    assert "the points of 1 picture count as wrong: " in problem["message"]
+    assert "room_05.png" in problem["message"]
+    bench.close()
+
+
 def test_another_word_changes_the_number_and_makes_the_old_one_go(at_work):
     desk, _ = at_work
     labels = desk.shown.labelled.labels

@@ -98,11 +98,7 @@ def _vocabulary(text: str) -> tuple[str, ...]:
 
 
 def _parameters(text: str) -> Import:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"the text is not valid YAML ({' '.join(str(error).split())})") from error
-    sections = list(_sections(content))
+    sections = list(_sections(_yaml(text, "the text")))
     if len(sections) != 1:
         raise ValueError(f"the parameter file has {len(sections)} nodes with ros__parameters; give "
                          "that of one node")
@@ -125,12 +121,12 @@ def _sections(content: Any) -> list[Mapping[str, Any]]:
 
 
 def of_node(values: Mapping[str, Any]) -> Import:
-    """Read the node's parameters.
+    """Read the node's parameters, also nested ones: ROS joins their names with dots.
 
     Raises:
         Refusal, ValueError: it names no words, or values that cannot be.
     """
-    left = dict(values)
+    left = _flat(values)
     classes = left.pop("classes", None)
     if isinstance(classes, str):
         classes = [part.strip() for part in classes.split(",") if part.strip()]
@@ -180,8 +176,30 @@ def _launch(text: str) -> Import:
         raise ValueError("params_file is not opened here; paste the parameter file itself")
     if "classes" not in given:
         raise ValueError("the line has no classes:=[...]; add them")
-    values = {name: yaml.safe_load(value) for name, value in given.items()}
-    return of_node(values)
+    return of_node({name: _yaml(value, f"{name}:={value}") for name, value in given.items()})
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return nested parameters by their whole names."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{above}{name}.")
+        else:
+            found[f"{above}{name}"] = value
+    return found
+
+
+def _yaml(text: str, what: str) -> Any:
+    """Read YAML.
+
+    Raises:
+        ValueError: it is none; what names it.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{what} is not valid YAML ({' '.join(str(error).split())})") from error
 
 
 def _aside(name: str, value: Any) -> str:

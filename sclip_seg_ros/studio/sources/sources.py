@@ -79,6 +79,10 @@ class Photos:
         """Return a picture's name below the folder."""
         return readable(self._paths[index].relative_to(self._root))
 
+    def path_of(self, index: int) -> Path:
+        """Return where a picture lies."""
+        return self._paths[index]
+
     def frame(self, index: int) -> Frame:
         """Read a picture."""
         path = self._paths[_checked(index, self.count)]

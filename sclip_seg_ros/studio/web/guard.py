@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
-from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "sclip_studio"
+COOKIE = "sclip_studio"  # and the port, for a host's cookies are those of all its ports
 # Everything comes from this server, and nothing leaves it; no word on the page becomes code.
 HEADERS = {
     "content-security-policy":
@@ -61,7 +62,8 @@ class Guard:
         """
         self._app = app
         self._token = token
-        self._hosts = None if is_any(host) else {"localhost", "127.0.0.1", "::1", host}
+        self._hosts = None if is_any(host) else {"localhost", "127.0.0.1", "::1",
+                                                     host.lower()}  # as browsers send it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -77,7 +79,7 @@ class Guard:
         if self._token and scope["type"] == "http" and given:
             # The address bar, the history and a link that somebody copies hold it no longer.
             answer = RedirectResponse("/", 303, headers=HEADERS)
-            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
+            answer.set_cookie(_cookie(headers), self._token, httponly=True, samesite="strict")
             await answer(scope, receive, send)
             return
         await self._app(scope, receive, _with_headers(send))
@@ -97,8 +99,8 @@ class Guard:
 
     def _knows(self, headers: Headers, scope: Scope) -> bool:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        found = given or (cookie.value if cookie is not None else "")
+        # Other programs on this host set cookies too, which not every parser understands.
+        found = given or cookie_parser(headers.get("cookie", "")).get(_cookie(headers), "")
         return secrets.compare_digest(found.encode(), self._token.encode())
 
     async def _refuse(self, problem: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,9 +110,18 @@ class Guard:
             await PlainTextResponse(f"{problem}\n", 403, HEADERS)(scope, receive, send)
 
 
+def _cookie(headers: Headers) -> str:
+    """Return the name of the cookie with the token, by the port that the browser knows."""
+    port = re.search(r":(\d+)$", headers.get("host", ""))
+    return f"{COOKIE}_{port[1]}" if port else COOKIE
+
+
 def _hostname(host: str) -> str:
-    """Return the name in a Host header, without port and brackets."""
-    return (urlsplit(f"//{host}").hostname or "") if "/" not in host else ""
+    """Return the name in a Host header, without port and brackets; empty where it has none."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "") if "/" not in host else ""
+    except ValueError:  # a bracket that does not end
+        return ""
 
 
 def _with_headers(send: Send) -> Send:

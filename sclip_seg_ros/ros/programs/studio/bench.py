@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from sclip_seg_ros.studio.choices.choices import (
 )
 from sclip_seg_ros.studio.choices.export import palette_text
 from sclip_seg_ros.studio.choices.imports import of_node
-from sclip_seg_ros.studio.labelled import Frame, Labelled
+from sclip_seg_ros.studio.labelled import Labelled
 from sclip_seg_ros.studio.workbench import Known, Shown, View
 
 LOOK_SECONDS = 0.5  # between two looks at what runs
@@ -156,7 +157,7 @@ class NodeBench:
                                  "`sclip studio`")
 
     def count(self, choices: Choices, points: Mapping[str, Sequence[Point]],
-              name_of: Callable[[Frame], str], tell: Callable[[Score, bool], None]) -> None:
+              name_of: Callable[[Path, str], str], tell: Callable[[Score, bool], None]) -> None:
         """Refuse to count points: a camera's frames go by.
 
         Raises:
@@ -170,7 +171,7 @@ class NodeBench:
         old, new = _all_parameters(before), _all_parameters(after)
         changes = {name: value for name, value in new.items() if value != old[name]}
         ids = list(self._values.get("class_ids") or ())
-        if ids and before.names != after.names:
+        if ids and "classes" in changes:  # also of the same names: words alone clear the ids
             changes["class_ids"] = kept_ids(before.names, ids, after.names,
                                             self._values.get("unlabelled_id", 255))
         return changes

@@ -47,3 +47,13 @@ export function segments(holder, choices, chosen, pick) {
     },
   })));
 }
+
+/** Return what the server answered; of an answer that is no JSON, as to a wrong token, its first line. */
+export async function answered(answer) {
+  const text = await answer.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {message: text.split("\n")[0] || `the studio answered ${answer.status}; the terminal has the details`};
+  }
+}

@@ -1,6 +1,6 @@
 // Export and import.
 
-import {el} from "./dom.js";
+import {answered, el} from "./dom.js";
 
 const TITLES = {parameters: "Parameter file", vocabulary: "Vocabulary file",
   segment: "sclip-segment line", launch: "ros2 launch line"};
@@ -45,7 +45,7 @@ export class Keep {
     if (this.pane.hidden) return;
     const asked = this.asked = {};
     const answer = await fetch(`/export.json?form=${this.form}`);
-    const made = await answer.json();
+    const made = await answered(answer);
     if (this.asked !== asked) return;  // a later question was answered first, or will be
     this.made = answer.ok ? made : null;
     this.text.value = answer.ok ? made.text : "";
@@ -78,7 +78,7 @@ export class Keep {
     this.problem.textContent = "";
     this.told.replaceChildren();
     const answer = await fetch("/import", {method: "POST", body: text});
-    const made = await answer.json();
+    const made = await answered(answer);
     if (!answer.ok) {
       this.problem.textContent = made.message;
       return;

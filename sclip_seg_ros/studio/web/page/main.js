@@ -1,7 +1,7 @@
 // The page: what the server says is shown, what people do is sent.
 
 import {Connection} from "./connection.js";
-import {$, el, hex, percent, segments} from "./dom.js";
+import {$, answered, el, hex, percent, segments} from "./dom.js";
 import {Keep} from "./keep.js";
 import {Legend, showUnder} from "./legend.js";
 import {PointsPane} from "./points.js";
@@ -28,7 +28,7 @@ const connection = new Connection({state: showState, frame: takeFrame, under: re
   open: () => { $("offline").hidden = true; },
   lost: () => {
     $("offline").hidden = false;
-    $("offline").textContent = "No connection to the studio. It is tried again and again; if it has ended, start it in its terminal.";
+    $("offline").textContent = "No connection to the studio. It is tried again and again; if it has ended, start it in its terminal, and open the address that it prints.";
   }});
 const points = new PointsPane({act});
 const stage = new Stage({look, point: (x, y) => points.click(x, y)});
@@ -193,7 +193,7 @@ function buildEmpty() {
 async function sendPictures(files) {
   for (const file of files) {
     const answer = await fetch(`/picture?name=${encodeURIComponent(file.name)}`, {method: "POST", body: file});
-    if (!answer.ok) refuse(await answer.json());
+    if (!answer.ok) refuse(await answered(answer));
   }
 }
 
