@@ -82,10 +82,11 @@ def add_segmentor_flags(parser: argparse.ArgumentParser, stages: bool = True) ->
     for stage in STAGES:
         # argparse cannot format a group without any visible flag.
         switch = settings.add_mutually_exclusive_group() if stages else settings
-        switch.add_argument(f"--use-{stage}", action="store_true", default=None,
+        flag = stage.replace("_", "-")
+        switch.add_argument(f"--use-{flag}", dest=f"use_{stage}", action="store_true", default=None,
                             help="switch the stage on; without a flag the method decides "
                                  "(sclip: off)" if stages else argparse.SUPPRESS)
-        switch.add_argument(f"--no-{stage}", dest=f"use_{stage}", action="store_false",
+        switch.add_argument(f"--no-{flag}", dest=f"use_{stage}", action="store_false",
                             default=None,
                             help="switch the stage off" if stages else argparse.SUPPRESS)
     settings.add_argument("--use-all-phase1", action="store_true", help=argparse.SUPPRESS)
@@ -153,8 +154,8 @@ def refuse_stage_switches(parsed: argparse.Namespace, owner: str) -> None:
         UsageError: a stage was switched on or off.
     """
     chosen = {stage: getattr(parsed, f"use_{stage}") for stage in STAGES}
-    switches = [f"--{'use' if on else 'no'}-{stage}" for stage, on in chosen.items()
-                if on is not None]
+    switches = [f"--{'use' if on else 'no'}-{stage.replace('_', '-')}"
+                for stage, on in chosen.items() if on is not None]
     switches += ["--use-all-phase1"] if parsed.use_all_phase1 else []
     switches += [f"--set {text}" for text in parsed.assignments if text.startswith("use_")]
     if switches:

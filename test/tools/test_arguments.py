@@ -41,6 +41,7 @@ def test_without_flags_the_settings_are_the_default_ones():
     (["--use-loftup", "--loftup-source", "/weights.ckpt"],
      {"use_loftup": True, "loftup__source": "/weights.ckpt"}),
     (["--use-resclip", "--use-pamr"], {"use_resclip": True, "use_pamr": True}),
+    (["--use-image-words"], {"use_image_words": True}),
     (["--use-all-phase1"], {"use_loftup": True, "use_resclip": True, "use_densecrf": True}),
     (["--use-all-phase1", "--no-resclip"], {"use_loftup": True, "use_densecrf": True}),
     (["--batch-prompts"], {}),
@@ -139,6 +140,7 @@ def test_help_shows_neither_aliases_nor_flags_without_effect():
     assert {"--whole-inference", "--slide-inference", "--use-loftup", "--precision"} < shown
     assert not shown & {"--whole", "--slide", "--use-fp16", "--no-fp16", "--batch-prompts",
                         "--use-all-phase1"}
+    assert not [flag for flag in shown if "_" in flag]
 
 
 def test_help_of_a_program_that_sets_the_stages_itself_shows_no_switches():
