@@ -1,7 +1,8 @@
 """Measure the embedded model on held-out rendered scenes with the default pipeline.
 
     python -m sclip_research.evaluate_embedded_model [--output evaluation.json]
-    python -m sclip_research.evaluate_embedded_model --world indoor --weights new.safetensors
+    python -m sclip_research.evaluate_embedded_model --world indoor --set use_pamr=true
+    python -m sclip_research.evaluate_embedded_model --weights new.safetensors
 
 Every scene is asked for its own phrases plus six distractors, half of which share a colour or a
 noun with something in it; then for its bare nouns plus six others; then the same for rooms with
@@ -32,10 +33,12 @@ from tqdm import tqdm
 from sclip_research.scenes.films import film
 from sclip_research.scenes.held_out import held_out_nouns, held_out_phrases, held_out_scene
 from sclip_research.scenes.worlds import WORLDS
-from sclip_seg_ros.models.clip import CONFIG, EMBEDDED, EMBEDDED_FOLDER
+from sclip_seg_ros.io.profiles import parse_assignments
+from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
+from sclip_seg_ros.models.recipe import CONFIG
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.settings.settings import PRECISIONS
+from sclip_seg_ros.segmentation.settings.settings import PRECISIONS, SegmentorSettings
 from sclip_seg_ros.temporal.consistency import Consistency
 from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
 from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
@@ -155,18 +158,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
                         help="arithmetic of the image tower (default %(default)s)")
+    parser.add_argument("--set", nargs="+", default=[], dest="assignments", metavar="NAME=VALUE",
+                        help="settings of the pipeline, e.g. use_pamr=true")
     parser.add_argument("--output", type=Path, help="JSON file to write as well")
     parsed = parser.parse_args(arguments)
     try:
         if parsed.output:       # hours of measuring are not to end at a folder that is missing
             parsed.output.open("a").close()
+        changes = parse_assignments(parsed.assignments)
         with TemporaryDirectory() as folder:
             model, attention = parsed.model, "auto"
             if parsed.weights:
                 model, attention = bundled(parsed.weights, Path(folder)), "sclip"
-            segmentor = SCLIPSegmentor(model, device=parsed.device, precision=parsed.precision,
-                                       attention=attention)
+            segmentor = SCLIPSegmentor(model, device=parsed.device, settings=SegmentorSettings(
+                precision=parsed.precision, attention=attention).with_changes(changes))
         report = measure(segmentor, parsed.scenes, parsed.world, parsed.films)
+        if changes:
+            report |= {"settings": changes}
         if parsed.weights:
             report |= {"model": str(parsed.weights), "weights_sha256": sha256(parsed.weights)}
         text = json.dumps({key: round(value, 4) if isinstance(value, float) else value

@@ -46,7 +46,7 @@ from sclip_seg_ros.models.devices import resolve_device
 from sclip_seg_ros.models.weights import read_state_dict
 from sclip_seg_ros.segmentation.backbones.attention import attention_rule
 from sclip_seg_ros.segmentation.backbones.backbone import feature_map
-from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
+from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.preprocessing import normalise
 from sclip_seg_ros.segmentation.text.encoder import encode_prompts
 from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
@@ -59,7 +59,6 @@ ENLARGEMENT = 2          # labels a patch side in the region loss
 CAPTION_WEIGHT = 0.1
 MIXED_WEIGHT = 0.5
 COLOUR_WEIGHT = 0.5
-SURFACES = ("floor", "wall", "ceiling")
 POOL_SEEDS = 1000        # between the seeds of one run's pools
 
 
@@ -81,8 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--noun-weight", type=float, default=1.0,
                         help="weight of the noun loss; shapes are harder to learn than colours")
-    parser.add_argument("--surface-weight", type=float, default=0.25,
-                        help="weight of a pixel of floor or wall; they fill most of an image")
+    parser.add_argument("--balance", type=float, default=0.5,
+                        help="a pixel counts as the area of its noun in the batch to the power of "
+                             "minus this; 0: all alike, 1: all nouns alike (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16",
@@ -152,7 +152,7 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
                 pool = pools[int(rng.integers(len(pools)))] if len(pools) > 1 else pools[0]
                 batch.append(pool.crop(int(rng.integers(len(pool))), side, rng))
             losses = step_losses(model, tokenize, batch, rng, arguments.device, seen,
-                                 arguments.surface_weight, lexicon,
+                                 arguments.balance, lexicon,
                                  reduced=arguments.precision == "bf16")
             total = (losses["phrase"] + arguments.noun_weight * losses["noun"]
                      + COLOUR_WEIGHT * losses["colour"] + MIXED_WEIGHT * losses["mixed"]
@@ -178,7 +178,7 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
 
 
 def step_losses(model: nn.Module, tokenize, batch: list[Crop], rng: np.random.Generator,
-                device: str, seen: Tensor, surface_weight: float,
+                device: str, seen: Tensor, balance: float,
                 lexicon: Lexicon = TOY_LEXICON, reduced: bool = True) -> dict[str, Tensor]:
     """Compute every loss of one batch of crops, and mark the text tokens it showed as seen."""
     queries = sample_queries([crop.things for crop in batch], rng, lexicon=lexicon)
@@ -193,7 +193,7 @@ def step_losses(model: nn.Module, tokenize, batch: list[Crop], rng: np.random.Ge
         # Apart, because the padding behind the longest text is left out, and captions are long.
         words, captions = (normalize(encode_prompts(model, tokens).float(), dim=-1)
                            for tokens in (words, captions))
-        backbone = ClipViT(model.visual)
+        backbone = backbone_of(model.visual)
         before = backbone.penultimate(images)
         dense = backbone.last_block(before, attention_rule("sclip")).float()
     scale = model.logit_scale.exp()
@@ -201,7 +201,7 @@ def step_losses(model: nn.Module, tokenize, batch: list[Crop], rng: np.random.Ge
     scores = torch.einsum("bdhw,td->bthw", patches, words)
     size = tuple(ENLARGEMENT * side for side in before.grid)
     logits = scale * interpolate(scores, size=size, mode="bilinear", align_corners=False)
-    losses = region_losses(logits, batch, queries, rng, surface_weight)
+    losses = region_losses(logits, batch, queries, rng, balance)
     whole = scale * normalize(dense[:, 0], dim=-1) @ captions.T
     diagonal = torch.arange(len(batch), device=device)
     losses["caption"] = (cross_entropy(whole, diagonal) + cross_entropy(whole.T, diagonal)) / 2
@@ -209,12 +209,12 @@ def step_losses(model: nn.Module, tokenize, batch: list[Crop], rng: np.random.Ge
 
 
 def region_losses(logits: Tensor, batch: list[Crop], queries: Queries,
-                  rng: np.random.Generator, surface_weight: float) -> dict[str, Tensor]:
+                  rng: np.random.Generator, balance: float) -> dict[str, Tensor]:
     """Contrast every location with the texts of each granularity.
 
     Args:
         logits: (B, T, h, w) scaled similarities with all words.
-        surface_weight: of a location on floor or wall; 1 for one on a thing.
+        balance: a location counts as its noun's area in the batch to the power of -balance.
     """
     height, width = logits.shape[-2:]
     things = max(len(crop.things) for crop in batch)
@@ -231,9 +231,8 @@ def region_losses(logits: Tensor, batch: list[Crop], queries: Queries,
     noun, colour, phrase, mixed = (
         table.gather(1, located).view(-1, height, width).to(logits.device) for table in tables)
     restricted = logits.masked_fill(~allowed.to(logits.device)[:, :, None, None], float("-inf"))
-    flat = [index for index, name in enumerate(queries.lexicon.nouns) if name in SURFACES]
-    surface = torch.isin(noun, torch.tensor(flat, device=noun.device))
-    weight = 1.0 - (1.0 - surface_weight) * surface.float()
+    area = torch.bincount(noun.flatten(), minlength=len(queries.lexicon.nouns))
+    weight = area.float().pow(-balance)[noun]
 
     def contrast(scores: Tensor, target: Tensor) -> Tensor:
         return (weight * cross_entropy(scores, target, reduction="none")).sum() / weight.sum()
@@ -247,8 +246,7 @@ def region_losses(logits: Tensor, batch: list[Crop], queries: Queries,
 
 
 def initialise(model: nn.Module) -> None:
-    """Start position, words and temperature so that a small tower learns quickly."""
-    nn.init.trunc_normal_(model.visual.positional_embedding, std=0.02)
+    """Start words and temperature so that a small model learns quickly."""
     nn.init.trunc_normal_(model.token_embedding.weight, std=0.02)
     model.logit_scale.data.fill_(math.log(1 / 0.07))
 
@@ -260,20 +258,23 @@ def make_optimiser(model: nn.Module, rate: float) -> torch.optim.Optimizer:
     others = [value for name, value in named if value.ndim < 2 or "embedding" in name]
     return torch.optim.AdamW([{"params": decayed, "weight_decay": 0.05},
                               {"params": others, "weight_decay": 0.0}],
-                             lr=rate, betas=(0.9, 0.98))
+                             lr=rate, betas=(0.9, 0.98), fused=True)
 
 
-def schedule(step: int, steps: int, warm_up: int = 200) -> float:
-    """Return the learning rate's factor: linear warm-up, then half a cosine down to 1 %."""
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+def schedule(step: int, steps: int, warm_up: int = 200, last: float = 0.25) -> float:
+    """Return the learning rate's factor: up, then level, and straight down to 1 % at the end.
+
+    It is level for long, so that a run can be made longer or shorter while it goes on.
+    """
+    left = (steps - step) / max(1.0, last * steps)
+    return min(1.0, (step + 1) / warm_up, max(0.01, left))
 
 
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Move the averaged weights a step towards the model's."""
-    for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
-        slow.lerp_(fast, 1 - decay)
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
+    for slow, fast in zip(average.buffers(), model.buffers(), strict=True):
+        slow.copy_(fast)  # batch norm's statistics are averages already
 
 
 def save(model: nn.Module, path: Path, seen: Tensor) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +14,6 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer
-from open_clip.transform import PreprocessCfg
 from torch import nn
 
 from sclip_seg_ros.common.libraries import remedy_for
@@ -25,13 +22,7 @@ from sclip_seg_ros.models import hub
 from sclip_seg_ros.models.devices import resolve_device
 from sclip_seg_ros.models.hub import MAIN, MAY_LACK, Place, obtain, split_pin
 from sclip_seg_ros.models.identity import Origin, origin_of
-from sclip_seg_ros.models.layouts import (
-    LayoutError,
-    adapted,
-    config_of_transformers,
-    image_side,
-    statistics_of_transformers,
-)
+from sclip_seg_ros.models.layouts import LayoutError, adapted, image_side
 from sclip_seg_ros.models.loading import loading
 from sclip_seg_ros.models.names import (
     QUICK,
@@ -39,9 +30,18 @@ from sclip_seg_ros.models.names import (
     family_of,
     repository_of_tag,
     split_tag,
-    statistics_of,
     tag_of,
     with_activation,
+)
+from sclip_seg_ros.models.recipe import (
+    CONFIG,
+    THEIR_CONFIG,
+    THEIR_STATISTICS,
+    TOKENIZER_FILES,
+    Recipe,
+    build,
+    read_recipe,
+    recipe_of,
 )
 from sclip_seg_ros.models.weights import WeightsError, is_part, read_state_dict, sha256
 
@@ -55,22 +55,13 @@ EMBEDDED_HINT = ("the embedded model knows nothing but rendered rooms, and its l
                  "camera's pictures or of photos mean nothing; name another model for them, e.g. "
                  "'ViT-B/16'")
 
-CONFIG = "open_clip_config.json"
-_THEIR_CONFIG = "config.json"  # of transformers, whose statistics are in the first of these
-_THEIR_STATISTICS = ("preprocessor_config.json", "processor_config.json")
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _THEIR_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-TEXT_FOLDER = "text"  # beside a configuration: of a tokenizer that is not CLIP's own
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 # What lies beside weights under such a suffix: upsamplers, proxies, a trainer's own state.
 _OTHER_FILES = (".", "loftup", "anyup", "proxy", "optimizer", "scheduler", "scaler", "rng_state",
                 "training_args")
 _TOWER_FILES = (("config.json",),)  # of a text tower that transformers builds
-_TOKENIZER_FILES = (("tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "vocab.txt",
-                     "vocab.json"),
-                    *((name, MAY_LACK) for name in (
-                        "config.json", "tokenizer_config.json", "special_tokens_map.json",
-                        "merges.txt", "sentencepiece.bpe.model", "spiece.model", "vocab.txt")))
 # Families trained with QuickGELU; their files do not say so. MetaCLIP 2 (but for ViT-H/14 at 224
 # pixels, which its tag tells), MetaCLIP "altogether" and DFN "39B" went back to GELU.
 _QUICK_GELU_ORIGIN = re.compile(r"openai|metaclip(?!2|.*altogether)|dfn[25]b(?!.*39b)",
@@ -171,21 +162,6 @@ class _Loaded:
     origin: Origin | None = None
 
 
-@dataclass
-class _Recipe:
-    """How a model without weights is built.
-
-    Attributes:
-        config: open_clip's ``model_cfg``.
-        statistics: open_clip's ``preprocess_cfg``, or what is known of it.
-        text_folder: of the tokenizer's files, where they lie beside the configuration.
-    """
-
-    config: dict[str, Any]
-    statistics: dict[str, Any]
-    text_folder: Path | None = None
-
-
 class _Loader:
     """Build a model, see that it can be used, and only then get its weights."""
 
@@ -220,12 +196,12 @@ class _Loader:
 
     def _folder(self, folder: Path, name: str, pretrained: str) -> _Loaded:
         """Load the configuration and the weights in a folder."""
-        config = next((folder / file for file in (CONFIG, _THEIR_CONFIG)
+        config = next((folder / file for file in (CONFIG, THEIR_CONFIG)
                        if (folder / file).is_file()), None)
         if config is None:
             raise WeightsError(f"model '{self._spelling}' has no '{folder}/{CONFIG}'; give a "
                                "folder saved by open_clip, sclip-fetch or transformers")
-        loaded = self._built(self._recipe(config), name)
+        loaded = self._built(read_recipe(config, self._spelling), name)
         if pretrained == RANDOM:
             return self._at_random(loaded)
         weights = weights_in(folder)
@@ -239,13 +215,13 @@ class _Loader:
     def _repository(self, text: str, pretrained: str) -> _Loaded:
         """Load the configuration and the weights in a repository of the hub."""
         place = _place(text)
-        configs = [(CONFIG, _THEIR_CONFIG), (*_THEIR_STATISTICS, MAY_LACK)]
+        configs = [(CONFIG, THEIR_CONFIG), (*THEIR_STATISTICS, MAY_LACK)]
         weights = (*WEIGHTS, *_THEIR_WEIGHTS)
         both = None if self._update else hub.cached(place, [*configs, weights], self._cache_dir)
         # Of one commit: that which the cache has all files of, else that of the configuration.
         whole = replace(place, revision=both[-1].parent.name) if both and both[-1] else place
         config, _ = self._obtain(replace(whole, sha256=""), configs)
-        loaded = self._built(self._recipe(config.path), f"hf-hub:{text}")
+        loaded = self._built(read_recipe(config.path, self._spelling), f"hf-hub:{text}")
         if pretrained == RANDOM:
             return self._at_random(loaded)
         [found] = self._obtain(replace(place, revision=config.commit), [weights])
@@ -254,7 +230,7 @@ class _Loader:
     def _named(self, architecture: str, pretrained: str) -> _Loaded:
         """Load a named architecture with a tag's, a file's, or literally random weights."""
         if pretrained == RANDOM:
-            return self._at_random(self._built(self._known(architecture), architecture))
+            return self._at_random(self._built(recipe_of(architecture), architecture))
         tag, revision, checksum = split_pin(pretrained or OPENAI)
         if found := tag_of(architecture, tag):
             return self._tag(architecture, *found, revision, checksum)
@@ -283,7 +259,7 @@ class _Loader:
         """Load published weights: from the cache, else from the hub."""
         quick = bool(config.get("quick_gelu", False))
         name = f"{with_activation(architecture, quick)}/{tag}"
-        loaded = self._built(self._known(architecture, quick, config), name)
+        loaded = self._built(recipe_of(architecture, quick, config), name)
         repository, file = repository_of_tag(config)
         if not repository:
             raise WeightsError(f"weights of '{name}' are in no hub but at {config.get('url')}; "
@@ -304,7 +280,7 @@ class _Loader:
         origin = origin_of(path, found, architecture)
         quick, evidence = _evidence(state, origin)
         name = f"{with_activation(architecture, bool(quick))}/{path.name}"
-        recipe = self._known(architecture, bool(quick), origin.config)
+        recipe = recipe_of(architecture, bool(quick), origin.config)
         side = image_side(state)
         if side and recipe.config["vision_cfg"].get("image_size") != side \
                 and "timm_model_name" not in recipe.config["vision_cfg"]:
@@ -318,48 +294,14 @@ class _Loader:
             _log.info("'%s' runs with QuickGELU, because %s", path, evidence)
         return loaded
 
-    def _known(self, architecture: str, quick: bool = False,
-               statistics: Mapping[str, Any] | None = None) -> _Recipe:
-        """Return the recipe of an architecture that open_clip knows by name."""
-        config = open_clip.get_model_config(architecture)
-        if quick:
-            config["quick_gelu"] = True
-        kept = ("mean", "std", "interpolation", "resize_mode")
-        statistics = statistics or statistics_of(architecture)
-        return _Recipe(config, {key: value for key, value in statistics.items() if key in kept})
-
-    def _recipe(self, path: Path) -> _Recipe:
-        """Read a configuration of open_clip's or transformers'."""
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if path.name == CONFIG:
-                config = content["model_cfg"]
-                beside = path.with_name(TEXT_FOLDER)
-                if not beside.is_dir():  # open_clip's own bundles keep these files in the folder
-                    beside = path.parent
-                tells = any((beside / name).is_file() for name in _TOKENIZER_FILES[0])
-                config["text_cfg"].get("hf_tokenizer_name")  # or it is not a configuration
-                return _Recipe(config, content.get("preprocess_cfg", {}), beside if tells else None)
-            config = config_of_transformers(content)
-            stated = next((path.with_name(name) for name in _THEIR_STATISTICS
-                           if path.with_name(name).is_file()), None)
-            statistics = statistics_of_transformers(
-                content, json.loads(stated.read_text(encoding="utf-8")) if stated else {})
-            tells = any(path.with_name(name).is_file() for name in _TOKENIZER_FILES[0])
-            return _Recipe(config, statistics, path.parent if tells else None)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else first_line(error)
-            raise WeightsError(f"model '{self._spelling}' cannot be built ({reason}); check its "
-                               f"{path.name}, or choose another model") from error
-
-    def _built(self, recipe: _Recipe, name: str) -> _Loaded:
+    def _built(self, recipe: Recipe, name: str) -> _Loaded:
         """Create the model and its tokenizer, and see that the caller can use it."""
         config, text = recipe.config, recipe.config["text_cfg"]
         self._refuse_without_transformers(text.get("hf_model_name"))
         if text.get("hf_model_name"):  # whose configuration transformers would ask the hub for
             folder = self._text_folder(recipe, text["hf_model_name"], _TOWER_FILES)
             config = {**config, "text_cfg": {**text, "hf_model_name": str(folder)}}
-        network = _build(config, recipe.statistics, self._spelling)
+        network = build(replace(recipe, config=config), self._spelling)
         try:
             self._accept(network)
         except ValueError as error:
@@ -372,7 +314,7 @@ class _Loader:
                 **text.get("tokenizer_kwargs", {}))
             return _Loaded(network, tokenize, name, recipe.config, None)
         self._refuse_without_transformers(True)
-        folder = self._text_folder(recipe, text["hf_tokenizer_name"], _TOKENIZER_FILES)
+        folder = self._text_folder(recipe, text["hf_tokenizer_name"], TOKENIZER_FILES)
         return _Loaded(network, self._tokenizer(text, folder), name, recipe.config, folder)
 
     def _at_random(self, loaded: _Loaded) -> _Loaded:
@@ -399,7 +341,7 @@ class _Loader:
             raise WeightsError(f"model '{self._spelling}' needs the library transformers for its "
                                f"texts, which is not installed; {remedy_for('transformers')}")
 
-    def _text_folder(self, recipe: _Recipe, name: str,
+    def _text_folder(self, recipe: Recipe, name: str,
                      wanted: Sequence[Sequence[str]]) -> Path:
         """Return the folder of a text tower's files: beside the configuration, or in the cache."""
         beside = recipe.text_folder
@@ -476,24 +418,3 @@ def _fit(network: nn.Module, state: dict[str, torch.Tensor], path: Path,
         raise WeightsError(f"'{path}' does not fit the model ({shown}); name the architecture "
                            "these weights were made for")
     network.load_state_dict(state)
-
-
-def _build(config: dict[str, Any], statistics: dict[str, Any], spelling: str) -> nn.Module:
-    """Create a model whose weights the caller fills in, or leaves at random on purpose."""
-    try:
-        config = deepcopy(config)
-        vision, text = config["vision_cfg"], config["text_cfg"]
-        if "timm_model_name" in vision:
-            vision["timm_model_pretrained"] = False
-        if "hf_model_name" in text:
-            text["hf_model_pretrained"] = False
-        custom = config.pop("custom_text", False) or "hf_model_name" in text
-        kind = open_clip.CLIP if not custom else \
-            open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
-        network = kind(**config)
-        open_clip.set_model_preprocess_cfg(network, {
-            **asdict(PreprocessCfg()), "size": network.visual.image_size, **statistics})
-    except Exception as error:  # a broken configuration fails in as many ways as there are keys
-        raise WeightsError(f"model '{spelling}' cannot be built ({first_line(error)}); check its "
-                           f"{CONFIG}, or choose another model") from error
-    return network

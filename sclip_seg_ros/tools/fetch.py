@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from sclip_seg_ros.models import EMBEDDED, RANDOM, ClipModel, load_clip
-from sclip_seg_ros.models.clip import CONFIG, TEXT_FOLDER, WEIGHTS
+from sclip_seg_ros.models.clip import WEIGHTS
 from sclip_seg_ros.models.hub import HubError, Place, cache_folder, list_cached, obtain
 from sclip_seg_ros.models.identity import MANIFEST, Origin
 from sclip_seg_ros.models.loading import megabytes
+from sclip_seg_ros.models.recipe import CONFIG, TEXT_FOLDER
 from sclip_seg_ros.models.weights import WeightsError, is_safetensors, sha256
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.backbones.proxies.store import fetch_proxy

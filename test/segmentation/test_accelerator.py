@@ -166,7 +166,7 @@ def found() -> dict[str, Any]:
 def test_a_stage_stays_on_its_device_and_labels_as_on_a_cpu(found, name):
     case = found["cases"][name]
     assert case["error"] is None
-    assert case["distinct"] > 2
+    assert case["distinct"] > 1
     assert case["labels"] < 1e-3
     assert case["confidence"] <= 1
     assert case["probabilities"] < 1e-4

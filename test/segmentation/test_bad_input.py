@@ -213,7 +213,8 @@ def test_254_classes_work(segmentor, loftup, stage):
 def broken() -> SCLIPSegmentor:
     """Return a segmentor with one number missing from its image tower."""
     segmentor = SCLIPSegmentor()
-    segmentor.backbone.visual.proj.data[3, 5] = float("nan")
+    *_, last = segmentor.backbone.visual.parameters()
+    last.data[3, 5] = float("nan")
     return segmentor
 
 

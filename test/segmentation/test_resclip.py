@@ -173,7 +173,7 @@ def test_the_authors_blocks_are_the_same_at_any_depth(depth: int):
 def test_the_authors_blocks_are_refused_where_the_tower_has_none(backbone: DenseBackbone):
     with pytest.raises(ValueError, match="depth 4 does not have resclip.blocks=5-8.*to auto"):
         resclip_tokens(backbone, images(64, 64), queries(2), replace(PUBLISHED, blocks="5-8"))
-    with pytest.raises(ValueError, match="depth 6 does not have resclip.blocks=5-8.*to auto"):
+    with pytest.raises(ValueError, match="depth 3 does not have resclip.blocks=5-8.*to auto"):
         SCLIPSegmentor(use_resclip=True, resclip__blocks="5-8")
 
 

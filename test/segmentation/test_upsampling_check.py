@@ -132,7 +132,7 @@ def room() -> tuple[np.ndarray, list[str]]:
 def test_interpolation_keeps_the_language_but_gains_nothing(room, monkeypatch):
     found = check_one(segmentor_with(Bilinear(), monkeypatch), *room)
     assert found.agreement_inside > 0.99 and found.cosine_drift < 0.05
-    assert found.boundary_sharpness == pytest.approx(1.0, abs=LEAST_SHARPNESS - 1)
+    assert 0.8 < found.boundary_sharpness < LEAST_SHARPNESS
     assert found.use is False and "labels stay" not in found.verdict
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 # What may differ between a run and its continuation.
-_FREE = ("work", "output", "initial", "resume", "checkpoint_every", "device", "render_workers")
+_FREE = ("work", "steps", "small_steps", "output", "initial", "resume", "checkpoint_every",
+         "device", "render_workers")
 
 
 class Checkpoint:

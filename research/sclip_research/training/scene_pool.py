@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +18,7 @@ from sclip_research.scenes import Thing, render
 from sclip_research.scenes.worlds import world as world_of
 
 HEIGHT, WIDTH = 336, 448  # what a 480x640 camera image is shrunk to
+SCALES = (0.85, 2.6)      # of a crop's extent to its side
 SCENE_VERSION = 1         # raise it when a scene of the same seed comes to look or read otherwise
 
 
@@ -66,14 +68,17 @@ class ScenePool:
     def crop(self, index: int, side: int, rng: np.random.Generator) -> Crop:
         """Cut a random square from a scene, resized to ``side``, mirrored half of the time.
 
-        The extent varies by a factor of 0.85 to 1.35 around the side, so that things appear
-        somewhat larger or smaller than they were rendered.
+        The extent is 0.85 to 2.6 times the side, as far as the scene goes, so that things appear
+        larger and smaller than they were rendered, and small crops show whole ones: a noun is a
+        matter of shape.
         """
-        extent = min(int(side * rng.uniform(0.85, 1.35)), HEIGHT)
+        widest = min(SCALES[1], HEIGHT / side)
+        extent = int(side * math.exp(rng.uniform(math.log(SCALES[0]), math.log(widest))))
         top = int(rng.integers(0, HEIGHT - extent + 1))
         left = int(rng.integers(0, WIDTH - extent + 1))
         area = (slice(top, top + extent), slice(left, left + extent))
-        image = cv2.resize(self._images[index][area], (side, side), interpolation=cv2.INTER_LINEAR)
+        smooth = cv2.INTER_AREA if extent > side else cv2.INTER_LINEAR
+        image = cv2.resize(self._images[index][area], (side, side), interpolation=smooth)
         mask = cv2.resize(self._masks[index][area], (side, side), interpolation=cv2.INTER_NEAREST)
         if rng.random() < 0.5:
             image, mask = image[:, ::-1], mask[:, ::-1]

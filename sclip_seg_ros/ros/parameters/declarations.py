@@ -16,8 +16,10 @@ from sclip_seg_ros.temporal import TemporalSettings
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 IMAGE_RELIABILITIES = ("auto", "best_effort", "reliable")
-DEFAULT_CLASSES = ("floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup",
-                   "bowl", "cone", "bottle", "pyramid", "cylinder")
+# Nouns that the embedded model finds best: IoU of 0.45 and more in evaluation_indoor.json.
+DEFAULT_CLASSES = ("floor", "wall", "ceiling", "door", "window", "curtain", "picture", "table",
+                   "chair", "sofa", "bed", "cabinet", "lamp", "plant", "person", "ball", "bottle",
+                   "cone", "pallet")
 
 
 @dataclass(frozen=True)
