@@ -16,9 +16,9 @@ class TemporalSettings(Settings):
 
     enabled: bool = switch(True, "Carry scores from frame to frame; else every frame is labelled "
                            "alone.")
-    weight: float = number(0.95, 0.0, 0.99, "Share of the past in the scores of a frame that comes "
+    weight: float = number(0.9, 0.0, 0.99, "Share of the past in the scores of a frame that comes "
                            "1/15 s after the one before; it falls with that time.")
-    gate: float = number(15.0, 1.0, 255.0, "Difference in brightness between a place and where it "
+    gate: float = number(10.0, 1.0, 255.0, "Difference in brightness between a place and where it "
                          "came from, at which the past loses 63 % of its share.",
                          unit="grey levels")
     max_age: float = number(5.0, 0.0, 60.0, "Pixels whose newest scores are older are unlabelled.",
