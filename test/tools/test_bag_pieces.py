@@ -8,7 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bag_program import segment
-from recordings import FRONT, TYPES, cut, data_file, picture, raw, record, rows
+from recordings import (
+    FRONT,
+    IMAGE,
+    START,
+    TYPES,
+    cut,
+    data_file,
+    picture,
+    raw,
+    record,
+    rows,
+    text,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sclip_seg_ros.tools.bag import pieces, processing
 from sclip_seg_ros.tools.bag.results.earlier import read_summary
@@ -148,3 +161,18 @@ def test_a_dry_run_tells_pieces_time_and_disk_and_writes_nothing(drive, tiny_mod
     size = float(re.search(r"disk: about ([\d.]+) kB for the results", said.out)[1])
     assert segment(tiny_model, tmp_path / "out", "--bag", drive, *PIECES) == 0
     assert data_file(tmp_path / "out/drive").stat().st_size / 1000 == pytest.approx(size, rel=0.1)
+
+
+def test_a_stray_stamp_is_told_in_place_of_millions_of_pieces(tiny_model, tmp_path, capsys):
+    path = tmp_path / "stray"
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        chatter = writer.add_connection("/chatter", "std_msgs/msg/String", typestore=TYPES)
+        front = writer.add_connection(FRONT, IMAGE, typestore=TYPES)
+        writer.write(chatter, 0, text("before the clock was set"))
+        for index in range(2):
+            writer.write(front, START + index * 10**8, raw(picture(index), index))
+    for flags in (("--piece-seconds", 60), ("--dry-run",)):
+        assert segment(tiny_model, tmp_path / "out", "--bag", path, *flags) != 0
+        told = capsys.readouterr().err
+        assert "would be 28333333 pieces" in told and "19676 days apart" in told
+    assert segment(tiny_model, tmp_path / "out", "--bag", path) == 0

@@ -127,6 +127,8 @@ def test_a_finished_recording_is_not_done_twice_nor_replaced_unasked(tiny_model,
     assert "6 of them in an earlier run" in capsys.readouterr().out
     assert segment(tiny_model, output, "--bag", path, "--whole") == 2
     assert "another settings" in capsys.readouterr().err
+    assert segment(tiny_model, output, "--bag", path, "--prompt-templates", "a {}.") == 2
+    assert "another prompt templates" in capsys.readouterr().err
     assert data_file(output / "drive").stat().st_mtime_ns == written
     assert segment(tiny_model, output, "--bag", path, "--whole", "--restart") == 0
     assert data_file(output / "drive").stat().st_mtime_ns > written

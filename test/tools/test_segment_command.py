@@ -362,6 +362,9 @@ def test_what_is_finished_is_not_done_again_unless_something_changed(
     assert Image.open(tmp_path / "out/a.label.png").size == (70, 70)
     assert done(run("--use-pamr")) == (2, 1, 0)
     assert done(run("--use-pamr", "--restart")) == (2, 1, 0)
+    other = run("--use-pamr", "--prompt-templates", "a rendering of a {}.", "simple-7")
+    assert done(other) == (2, 1, 0)
+    assert other["prompt templates"] == ["a rendering of a {}.", "simple-7"]
 
 
 def test_times_of_a_video_are_those_of_the_file(tiny_model: str, tmp_path: Path) -> None:

@@ -75,6 +75,22 @@ def test_a_run_that_goes_on_exports_what_is_missing_and_counts_all(
     assert "3 files done by an earlier run" in capsys.readouterr().out
 
 
+def test_labels_of_other_words_are_not_mixed_with_the_new_ones(photos: Path, tmp_path: Path,
+                                                               capsys) -> None:
+    out = tmp_path / "out"
+    assert main([str(photos), "--output", str(out), *FLAGS, "--export-training"]) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (photos / "a.JPG").unlink()
+    capsys.readouterr()
+    other = [*FLAGS[:FLAGS.index("--vocabulary")], "--vocabulary", "ball", "chair"]
+    for more in ([], ["--restart"]):
+        assert main([str(photos), "--output", str(out), *other, "--export-training", *more]) == 2
+        assert "training data with other words, those of '" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert main([str(photos), "--output", str(tmp_path / "new"), *other, "--export-training"]) == 0
+    assert json.loads((tmp_path / "new/training/training.json").read_text())["pictures"] == 2
+
+
 @pytest.mark.parametrize(("flags", "complaint"), [
     (["--least-confidence", "0.5"], "has no effect without --export-training"),
     (["--export-training", "--least-confidence", "1.5"], "must be 0 to 1, got 1.5"),

@@ -108,6 +108,7 @@ class TextEncoder:
             query_class=torch.tensor(owner, device=embeddings.device),
             colours=self._colours([entry.name for entry in parsed], palette or {}),
             negatives=rejected,
+            templates=DEFAULT_TEMPLATES if templates is None else tuple(templates),
         )
 
     def unknown(self, words: Sequence[str]) -> list[str]:

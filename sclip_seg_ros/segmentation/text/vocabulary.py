@@ -41,6 +41,7 @@ class Vocabulary:
         ids: values in published label images.
         negatives: words that compete and are never published: their pixels are the background's,
             or unlabelled.
+        templates: prompts that the words were put into, or names of sets of them.
     """
 
     classes: tuple[VocabularyClass, ...]
@@ -51,6 +52,7 @@ class Vocabulary:
     colours: np.ndarray
     ids: ClassIds = POSITIONS
     negatives: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
 
     @property
     def rejects(self) -> bool:

@@ -36,6 +36,7 @@ def estimate(arguments: argparse.Namespace) -> tuple[Estimate, list[str]]:
     for index in range(len(arguments.bags)):
         try:
             opened = Opened(arguments, index)
+            pieces = opened.pieces
             film = FilmSegmentor(segmentor, vocabulary, chosen_temporal(arguments),
                                  arguments.label_size)
             cost = probe(_images(opened), partial(_cost, film))
@@ -46,7 +47,7 @@ def estimate(arguments: argparse.Namespace) -> tuple[Estimate, list[str]]:
         if frames is None:
             frames = sum(1 for _ in opened.recording.messages(opened.plan.outputs))
         times = opened.recording.times or (0, 1)
-        found.add(opened.pieces, times[1] - times[0], frames, cost or Cost(0, 0, 0))
+        found.add(pieces, times[1] - times[0], frames, cost or Cost(0, 0, 0))
         found.results += sum(file.stat().st_size for file in opened.recording.files)
     return found, problems
 

@@ -46,6 +46,8 @@ from sclip_seg_ros.tools.pieces import (
 )
 from sclip_seg_ros.tools.seams import seams_of, sentence
 
+MOST_PIECES = 100_000  # of one recording; more come of a stamp that is wrong
+
 
 def segment_in_pieces(arguments: argparse.Namespace) -> Iterator[Outcome]:
     """Yield the outcome of each recording as soon as all of its pieces are put together.
@@ -149,12 +151,22 @@ class Opened:
 
     @property
     def pieces(self) -> list[Piece]:
-        """All pieces; one where the recording cannot be read from the middle."""
+        """All pieces; one where the recording cannot be read from the middle.
+
+        Raises:
+            RecordingError: there are too many, which a wrong stamp makes.
+        """
         times = self.recording.times
         if times is None:
             return [Piece(0, 0, None, 0)]
         length, run_in = (max(1, round(seconds * 1e9)) if seconds else 0 for seconds in
                           (self._arguments.piece_seconds, self._arguments.run_in))
+        if (count := (times[1] - times[0]) // length) > MOST_PIECES:
+            raise RecordingError(
+                f"'{self.bag}' would be {count} pieces, for its first and its last message were "
+                f"recorded {(times[1] - times[0]) / 86400e9:.0f} days apart: one of these stamps "
+                "is likely wrong; segment it without --piece-seconds and --ray, or leave that "
+                "message out with `ros2 bag convert`")
         return cut(*times, length, run_in)
 
     def path(self, piece: Piece) -> Path:

@@ -78,7 +78,8 @@ def describe_segmentation(segmentor: SCLIPSegmentor, vocabulary: Vocabulary) -> 
             "proxy": segmentor.proxies.origin(segmentor.settings),
             "settings": asdict(segmentor.settings), "upsampler_fallback": fallback,
             "words": [list(entry.synonyms) for entry in vocabulary.classes],
-            "background": vocabulary.background, "negatives": list(vocabulary.negatives)}
+            "background": vocabulary.background, "negatives": list(vocabulary.negatives),
+            "prompt templates": list(vocabulary.templates)}
 
 
 def commit() -> str | None:

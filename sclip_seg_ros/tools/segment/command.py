@@ -43,7 +43,7 @@ from sclip_seg_ros.tools.segment.inputs import Input, find_inputs
 from sclip_seg_ros.tools.segment.labelling import Labelling, depends_on
 from sclip_seg_ros.tools.segment.outputs import read_labels, write_json
 from sclip_seg_ros.tools.segment.pieces import segment_in_pieces
-from sclip_seg_ros.tools.segment.training import FOLDER, write_summary
+from sclip_seg_ros.tools.segment.training import FOLDER, refuse_other_words, write_summary
 
 
 @dataclass
@@ -129,7 +129,9 @@ def prepare(arguments: argparse.Namespace) -> Run:
         raise UsageError(f"--export-training takes images alone, and '{readable(film.path)}' is a "
                          "video; leave it out, or give its frames as images")
     profile = chosen_profile(arguments)
-    chosen_classes(arguments, profile)
+    classes, _ = chosen_classes(arguments, profile)
+    if arguments.export_training:
+        refuse_other_words(arguments.output / FOLDER, classes)
     points = read_points(arguments.points_file) if arguments.points_file else None
     chosen_settings(arguments, profile)
     chosen_temporal(arguments)

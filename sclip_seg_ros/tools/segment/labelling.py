@@ -73,7 +73,8 @@ class Labelling:
             "device": str(segmentor.device), "fallbacks": list(segmentor.fallbacks),
             "settings": asdict(segmentor.settings), "temporal": asdict(self.temporal),
             "words": [list(entry.synonyms) for entry in vocabulary.classes],
-            "background": vocabulary.background, "negatives": list(vocabulary.negatives)}}
+            "background": vocabulary.background, "negatives": list(vocabulary.negatives),
+            "prompt templates": list(vocabulary.templates)}}
 
     @cached_property
     def training(self) -> TrainingExport | None:

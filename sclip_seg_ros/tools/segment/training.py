@@ -20,9 +20,12 @@ from PIL import Image
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 from sclip_seg_ros.segmentation.text.palette import lookup_table
+from sclip_seg_ros.segmentation.text.vocabulary import VocabularyClass, validate_classes
+from sclip_seg_ros.tools.arguments import UsageError
 from sclip_seg_ros.tools.segment.outputs import write_json
 
 FOLDER = "training"  # in the output of the program
+_CLASSES = "classes.txt"
 _ORIENTATION, _UPRIGHT = 0x0112, 1
 
 
@@ -40,9 +43,7 @@ class TrainingExport:
         self.least = least
         self._vocabulary = vocabulary
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "classes.txt").write_text(
-            "".join(f"{'|'.join(entry.synonyms)}\n" for entry in vocabulary.classes),
-            encoding="utf-8")
+        (folder / _CLASSES).write_text(_lines(vocabulary.classes), encoding="utf-8")
 
     def write(self, source: Path, name: Path, image: np.ndarray,
               result: SegmentationResult) -> None:
@@ -69,6 +70,27 @@ class TrainingExport:
         path = self.folder / kind / name.parent / f"{name.name}{ending}"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def refuse_other_words(folder: Path, classes: Sequence[str]) -> None:
+    """Refuse a folder whose labels are ids of other words, which would stand beside the new ones.
+
+    Raises:
+        UsageError: it is one.
+        OSError: it cannot be read.
+    """
+    words = folder / _CLASSES
+    if not words.is_file() or next((folder / "labels").rglob("*.png"), None) is None:
+        return
+    if words.read_text(encoding="utf-8", errors="replace") != _lines(validate_classes(classes)):
+        raise UsageError(f"'{folder}' holds training data with other words, those of '{words}'; "
+                         "their labels would lie beside the new ones: move the folder away, or "
+                         "choose another --output")
+
+
+def _lines(classes: Sequence[VocabularyClass]) -> str:
+    """Return the text of a file of classes."""
+    return "".join(f"{'|'.join(entry.synonyms)}\n" for entry in classes)
 
 
 def write_summary(folder: Path, least: float, names: Sequence[str],
