@@ -323,6 +323,25 @@ def test_depth_by_another_clock_is_told(rig, room, node):
     expect_told(rig, node, "different clocks", "use_sim_time")
 
 
+def test_depth_whose_gap_changes_is_told_once(rig, room, node):
+    exact, sent, before = depth_of(room, "16UC1"), [], len(node.log)
+
+    def drifting(stamp):
+        sent.append(stamp)
+        return exact(stamp - (1_000_000 - len(sent)) * 10**9)
+
+    def told() -> int:
+        return sum("no point cloud" in line and "different clocks" in line
+                   for line in node.log[before:].splitlines())
+
+    rig.make_depth = drifting
+    with rig.probe.listening(PointCloud2, "/sclip_seg/points", BEST_EFFORT):
+        rig.run_until(told, "a word of the clocks")
+        seen = len(sent)
+        rig.run_until(lambda: len(sent) > seen + 40, "more depth")
+    assert told() == 1
+
+
 def test_depth_outside_the_tolerance_is_told(rig, room, node):
     rig.make_depth = depth_of(room, "16UC1", late=55 * MS)
     expect_told(rig, node, "55 ms", "points.tolerance_ms")

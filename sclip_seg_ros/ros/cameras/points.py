@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import NamedTuple
@@ -229,8 +230,10 @@ class SemanticPoints:
                 "have; name classes by their first word")
 
     def _tell(self, reason: str) -> None:
-        if reason and reason not in self._told:
-            self._told.add(reason)
+        """Warn of a reason once, whatever its figures are: those of a gap differ every time."""
+        kind = re.sub(r"\d+", "", reason)
+        if kind and kind not in self._told:
+            self._told.add(kind)
             text = f"no point cloud: {reason}"
             self._log.note(text)
             self._node.get_logger().warning(text)
