@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.clocks import clock_of, timed
 from sclip_seg_ros.segmentation import SCLIPSegmentor
@@ -27,23 +31,19 @@ def matrix_rate(device: torch.device, precision: str) -> float:
 
 
 def tower_operations(segmentor: SCLIPSegmentor, size: tuple[int, int]) -> float:
-    """Return the operations of the image tower's matrix products for one image.
+    """Return the operations of the image tower's products and convolutions for one image.
 
-    Per block of width W on T tokens: 4 W^2 T for the projections, 2 W M T for the feed-forward
-    network of width M, 2 T^2 W for the attention, which SCLIP's last block computes twice.
+    As torch counts them, with attention written out: fused attention is not counted.
     """
-    settings, visual = segmentor.settings, segmentor.backbone.visual
+    settings, backbone = segmentor.settings, segmentor.backbone
     height, width = segmentor.working_size(*size)
-    crop = [(height, width)] if settings.inference == "whole" else \
-        [(box.bottom - box.top, box.right - box.left)
-         for box in window_boxes(height, width, settings.crop, settings.stride)]
-    patch, features = segmentor.backbone.patch_size, visual.conv1.weight.shape[0]
-    hidden = visual.transformer.resblocks[0].mlp[0].weight.shape[0]
-    total = 0.0
-    for rows, columns in crop:
-        patches = (rows // patch) * (columns // patch)
-        tokens = patches + 1
-        block = tokens * (4 * features**2 + 2 * features * hidden) + 2 * tokens**2 * features
-        total += 2 * (segmentor.backbone.depth * block + 2 * tokens**2 * features
-                      + patches * features * (3 * patch**2 + segmentor.backbone.dimension))
+    windows = Counter([(height, width)] if settings.inference == "whole" else
+                      [(box.bottom - box.top, box.right - box.left)
+                       for box in window_boxes(height, width, settings.crop, settings.stride)])
+    total = 0
+    for window, count in windows.items():
+        with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), \
+                FlopCounterMode(display=False) as counter:
+            backbone.tokens(torch.zeros(1, 3, *window, device=segmentor.device))
+        total += count * counter.get_total_flops()
     return total

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from open_clip.timm_model import TimmModel
 from torch import Tensor
 from torch.nn.functional import interpolate, linear, normalize
 
@@ -43,7 +44,7 @@ class Reference:
         watch = Stopwatch(self.device, self.clock)
         with watch.stage("preprocess"):
             original = to_tensor(image, self.device)
-            size = tower_size(*image.shape[:2], self.settings, self.clip.model.visual.patch_size[0])
+            size = tower_size(*image.shape[:2], self.settings, self._patch_size())
             working = resize(original, size, self.settings.antialias)
         total = torch.zeros(len(vocabulary.embeddings), *size, device=self.device)
         count = torch.zeros(size, device=self.device)
@@ -85,10 +86,18 @@ class Reference:
             torch.arange(side, 0.0, -1.0, device=self.device)) for side in (height, width))
         return rows[:, None] * columns
 
+    def _patch_size(self) -> int:
+        visual = self.clip.model.visual
+        return visual.trunk.patch_embed.feat_ratio() if isinstance(visual, TimmModel) \
+            else visual.patch_size[0]
+
     def _features(self, window: Tensor) -> Tensor:
         """Run the tower on one window: (3, h, w) to (D, rows, columns)."""
         visual = self.clip.model.visual
-        patches = visual.conv1(normalise(window[None], self.clip.mean, self.clip.std))
+        pixels = normalise(window[None], self.clip.mean, self.clip.std)
+        if isinstance(visual, TimmModel):
+            return _features_of_timm(visual, pixels)
+        patches = visual.conv1(pixels)
         grid = tuple(patches.shape[2:])
         first = visual.class_embedding.expand(1, 1, -1)
         tokens = torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1)
@@ -97,7 +106,10 @@ class Reference:
         *blocks, last = visual.transformer.resblocks
         for block in blocks:
             tokens = block(tokens)
-        tokens = tokens + last.ls_1(_correlative(last.attn, last.ln_1(tokens)))
+        attention = last.attn
+        joint = linear(last.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
+        attended = attention.out_proj(_correlative(joint, attention.num_heads))
+        tokens = tokens + last.ls_1(attended)
         tokens = tokens + last.ls_2(last.mlp(last.ln_2(tokens)))
         features = visual.ln_post(tokens) @ visual.proj
         return features[0, 1:].T.unflatten(1, grid)
@@ -110,10 +122,32 @@ class Reference:
                             for index in range(int(query_class[-1]) + 1)])
 
 
-def _correlative(attention: torch.nn.MultiheadAttention, tokens: Tensor) -> Tensor:
-    """Attend with (softmax(q q^T) + softmax(k k^T)) v, both weights held at once."""
-    joint = linear(tokens[0], attention.in_proj_weight, attention.in_proj_bias)
-    q, k, v = joint.unflatten(1, (3, attention.num_heads, -1)).permute(1, 2, 0, 3)
+def _features_of_timm(visual: TimmModel, pixels: Tensor) -> Tensor:
+    """Run a timm tower with convolutions before its patches, as the embedded model's is."""
+    trunk = visual.trunk
+    patches = trunk.patch_embed.proj(trunk.patch_embed.backbone(pixels))
+    grid = tuple(patches.shape[2:])
+    tokens = torch.cat([trunk.cls_token, patches.flatten(2).transpose(1, 2)], dim=1)
+    tokens = trunk.norm_pre(tokens + interpolate_position_embedding(
+        trunk.pos_embed[0], tuple(trunk.patch_embed.grid_size), grid, 1, False, False))
+    *blocks, last = trunk.blocks
+    for block in blocks:
+        tokens = block(tokens)
+    attention = last.attn
+    attended = _correlative(attention.qkv(last.norm1(tokens)), attention.num_heads)
+    tokens = tokens + last.ls1(attention.proj(attended))
+    tokens = tokens + last.ls2(last.mlp(last.norm2(tokens)))
+    return visual.head(trunk.norm(tokens))[0, 1:].T.unflatten(1, grid)
+
+
+def _correlative(joint: Tensor, heads: int) -> Tensor:
+    """Attend with (softmax(q q^T) + softmax(k k^T)) v, both weights held at once.
+
+    Args:
+        joint: q, k and v of every token, (1, N, 3 W).
+        heads: number of heads.
+    """
+    q, k, v = joint[0].unflatten(1, (3, heads, -1)).permute(1, 2, 0, 3)
     scale = q.shape[-1] ** -0.5
     weights = torch.softmax(scale * q @ q.mT, dim=-1) + torch.softmax(scale * k @ k.mT, dim=-1)
-    return attention.out_proj((weights @ v).transpose(0, 1).flatten(1))[None]
+    return (weights @ v).transpose(0, 1).flatten(1)[None]
