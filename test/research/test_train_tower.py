@@ -141,10 +141,10 @@ def test_an_interrupted_run_ends_bit_for_bit_where_an_uninterrupted_one_does(
 def test_the_contrast_falls_too_and_is_left_out_without_a_weight(
         world: Path, trained: Path, tmp_path: Path):
     assert "contrast" not in (trained / "log.csv").read_text()
-    assert main(["--model", "embedded", *shared(world), "--work", str(tmp_path), "--steps", "16",
+    assert main(["--model", "embedded", *shared(world), "--work", str(tmp_path), "--steps", "40",
                  "--learning-rate", "3e-4"]) == 0
     contrasts = curve(tmp_path, "contrast")
-    assert len(contrasts) == 16 and np.mean(contrasts[-6:]) < 0.8 * np.mean(contrasts[:3])
+    assert len(contrasts) == 40 and np.mean(contrasts[-10:]) < 0.8 * np.mean(contrasts[:10])
 
 
 def test_rooms_and_mixed_precision_train_too(flags: list[str], tmp_path: Path):

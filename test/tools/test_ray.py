@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from functools import partial
@@ -123,7 +124,8 @@ def test_an_address_without_a_cluster_is_told(drives, tiny_model, tmp_path, caps
 def test_many_tiny_recordings_are_all_done(cluster, tiny_model, tmp_path, capsys):
     """Each has two pictures; all are alike but for names, so that one tells what all are to be."""
     rows = [(FRONT, IMAGE, raw(picture(index, 48, 64), index)) for index in range(2)]
-    drives = [data_file(record_rows(tmp_path / f"drive_{number:03}", rows))
+    alike = data_file(record_rows(tmp_path / "alike", rows))
+    drives = [Path(shutil.copy(alike, tmp_path / f"drive_{number:03}{alike.suffix}"))
               for number in range(MANY)]
     assert segment(tiny_model, tmp_path / "one", drives[:1]) == 0
     assert segment(tiny_model, tmp_path / "two", drives, "--ray", cluster) == 0
