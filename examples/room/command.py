@@ -58,7 +58,7 @@ def run(room: Room, arguments: argparse.Namespace) -> None:
     words = room.phrases
     parameters = {"classes": words, "class_ids": list(range(1, len(words) + 1)),
                   "unlabelled_id": 0, "depth_topics": [DEPTH], "points.invalid": "keep",
-                  "points.colours": "classes", "use_pamr": True}
+                  "points.colours": "classes", "use_densecrf": True}
     rclpy.init()
     node = rclpy.create_node("room")
     executor = SingleThreadedExecutor()

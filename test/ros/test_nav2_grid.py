@@ -51,7 +51,7 @@ def run(room, tmp_path_factory):
     ids = list(range(1, len(words) + 1))
     parameters = {"classes": words, "class_ids": ids, "unlabelled_id": 0, "threads": 1,
                   "depth_topics": [DEPTH], "points.invalid": "keep", "lazy": False,
-                  "use_pamr": True,
+                  "use_densecrf": True,
                   "temporal.enabled": False}  # the views lie too far apart for a film
     grid = SemanticGrid(room.cost)
     with running_node(domain, tmp_path_factory.mktemp("node") / "log.txt", parameters,
