@@ -14,7 +14,7 @@ from open_clip.transform import PreprocessCfg
 from torch import nn
 
 from sclip_seg_ros.common.text import first_line
-from sclip_seg_ros.models import embedded_tower  # noqa: F401 (timm registers the tower)
+from sclip_seg_ros.models.embedded import tower  # noqa: F401 (timm registers it)
 from sclip_seg_ros.models.hub import MAY_LACK
 from sclip_seg_ros.models.layouts import config_of_transformers, statistics_of_transformers
 from sclip_seg_ros.models.names import statistics_of

@@ -95,9 +95,9 @@ def _serve(args: Sequence[str], ready: Future, stop: threading.Event) -> None:
     try:
         node = SegmentNode(args)
     except RuntimeError as error:
-        if not (reason := why_no_node(error)):
+        if not (refusal := why_no_node(error)):
             raise
-        get_logger(NAME).fatal(reason)
+        get_logger(NAME).fatal("; ".join(refusal))
         raise _Refused from error
     except (ParameterException, ValueError, OSError) as error:
         get_logger(NAME).fatal(" ".join(str(error).split()))

@@ -5,9 +5,8 @@ import pytest
 import torch
 from timm.models import create_model
 
-from sclip_seg_ros.models import embedded_tower
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
-from sclip_seg_ros.models.embedded_tower import DEPTH, WIDTH, Residual, Stem
+from sclip_seg_ros.models.embedded.tower import DEPTH, NAME, WIDTH, Residual, Stem
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.backbones.attention import attention_rule
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
@@ -19,7 +18,7 @@ def segmentor() -> SCLIPSegmentor:
 
 
 def test_timm_builds_it_by_name():
-    tower = create_model(embedded_tower.NAME, num_classes=0)
+    tower = create_model(NAME, num_classes=0)
     assert len(tower.blocks) == DEPTH and tower.embed_dim == WIDTH
     assert tower(torch.zeros(1, 3, 224, 224)).shape == (1, WIDTH)
 

@@ -99,20 +99,20 @@ def why_refused(error: Exception) -> str:
     return _ARGUMENTS.format(said)
 
 
-def why_no_node(error: Exception) -> str:
-    """Return why the middleware refuses a node, with the remedy; "" of an error of another kind.
+def why_no_node(error: Exception) -> tuple[str, str] | None:
+    """Return why the middleware refuses a node, and the remedy; None of an error of another kind.
 
     Args:
         error: that was raised where a node was to be made.
     """
     said = _said(error)
     if _NO_NODE not in said:
-        return ""
+        return None
     reason = said.partition(_NO_NODE)[2].strip(" :") or said
     given = [name for name in _OF_MIDDLEWARES if os.environ.get(name)]
     remedy = f"see {' and '.join(given)}" if given else \
         "see how many nodes run in the domain, and whether the network is up"
-    return f"the middleware refuses to make a node: {reason}; {remedy}"
+    return f"the middleware refuses to make a node: {reason}", remedy
 
 
 def _said(error: Exception) -> str:

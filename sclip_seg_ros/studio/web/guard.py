@@ -62,8 +62,8 @@ class Guard:
         """
         self._app = app
         self._token = token
-        self._hosts = None if is_any(host) else {"localhost", "127.0.0.1", "::1",
-                                                     host.lower()}  # as browsers send it
+        own = host.lower()  # as browsers send it
+        self._hosts = None if is_any(host) else {"localhost", "127.0.0.1", "::1", own}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""

@@ -77,7 +77,12 @@ def describe_segmentation(segmentor: SCLIPSegmentor, vocabulary: Vocabulary) -> 
             "loftup": describe_loftup(used, segmentor),
             "proxy": segmentor.proxies.origin(segmentor.settings),
             "settings": asdict(segmentor.settings), "upsampler_fallback": fallback,
-            "words": [list(entry.synonyms) for entry in vocabulary.classes],
+            **describe_words(vocabulary)}
+
+
+def describe_words(vocabulary: Vocabulary) -> dict[str, Any]:
+    """Name what labels depend on of the words."""
+    return {"words": [list(entry.synonyms) for entry in vocabulary.classes],
             "background": vocabulary.background, "negatives": list(vocabulary.negatives),
             "prompt templates": list(vocabulary.templates)}
 

@@ -72,9 +72,7 @@ class Labelling:
             "model": segmentor.name, "precision": segmentor.precision,
             "device": str(segmentor.device), "fallbacks": list(segmentor.fallbacks),
             "settings": asdict(segmentor.settings), "temporal": asdict(self.temporal),
-            "words": [list(entry.synonyms) for entry in vocabulary.classes],
-            "background": vocabulary.background, "negatives": list(vocabulary.negatives),
-            "prompt templates": list(vocabulary.templates)}}
+            **provenance.describe_words(vocabulary)}}
 
     @cached_property
     def training(self) -> TrainingExport | None:

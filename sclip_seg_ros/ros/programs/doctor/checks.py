@@ -93,10 +93,10 @@ def middleware() -> Finding:
                               enable_rosout=False))
         except RuntimeError as error:
             context.try_shutdown()
-            if not (reason := why_no_node(error)):
+            if not (refusal := why_no_node(error)):
                 raise
-            told, _, remedy = reason.rpartition("; ")
-            return fault(f"{what}: {told}", remedy)
+            reason, remedy = refusal
+            return fault(f"{what}: {reason}", remedy)
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
     executor = SingleThreadedExecutor(context=contexts[1])
     executor.add_node(nodes[1])

@@ -163,7 +163,7 @@ def main(args: Sequence[str] | None = None, write: Callable[[str], object] = pri
         return _interrupted()
     except Exception as error:
         if refusal := why_no_node(error):
-            print(f"show_state: {refusal}", file=sys.stderr)
+            print(f"show_state: {'; '.join(refusal)}", file=sys.stderr)
             return 1
         if rclpy.ok():
             raise

@@ -62,7 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if not (refusal := why_no_node(error)):
             raise
         rclpy.try_shutdown()
-        return _complain(refusal, 1)
+        return _complain("; ".join(refusal), 1)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     spinning = threading.Thread(target=_spin, args=(executor,), name="studio-ros", daemon=True)

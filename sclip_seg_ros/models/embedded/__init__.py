@@ -1,0 +1,1 @@
+"""The embedded model: its image tower, its weights and what was measured of them."""
