@@ -33,9 +33,12 @@ class Configuration:
     precision: str = "auto"  # or "fp32"
 
     def settings(self, precision: str) -> SegmentorSettings:
-        """Return the pipeline's defaults with this configuration's changes."""
+        """Return the pipeline's defaults with this configuration's changes, without PAMR.
+
+        The plain form has none, and PAMR is measured by itself (benchmarks/pamr.py).
+        """
         return SegmentorSettings(inference=self.inference, use_densecrf=self.densecrf,
-                                 precision=precision)
+                                 use_pamr=False, precision=precision)
 
 
 FULL = (*(Configuration(model, size, classes, inference) for model, size, classes, inference in

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.configurations import VGA, Model, image
+from benchmarks.configurations import VGA, Configuration, Model, image
 from benchmarks.measuring import own
-from sclip_seg_ros.segmentation import SegmentorSettings
 
 SIZES = ((240, 320), VGA, (720, 1280), (1080, 1920), (1440, 2560))
 CLASSES = (2, 8, 20, 50, 100, 150)
@@ -16,7 +15,7 @@ CAMERAS = (1, 2, 4)
 def curves(model: Model, rounds: int) -> dict[str, list[dict[str, Any]]]:
     """Measure the pipeline along each axis, the others at 480x640, 20 classes and one camera."""
     segmentor, twenty = model.fast, model.words(20)
-    segmentor.settings = SegmentorSettings(precision=segmentor.precision)
+    segmentor.settings = Configuration().settings(segmentor.precision)
     picture = image(*VGA)
     return {
         "area": [{"size": list(size), "pixels": size[0] * size[1],

@@ -67,7 +67,7 @@ def main() -> None:
 def run(options: argparse.Namespace) -> list[dict]:
     """Label frames through all phases; return what became of each."""
     torch.set_num_threads(options.threads)
-    segmentor = SCLIPSegmentor("embedded", use_pamr=True)
+    segmentor = SCLIPSegmentor("embedded")
     vocabulary = segmentor.vocabulary(CLASSES)
     quality = QualityControl(segmentor, read_ladder("cpu.yaml", segmentor.device))
     quality.configure(segmentor.settings, options.budget)

@@ -1,7 +1,7 @@
 """Start the segmentation node, and RViz if wanted: `ros2 launch sclip_seg_ros segment.launch.py`.
 
 Arguments left empty do not touch what the parameter file, or a launch file around this one, says.
-What `ros2 launch` is given beside them is a parameter of the node: use_pamr:=true.
+What `ros2 launch` is given beside them is a parameter of the node: use_densecrf:=true.
 """
 
 import sys

@@ -37,7 +37,8 @@ class Measures:
         union = table.sum(1) + table[:, :classes].sum(0) - right
         iou = right / np.maximum(union, 1)
         film = {"miou": iou[table.sum(1) > 0].mean(), "flips": steadiness.flips,
-                "tc": steadiness.tc, "unlabelled": table[:, classes].sum() / table.sum()}
+                "flips_exact": steadiness.changed / steadiness.counted, "tc": steadiness.tc,
+                "unlabelled": table[:, classes].sum() / table.sum()}
         if take.mover is not None:
             film["mover_iou"] = iou[take.mover]
         self._films.append(film)

@@ -112,7 +112,7 @@ class QualityLadder:
     def for_base(self, base: SegmentorSettings) -> QualityLadder:
         """Return the ladder without levels that would repeat an earlier one.
 
-        Fewer PAMR steps are not a level of their own where PAMR is off.
+        Fewer CRF iterations are not a level of their own where the CRF is off.
 
         Raises:
             ValueError: a level that does not fit the base settings.

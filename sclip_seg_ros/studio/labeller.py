@@ -9,14 +9,12 @@ from typing import Any
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, Vocabulary
 from sclip_seg_ros.segmentation.pipeline import Features, Picture, Pipeline
+from sclip_seg_ros.segmentation.refinement import scoring_settings
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.studio.choices.choices import Choices
 from sclip_seg_ros.studio.labelled import Frame, Labelled, OfScores
 from sclip_seg_ros.temporal import Memory
 
-# What works on scores, after the image tower and the upsampler of features.
-_ON_SCORES = ("logit_scale", "probability_threshold", "area_threshold", "decode_resolution",
-              "use_pamr", "pamr", "use_densecrf", "crf", "use_anyup", "anyup")
 _KEPT = 3  # frames' features; of a window LoftUp makes some 100 MB
 
 
@@ -64,10 +62,8 @@ def features_key(settings: SegmentorSettings, vocabulary: Vocabulary) -> tuple[A
 
     ResCLIP's feedback looks at the words; of all others, only the settings before the scores count.
     """
-    default = SegmentorSettings()
-    before = settings.with_changes({name: getattr(default, name) for name in _ON_SCORES})
     feedback = settings.use_resclip and settings.resclip.sfr
-    return before, vocabulary.classes if feedback else ()
+    return scoring_settings(settings), vocabulary.classes if feedback else ()
 
 
 class Labeller:

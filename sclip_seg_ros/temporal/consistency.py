@@ -12,6 +12,7 @@ import numpy as np
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 from sclip_seg_ros.temporal.flow import follow
 
+NEAR = 1          # pixels: both ends of a motion are rounded by up to half a pixel
 ROUND_TRIP = 1.5  # pixels by which a flow there and back may miss its start
 
 
@@ -21,18 +22,21 @@ class Consistency:
     Temporal consistency (TC; Liu et al., "Efficient semantic video segmentation with per-frame
     inference", ECCV 2020, section 4.1) is the mean IoU between a label image and the next one
     brought back along the motion, over the classes that occur in it. Hidden pixels are left out.
-    Flips are the share of pixels whose label changes along the motion while their true label,
-    where it is known, stays the same.
+    Flips are the share of pixels whose label is found nowhere within NEAR of where they moved to,
+    while their true label, where it is known, stays the same. Motion is known to whole pixels:
+    without that margin an outline that stands still beside the true one flips as the rounding does.
 
     Attributes:
         pairs: (C + 1, C + 1), pixels by their label and the next one; the last is "unlabelled".
-        steady, flipped: pixels whose label stays, and changes for no reason.
+        counted: pixels whose true label stays.
+        flipped: those whose label does not.
+        changed: the same without a margin, at the very pixel that they moved to.
     """
 
     def __init__(self, classes: int) -> None:
         """Start empty; unlabelled pixels are a class of their own."""
         self.pairs = np.zeros((classes + 1, classes + 1), np.int64)
-        self.steady = self.flipped = 0
+        self.counted = self.flipped = self.changed = 0
 
     def add(self, labels: np.ndarray, next_labels: np.ndarray, following: np.ndarray,
             truth: np.ndarray | None = None, next_truth: np.ndarray | None = None) -> None:
@@ -52,12 +56,14 @@ class Consistency:
         after = np.minimum(next_labels.ravel()[place], classes)
         self.pairs += np.bincount(before * (classes + 1) + after,
                                    minlength=self.pairs.size).reshape(self.pairs.shape)
-        flipped = before != after
+        counted = np.ones(len(place), bool)
         if truth is not None and next_truth is not None:
             was, now = truth[seen], next_truth.ravel()[place]
-            flipped = flipped[(was == now) & (was != UNLABELLED)]
-        self.steady += int(flipped.size - flipped.sum())
-        self.flipped += int(flipped.sum())
+            counted = (was == now) & (was != UNLABELLED)
+        changed = np.flatnonzero(counted & (before != after))
+        self.counted += int(counted.sum())
+        self.changed += len(changed)
+        self.flipped += int((~_near(before[changed], next_labels, place[changed], classes)).sum())
 
     @property
     def tc(self) -> float | None:
@@ -70,8 +76,21 @@ class Consistency:
     @property
     def flips(self) -> float | None:
         """Share of pixels whose label changes for no reason, 0..1; None without pixels."""
-        total = self.steady + self.flipped
-        return self.flipped / total if total else None
+        return self.flipped / self.counted if self.counted else None
+
+
+def _near(labels: np.ndarray, next_labels: np.ndarray, place: np.ndarray,
+          unlabelled: int) -> np.ndarray:
+    """Tell of labels (n,) whether they are found near their flat places in (H, W), (n,) bool."""
+    height, width = next_labels.shape
+    rows, columns = np.divmod(place, width)
+    found = np.zeros(len(place), bool)
+    for down in range(-NEAR, NEAR + 1):
+        for across in range(-NEAR, NEAR + 1):
+            there = next_labels[np.clip(rows + down, 0, height - 1),
+                                np.clip(columns + across, 0, width - 1)]
+            found |= np.minimum(there, unlabelled) == labels
+    return found
 
 
 def measure_following(image: np.ndarray, next_image: np.ndarray) -> np.ndarray:

@@ -84,8 +84,8 @@ def add_segmentor_flags(parser: argparse.ArgumentParser, stages: bool = True) ->
         switch = settings.add_mutually_exclusive_group() if stages else settings
         flag = stage.replace("_", "-")
         switch.add_argument(f"--use-{flag}", dest=f"use_{stage}", action="store_true", default=None,
-                            help="switch the stage on; without a flag the method decides "
-                                 "(sclip: off)" if stages else argparse.SUPPRESS)
+                            help="switch the stage on; without a flag the method decides, "
+                                 "or the default (PAMR: on)" if stages else argparse.SUPPRESS)
         switch.add_argument(f"--no-{flag}", dest=f"use_{stage}", action="store_false",
                             default=None,
                             help="switch the stage off" if stages else argparse.SUPPRESS)

@@ -1,6 +1,6 @@
 """Measure what each level of a quality ladder costs on this computer, and what it changes.
 
-    sclip-level-costs --use-pamr --size 640x480
+    sclip-level-costs --use-densecrf --size 640x480
 """
 
 from __future__ import annotations
@@ -191,5 +191,5 @@ def run(arguments: argparse.Namespace) -> int:
 main = Program(
     "sclip-level-costs",
     "Measure what each level of a quality ladder costs on this computer, and what it changes.",
-    "sclip-level-costs --use-pamr --size 640x480", add_arguments, run,
+    "sclip-level-costs --use-densecrf --size 640x480", add_arguments, run,
     interrupted="interrupted; nothing was measured")

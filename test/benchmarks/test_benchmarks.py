@@ -30,7 +30,7 @@ def model() -> Model:
 def test_the_plain_form_labels_as_the_pipeline_does(model, changes):
     if changes.get("use_densecrf"):
         pytest.importorskip("pydensecrf", reason="pydensecrf is not installed")
-    settings = SegmentorSettings(precision="fp32").with_changes(**changes)
+    settings = SegmentorSettings(precision="fp32", use_pamr=False).with_changes(**changes)
     words, picture = model.words(20), image(*SIZE)
     model.plain.settings = settings
     expected = model.plain.segment(picture, words)
@@ -45,7 +45,7 @@ def test_the_plain_form_labels_as_the_pipeline_does(model, changes):
 def test_synonyms_share_a_label_in_the_plain_form(model):
     words = model.plain.vocabulary(["floor|red floor", "wall", "door|rug|lamp"])
     picture = image(*SIZE)
-    model.plain.settings = SegmentorSettings(precision="fp32")
+    model.plain.settings = SegmentorSettings(precision="fp32", use_pamr=False)
     plain = Reference(model.plain._model.clip, CPU, model.plain.settings, model.plain.logit_scale)
     assert np.mean(plain(picture, words)[0] == model.plain.segment(picture, words)) > 0.999
 

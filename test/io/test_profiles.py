@@ -57,6 +57,8 @@ RESCLIP = {
 
 MINIMAL = "vocabulary: words.txt\nmethods:\n  sclip: {short_side: 224}\n"
 
+PAMR = PamrSettings(10, (8, 16), 1.0)
+
 
 def own_profile(folder: Path, text: str, words: str = "floor\nwall\n") -> Path:
     (folder / "words.txt").write_text(words)
@@ -88,7 +90,7 @@ def test_sclip_settings_are_as_published(name: str) -> None:
         attention="sclip", residual=True, inference="slide", crop=224, stride=112,
         antialias=False, enlarge=True, window_taper=False, short_side=short_side,
         logit_scale=logit_scale,
-        probability_threshold=probability, area_threshold=area)
+        probability_threshold=probability, area_threshold=area, use_pamr=False, pamr=PAMR)
 
 
 @pytest.mark.parametrize("name", RESCLIP)
@@ -98,7 +100,7 @@ def test_naclip_and_resclip_settings_are_as_published(name: str) -> None:
         attention="naclip", residual=False, naclip_sigma=5.0, inference=inference, crop=224,
         stride=112, antialias=False, enlarge=True, window_taper=False, short_side=short_side,
         logit_scale=40.0,
-        probability_threshold=probability, use_pamr=True, pamr=PamrSettings(10, (8, 16)))
+        probability_threshold=probability, use_pamr=True, pamr=PAMR)
     assert load_profile(name, "naclip").settings == naclip
     assert load_profile(name, "resclip").settings == replace(
         naclip, use_pamr=False, use_resclip=True,
@@ -116,7 +118,7 @@ def test_scclip_settings_are_as_published(name: str) -> None:
     assert profile.settings == SegmentorSettings(
         attention="scclip", inference="slide", crop=224, stride=112, antialias=False, enlarge=True,
         window_taper=False, short_side=560 if name == "cityscapes" else 336, logit_scale=scale,
-        probability_threshold=probability, area_threshold=area)
+        probability_threshold=probability, area_threshold=area, use_pamr=False, pamr=PAMR)
 
 
 @pytest.mark.parametrize("name", sorted(set(RESCLIP) - {"camvid"}))
@@ -128,6 +130,7 @@ def test_proxyclip_settings_are_as_published(name: str) -> None:
         stride=112, antialias=False, enlarge=True, window_taper=False,
         short_side=448 if name in ("cityscapes", "ade20k") else 336, logit_scale=40.0,
         probability_threshold={"voc21": 0.2, "context60": 0.15, "coco_object": 0.25}.get(name, 0.0),
+        use_pamr=False, pamr=PAMR,
         use_proxy=True, proxy=ProxySettings(model="dino_vitb8", beta=1.2, gamma=3.0))
 
 

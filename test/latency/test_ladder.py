@@ -74,7 +74,7 @@ def test_dilations_may_be_a_list() -> None:
     (one_level(stride=True), "'stride' cannot be True; give a whole number"),
     (one_level(use_pamr=1), "'use_pamr' cannot be 1; give true or false"),
     (one_level(**{"loftup.factor": "2"}), "'loftup.factor' cannot be '2'; give a number"),
-    (one_level(**{"pamr.dilations": [1.5]}), r"give a list of whole numbers, e.g. \[8, 16\]"),
+    (one_level(**{"pamr.dilations": [1.5]}), r"give a list of whole numbers, e.g. \[3, 12\]"),
 ])
 def test_mistakes_are_named(data, message) -> None:
     with pytest.raises(ValueError, match=message):
@@ -117,11 +117,12 @@ def test_levels_without_effect_on_the_base_are_left_out() -> None:
           - {name: adaptive, use_loftup: true, loftup.adaptive: true}
           - {name: no-factor, use_loftup: true, loftup.adaptive: true, loftup.factor: 3}
         """)
-    assert ladder.for_base(SegmentorSettings()).names == ("full", "whole", "factor", "adaptive")
-    assert ladder.for_base(SegmentorSettings(use_pamr=True)).names \
+    assert ladder.for_base(SegmentorSettings(use_pamr=False)).names \
+        == ("full", "whole", "factor", "adaptive")
+    assert ladder.for_base(SegmentorSettings()).names \
         == ("full", "fewer-steps", "whole", "factor", "adaptive")
     assert ladder.for_base(SegmentorSettings(use_densecrf=True, inference="whole")).names \
-        == ("full", "no-crf", "factor", "adaptive")
+        == ("full", "fewer-steps", "no-crf", "factor", "adaptive")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -143,7 +144,8 @@ class TestShippedLadders:
             assert levels[0] == base
             for better, cheaper in zip(levels, levels[1:], strict=False):
                 assert all(a >= b for a, b in zip(work(better), work(cheaper), strict=True))
-            assert not (levels[-1].use_densecrf or levels[-1].use_pamr or levels[-1].use_loftup)
+            assert not (levels[-1].use_densecrf or levels[-1].use_loftup)
+            assert levels[-1].pamr == SegmentorSettings().pamr, "its cheap form stays"
 
 
 def work(settings: SegmentorSettings) -> tuple[float, ...]:
@@ -152,7 +154,8 @@ def work(settings: SegmentorSettings) -> tuple[float, ...]:
     return (settings.short_side, settings.use_densecrf or settings.decode_resolution,
             0 if whole else 1 / settings.stride,
             settings.use_densecrf * settings.crf.iterations,
-            settings.use_pamr * settings.pamr.steps, settings.use_resclip,
+            settings.use_pamr * settings.pamr.steps * settings.pamr.resolution,
+            settings.use_resclip,
             settings.use_loftup * (3 if settings.loftup.adaptive else settings.loftup.factor))
 
 

@@ -82,7 +82,8 @@ def curve(work: Path, name: str = "windows") -> list[float]:
 @pytest.mark.parametrize("model", ["embedded", "tiny"])
 def test_the_teacher_gives_the_scores_of_the_segmentors_windows(world: Path, model: str):
     name = "embedded" if model == "embedded" else f"local-dir:{world / 'clip'}"
-    segmentor = SCLIPSegmentor(name, precision="fp32", short_side=HEIGHT, crop=CROP, stride=STRIDE)
+    segmentor = SCLIPSegmentor(name, precision="fp32", short_side=HEIGHT, crop=CROP, stride=STRIDE,
+                               use_pamr=False)
     words = segmentor.vocabulary(WORDS)
     scores = segmentor.predict_dense(room(50), words).scores
     features = teacher_of(name)(as_batch(room(50)))[0]
@@ -93,7 +94,8 @@ def test_the_teacher_gives_the_scores_of_the_segmentors_windows(world: Path, mod
 
 def test_the_student_begins_as_what_the_segmentor_sees_whole(world: Path):
     name = f"local-dir:{world / 'clip'}"
-    segmentor = SCLIPSegmentor(name, precision="fp32", short_side=HEIGHT, inference="whole")
+    segmentor = SCLIPSegmentor(name, precision="fp32", short_side=HEIGHT, inference="whole",
+                               use_pamr=False)
     words = segmentor.vocabulary(WORDS)
     scores = segmentor.predict_dense(room(50), words).score_map.values.transpose(0, 1)
     features = normalize(Tower(load_clip(name))(as_batch(room(50))), dim=1)[0].detach()
@@ -117,7 +119,8 @@ def test_the_loss_falls_and_rooms_never_seen_come_nearer_to_their_windows(traine
 
 def test_the_result_is_a_model_with_its_texts_as_they_were(trained: Path):
     name = f"local-dir:{trained / 'model'}"
-    segmentor = SCLIPSegmentor(name, precision="fp32", short_side=HEIGHT, inference="whole")
+    segmentor = SCLIPSegmentor(name, precision="fp32", short_side=HEIGHT, inference="whole",
+                               use_pamr=False)
     old = SCLIPSegmentor(precision="fp32")
     assert segmentor.segment(room(50), WORDS).shape == (HEIGHT, WIDTH)
     assert torch.equal(segmentor.vocabulary(WORDS).embeddings, old.vocabulary(WORDS).embeddings)

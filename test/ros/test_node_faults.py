@@ -93,21 +93,21 @@ def test_a_stage_whose_weights_are_missing_is_told_and_switched_off_again(node, 
         before = statuses[-1].frames_labelled
         probe.feed_until(lambda: statuses[-1].frames_labelled > before + 2, "labels", picture)
         assert list(statuses[-1].fallbacks) == []
-        assert probe.set_parameters(use_pamr=True).successful
+        assert probe.set_parameters(use_tlp=True).successful
         before = len(statuses)
-        probe.feed_until(lambda: ran(statuses[before:], "pamr"), "another stage", picture)
-        assert probe.set_parameters(use_pamr=False).successful
+        probe.feed_until(lambda: ran(statuses[before:], "tlp"), "another stage", picture)
+        assert probe.set_parameters(use_tlp=False).successful
 
 
 def test_what_was_changed_together_with_a_refused_stage_stays(node, probe):
     with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses, \
             probe.listening(Image, "/sclip_seg/probabilities") as grids:
-        probe.feed_until(lambda: grids and statuses and not ran(statuses[-1:], "pamr"),
+        probe.feed_until(lambda: grids and statuses and not ran(statuses[-1:], "tlp"),
                          "plain frames", picture)
         width, before = grids[-1].width, len(statuses)
         assert probe.set_parameters(use_loftup=True, loftup_adaptive=False,
-                                    loftup_factor=3.0, short_side=64, use_pamr=True).successful
-        probe.feed_until(lambda: grids[-1].width < width and ran(statuses[before:], "pamr"),
+                                    loftup_factor=3.0, short_side=64, use_tlp=True).successful
+        probe.feed_until(lambda: grids[-1].width < width and ran(statuses[before:], "tlp"),
                          "the other changes", picture)
         assert "no-such-weights.pt" in statuses[-1].last_error
         node.wait_for("settings refused, back to use_loftup=False, loftup_adaptive=True, "
@@ -115,6 +115,6 @@ def test_what_was_changed_together_with_a_refused_stage_stays(node, probe):
         probe.wait(lambda: probe.get_parameter("use_loftup") is False
                    and probe.get_parameter("loftup_factor") == 2.0, "the old values")
         probe.feed(3, picture)
-        assert probe.get_parameter("use_pamr") is True
+        assert probe.get_parameter("use_tlp") is True
         assert probe.get_parameter("short_side") == 64
         assert grids[-1].width < width

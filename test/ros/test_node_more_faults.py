@@ -124,10 +124,10 @@ def test_parameters_changed_fifty_times_a_second(probe):
             count += 1
             probe.spin(max(0.0, begin + count * 0.02 - time.monotonic()))
         assert labels
-        assert probe.set_parameters(classes=CLASSES, use_pamr=False, short_side=SHORT_SIDE,
+        assert probe.set_parameters(classes=CLASSES, use_pamr=True, short_side=SHORT_SIDE,
                                     probability_threshold=0.0).successful
         probe.wait(lambda: names_in_force(vocabularies) == CLASSES, "the last words")
-    assert probe.get_parameter("use_pamr") is False
+    assert probe.get_parameter("use_pamr") is True
 
 
 @pytest.mark.parametrize("classes, names", [

@@ -330,7 +330,7 @@ def test_one_class_alone_is_warned_of(make_node, monkeypatch, classes, negatives
     ({"crop": 64}, r"stride must be 8 to 64, got 112"),
     ({"pamr_dilations": [0, 4]}, r"pamr.dilations"),
     ({"pamr_dilations": []}, r"pamr.dilations is empty; name at least one"),
-    ({"pamr_dilations": 8}, r"pamr_dilations=8 is not a list; give e.g. \[8, 16\]"),
+    ({"pamr_dilations": 8}, r"pamr_dilations=8 is not a list; give e.g. \[3, 12\]"),
     ({"pamr_dilations": ["8"]}, r"pamr.dilations='8' is not a whole number"),
     ({"logit_scale": 1001}, "logit_scale must be 0.0 to 1000.0, got 1001"),
     ({"logit_scale": "much"}, "logit_scale='much' is not a number; give 0.0 to 1000.0"),

@@ -113,8 +113,8 @@ def test_such_settings_and_the_end_of_the_budget_come_together(quality, ask, ref
 
 def test_a_budget_whose_level_cannot_be_prepared_is_refused_alone(segmentor, ask, refusals):
     quality = QualityControl(segmentor, parse_ladder({"levels": [FULL, ENLARGED]}))
-    ask(quality, latency_budget_ms=3000.0, use_pamr=True)
-    assert quality.state.budget_ms == 0.0 and quality.pipeline.settings.use_pamr
+    ask(quality, latency_budget_ms=3000.0, use_pamr=False)
+    assert quality.state.budget_ms == 0.0 and not quality.pipeline.settings.use_pamr
     assert len(refusals) == 1
     assert refusals[0].startswith("latency budget refused, back to latency_budget_ms=0.0: ")
     assert ABSENT in refusals[0]
@@ -125,12 +125,12 @@ EMBEDDED_LOFTUP = {**FIRST, "loftup_source": "embedded"}
 
 def test_only_the_stage_whose_weights_are_on_their_way_waits(quality, ledger, adopt,
                                                               slow_weights, refusals):
-    ledger.ask(options(**EMBEDDED_LOFTUP, use_loftup=True, use_pamr=True))
+    ledger.ask(options(**EMBEDDED_LOFTUP, use_loftup=True, use_pamr=False))
     assert adopt()
     for _ in range(3):
         assert not adopt()
         settings = quality.pipeline.settings
-        assert (settings.use_loftup, settings.use_pamr) == (False, True)
+        assert (settings.use_loftup, settings.use_pamr) == (False, False)
     slow_weights.set()
     finish(adopt, ledger)
     assert quality.pipeline.settings.use_loftup and slow_weights.times == 1 and refusals == []
@@ -157,9 +157,9 @@ def test_weights_that_nobody_asks_for_any_more_change_nothing(quality, ledger, a
 def test_a_budget_waits_for_the_weights_of_its_levels(segmentor, ledger, adopt, slow_weights):
     quality = QualityControl(segmentor, parse_ladder({"levels": [ENLARGED, FULL]}))
     quality.configure(options(**EMBEDDED_LOFTUP).settings, 0.0)
-    ledger.ask(options(**EMBEDDED_LOFTUP, latency_budget_ms=3000.0, use_pamr=True))
+    ledger.ask(options(**EMBEDDED_LOFTUP, latency_budget_ms=3000.0, use_pamr=False))
     adopt(quality)
-    assert quality.state.budget_ms == 0.0 and quality.pipeline.settings.use_pamr
+    assert quality.state.budget_ms == 0.0 and not quality.pipeline.settings.use_pamr
     slow_weights.set()
     finish(lambda: adopt(quality), ledger)
     assert quality.state.names == ("enlarged", "full") and quality.state.budget_ms == 3000.0

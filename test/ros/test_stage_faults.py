@@ -31,6 +31,7 @@ from sensor_msgs.msg import Image
 from sclip_seg_ros.ros.cameras import outputs as publishers
 from sclip_seg_ros.ros.frames import pipeline, upsampler_check
 from sclip_seg_ros.ros.frames.vocabulary_server import VocabularyServer
+from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.segmentation import pipeline as segmentation_pipeline
 from sclip_seg_ros.segmentation.pipeline import Pipeline
 from sclip_seg_ros.segmentation.refinement import dense_crf, pamr
@@ -71,7 +72,7 @@ ERRORS = {"out of memory": torch.cuda.OutOfMemoryError("CUDA out of memory"),
 def node():
     # Every stage runs on every frame; a tower that no frame waits for is test_node_time's.
     with node_in_process(DOMAIN, classes=CLASSES, short_side=SHORT_SIDE, crf_iterations=1,
-                         pamr_steps=1, **{"temporal.enabled": False}) as node:
+                         **{"temporal.enabled": False}) as node:
         assert node.start()
         yield node
 
@@ -122,7 +123,7 @@ def test_a_stage_that_fails_costs_its_frame_alone(node, probe, monkeypatch, stag
         assert str(ERRORS[kind]) in statuses[-1].last_error
         probe.wait(lambda: accounted_for(statuses[-1]), "one fate, and only one, for each frame")
     if switch:
-        assert probe.set_parameters(**{switch: False}).successful
+        assert probe.set_parameters(**{switch: getattr(SegmentorSettings(), switch)}).successful
     expect_right_labels(probe, CLASSES)
 
 

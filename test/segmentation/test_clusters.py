@@ -50,7 +50,8 @@ def test_noise_alone_leaves_scores_as_they_are():
 
 
 def test_it_runs_in_the_pipeline_on_any_grid():
-    segmentor = SCLIPSegmentor(use_clusters=True, clusters__least=3, precision="fp32")
+    segmentor = SCLIPSegmentor(use_clusters=True, clusters__least=3, use_pamr=False,
+                               precision="fp32")
     pictures = [np.kron(np.random.default_rng(size).integers(0, 256, (4, 5, 3)),
                         np.ones((size, size, 1))).astype(np.uint8) for size in (16, 20)]
     words = segmentor.vocabulary(["floor|carpet", "wall", "cup"])

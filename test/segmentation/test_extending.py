@@ -56,6 +56,7 @@ def test_a_setting_is_checked_and_named_by_its_declaration(settings: SegmentorSe
 def test_a_refinement_runs_where_its_switch_is_on(settings: SegmentorSettings, image: np.ndarray,
                                                   tmp_path: Path) -> None:
     import_example("A refinement", tmp_path)
+    settings = settings.with_changes(use_pamr=False)
     segmentor = SCLIPSegmentor(settings=settings)
     plain = segmentor.predict_dense(image, WORDS)
     assert plain.iterations == {} and "blur" not in plain.stage_ms

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sclip_research.evaluate_embedded_model import Tally
+from sclip_research.scenes.held_out import held_out_scene
 from torch import Tensor
 from torch.nn.functional import interpolate, softmax
 
+from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.refinement.neighbours import EdgePadded, ring_offsets
 from sclip_seg_ros.segmentation.refinement.pamr import pamr, pamr_affinity, pamr_step
+from sclip_seg_ros.segmentation.settings.settings import PamrSettings
 
 DILATIONS = (2, 5)
 
@@ -206,3 +210,44 @@ def test_affinities_of_another_image_or_dilation_are_refused(image, scores):
         pamr_step(scores, affinity, (2,))
     with pytest.raises(ValueError, match=r"which need \(1, 16, 30, 42\)"):
         pamr_step(scores[..., 1:, :], affinity, DILATIONS)
+
+
+@pytest.fixture(scope="module")
+def segmentor() -> SCLIPSegmentor:
+    return SCLIPSegmentor(precision="fp32", device="cpu")
+
+
+def test_published_settings_are_the_formula_on_the_whole_working_image(segmentor):
+    scene, words = held_out_scene(0)
+    vocabulary = segmentor.vocabulary(words)
+    published = {"steps": 10, "dilations": (8, 16), "resolution": 1.0}
+    plain, refined = (segmentor.prepare(segmentor.settings.with_changes(changes))
+                      for changes in ({"use_pamr": False}, {"pamr": PamrSettings(**published)}))
+    before, after = (each.predict([scene.image], vocabulary)[0] for each in (plain, refined))
+    picture, = plain.read([scene.image], plain.stopwatch())
+    torch.testing.assert_close(pamr(picture.working[None], before.scores[None], 10, (8, 16))[0],
+                               after.scores, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("world", ["toy", "indoor"])
+def test_by_default_areas_and_outlines_are_nearer_the_truth_than_without(segmentor, world):
+    tallies = {True: Tally(), False: Tally()}
+    for index in range(4):
+        scene, words = held_out_scene(index, world=world)
+        for on, tally in tallies.items():
+            pipeline = segmentor.prepare(segmentor.settings.with_changes(use_pamr=on))
+            result, = pipeline.predict([scene.image], segmentor.vocabulary(words))
+            tally.add(result.labels, scene.labels(words), words)
+    assert SegmentorSettings().use_pamr
+    assert tallies[True].iou.mean() > tallies[False].iou.mean() + 0.03
+    assert tallies[True].boundary_f1() > tallies[False].boundary_f1() + 0.03
+
+
+@pytest.mark.parametrize(("resolution", "grid"), [(1.0, (336, 448)), (0.333, (112, 149)),
+                                                  (0.05, (17, 22))])
+def test_it_works_on_a_smaller_copy_where_one_is_asked_for(segmentor, resolution, grid):
+    pipeline = segmentor.prepare(segmentor.settings.with_changes({"pamr.resolution": resolution}))
+    scene, words = held_out_scene(0)
+    result, = pipeline.predict([scene.image], segmentor.vocabulary(words))
+    values = result.score_map.values
+    assert (values.shape[0], values.shape[2]) == grid and result.labels.shape == (480, 640)

@@ -44,7 +44,7 @@ AXES: dict[str, dict[str, Mapping[str, object]]] = {
     "inference": {"slide": {"inference": "slide"}, "whole": {"inference": "whole"}},
     "resclip": {"off": OFF} | {name: {"use_resclip": True, "resclip__variant": name}
                                for name in ("paper", "documents")},
-    "pamr": {"off": OFF, "on": {"use_pamr": True}},
+    "pamr": {"off": {"use_pamr": False}, "on": {"use_pamr": True}},
     "crf": {"off": OFF} | {name: {"use_densecrf": True, "crf__backend": name}
                            for name in dict.fromkeys((available_backends()[0], "bilateral"))},
     "loftup": {"off": OFF} | {name: {"use_loftup": True, "loftup__contract": name}

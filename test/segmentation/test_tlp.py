@@ -108,7 +108,7 @@ def test_flat_and_tiny_images_give_numbers(size: tuple[int, int]):
 
 
 def test_it_runs_in_the_pipeline():
-    segmentor = SCLIPSegmentor(use_tlp=True, tlp__steps=7, precision="fp32")
+    segmentor = SCLIPSegmentor(use_tlp=True, tlp__steps=7, use_pamr=False, precision="fp32")
     picture = np.random.default_rng(0).integers(0, 256, (60, 81, 3), dtype=np.uint8)
     words = segmentor.vocabulary(["floor|carpet", "wall", "cup"])
     result = segmentor.predict_dense(picture, words)

@@ -203,8 +203,8 @@ def test_no_network_and_no_reason_is_refused():
 def test_a_factor_that_is_named_is_the_factor():
     words = ["floor", "wall"]
     image = render(sample_scene(np.random.default_rng(0)), 96, 128).image
-    sides = [SCLIPSegmentor(precision="fp32", inference="whole", use_loftup=True, **changes)
-             .predict_dense(image, words).score_map.values.shape
+    sides = [SCLIPSegmentor(precision="fp32", inference="whole", use_loftup=True, use_pamr=False,
+                            **changes).predict_dense(image, words).score_map.values.shape
              for changes in ({}, {"loftup_adaptive": False, "loftup__factor": 2.0},
                              {"loftup_upsample_factor": 2.0}, {"loftup__factor": 2.0},
                              {"loftup_upsample_factor": 2.0, "loftup_adaptive": True})]

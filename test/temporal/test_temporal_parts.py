@@ -120,32 +120,38 @@ def test_agreement_does_not_ask_for_the_same_exposure() -> None:
 
 
 def brute_force(labels, after, following, truth, next_truth, classes):
-    """Count temporal consistency and flips pixel by pixel."""
-    pairs, flips = [], []
+    """Count temporal consistency, flips and changes pixel by pixel."""
+    pairs, flips, changes = [], [], []
+    around = np.pad(after, 1, mode="edge")
     for index, place in np.ndenumerate(following):
         if place < 0:
             continue
         pair = min(labels[index], classes), min(after.ravel()[place], classes)
         pairs.append(pair)
         if truth[index] == next_truth.ravel()[place] != 255:
-            flips.append(pair[0] != pair[1])
+            row, column = divmod(place, after.shape[1])
+            near = np.minimum(around[row:row + 3, column:column + 3], classes)
+            flips.append(pair[0] not in near)
+            changes.append(pair[0] != pair[1])
     ious = []
     for kind in {before for before, _ in pairs}:
         both = sum(pair == (kind, kind) for pair in pairs)
         ious.append(both / sum(kind in pair for pair in pairs))
-    return np.mean(ious), np.mean(flips)
+    return np.mean(ious), np.mean(flips), np.mean(changes)
 
 
 def test_measures_equal_brute_force() -> None:
     rng = np.random.default_rng(4)
-    labels, after = rng.integers(0, 3, (2, 9, 11)).astype(np.uint8)
+    labels, after = rng.integers(0, 8, (2, 9, 11)).astype(np.uint8)
     truth, next_truth = rng.integers(0, 2, (2, 9, 11)).astype(np.uint8)
     labels[0], after[3], truth[4] = 255, 255, 255
     following = rng.integers(-30, 99, (9, 11))
-    meter = Consistency(3)
+    meter = Consistency(8)
     meter.add(labels, after, following, truth, next_truth)
-    tc, flips = brute_force(labels, after, following, truth, next_truth, 3)
+    tc, flips, changes = brute_force(labels, after, following, truth, next_truth, 8)
     assert meter.tc == pytest.approx(tc) and meter.flips == pytest.approx(flips)
+    assert meter.changed / meter.counted == pytest.approx(changes)
+    assert 0 < flips < changes
     assert Consistency(3).tc is None and Consistency(3).flips is None
 
 
@@ -157,6 +163,16 @@ def test_labels_that_move_with_the_scene_are_consistent() -> None:
         held.add(shot.labels, shot.labels, shot.following, shot.labels, after.labels)
     assert moving.tc == 1 and moving.flips == 0
     assert held.tc < 0.9 and held.flips > 0.02
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 2])
+def test_an_outline_that_rounding_moves_by_a_pixel_does_not_flip(pixels: int) -> None:
+    labels, following = np.zeros((10, 12), np.uint8), np.arange(120).reshape(10, 12)
+    labels[:, 6:] = 1
+    meter = Consistency(2)
+    meter.add(labels, np.roll(labels, pixels, axis=1), following, *2 * [np.zeros_like(labels)])
+    assert meter.changed == 2 * pixels * 10  # an outline in the middle, and one at the rims
+    assert meter.flipped == 2 * max(0, pixels - 1) * 10
 
 
 def test_measured_motion_is_close_to_the_true_one() -> None:

@@ -360,9 +360,9 @@ def test_what_is_finished_is_not_done_again_unless_something_changed(
     Image.new("RGB", (70, 70)).save(photos / "a.png")
     assert done(run()) == (1, 1, 1)
     assert Image.open(tmp_path / "out/a.label.png").size == (70, 70)
-    assert done(run("--use-pamr")) == (2, 1, 0)
-    assert done(run("--use-pamr", "--restart")) == (2, 1, 0)
-    other = run("--use-pamr", "--prompt-templates", "a rendering of a {}.", "simple-7")
+    assert done(run("--no-pamr")) == (2, 1, 0)
+    assert done(run("--no-pamr", "--restart")) == (2, 1, 0)
+    other = run("--no-pamr", "--prompt-templates", "a rendering of a {}.", "simple-7")
     assert done(other) == (2, 1, 0)
     assert other["prompt templates"] == ["a rendering of a {}.", "simple-7"]
 

@@ -16,6 +16,7 @@ from sclip_seg_ros.ros.frames.tower import Outcome, Run, Tower, look
 from sclip_seg_ros.ros.log import describe
 from sclip_seg_ros.ros.parameters.options import NodeOptions
 from sclip_seg_ros.segmentation import SegmentationResult, SegmentorSettings, Vocabulary
+from sclip_seg_ros.segmentation.refinement import scoring_settings
 from sclip_seg_ros.temporal import LONGEST_GAP, Evidence, Memory
 
 SELDOM = 1.0            # seconds between frames from which on too much moves to carry scores far
@@ -128,7 +129,7 @@ class Tracker:
         """
         pipeline = self._quality.pipeline
         vocabulary = vocabulary.to(pipeline.device)
-        key = (vocabulary.version, _scoring(options.settings))
+        key = (vocabulary.version, scoring_settings(options.settings))
         if options.settings != self._settings:
             self._settings = options.settings
             self._extras.clear()
@@ -306,12 +307,3 @@ class Tracker:
 
 def _label_sizes(jobs: Sequence[Job]) -> list[tuple[int, int] | None]:
     return [job.camera.label_size.size() for job in jobs]
-
-
-def _scoring(settings: SegmentorSettings) -> SegmentorSettings:
-    """Return the part of settings that makes scores comparable; the decision is none of it."""
-    plain = SegmentorSettings()
-    return replace(
-        settings, logit_scale=0.0, probability_threshold=0.0, area_threshold=0.0,
-        decode_resolution=1.0, use_densecrf=False, crf=plain.crf, use_pamr=False, pamr=plain.pamr,
-        use_anyup=False, anyup=plain.anyup).effective()

@@ -8,7 +8,7 @@ from sclip_seg_ros.segmentation.refinement.dense_crf import DenseCrf
 from sclip_seg_ros.segmentation.refinement.pamr import Pamr
 from sclip_seg_ros.segmentation.refinement.refinement import Context, Refinement
 from sclip_seg_ros.segmentation.refinement.tlp import Tlp
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings.settings import DECISION, SegmentorSettings
 
 REFINEMENTS: dict[str, Refinement] = {  # in the order they run
     refinement.name: refinement for refinement in (Clusters(), Tlp(), Pamr(), DenseCrf())}
@@ -20,4 +20,17 @@ def refinements_of(settings: SegmentorSettings) -> list[Refinement]:
             if getattr(settings, refinement.switch, False)]
 
 
-__all__ = ["REFINEMENTS", "Context", "Refinement", "refinements_of"]
+def scoring_settings(settings: SegmentorSettings) -> SegmentorSettings:
+    """Return settings with all at their defaults that an image's scores do not depend on.
+
+    Those of what comes after the scores: AnyUp, the refinements, the decision.
+    """
+    own = settings.own()
+    later = ["use_anyup", "anyup"]
+    later += [name for name, item in own.items() if item.section == DECISION]
+    later += [name for each in REFINEMENTS.values() for name in (each.switch, each.group)
+              if name in own]
+    return settings.with_changes({name: own[name].default for name in later}).effective()
+
+
+__all__ = ["REFINEMENTS", "Context", "Refinement", "refinements_of", "scoring_settings"]

@@ -28,14 +28,22 @@ class Pamr(Refinement):
 
     name, switch, group = "pamr", "use_pamr", "pamr"
 
+    def grid(self, settings: PamrSettings, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the size of the smaller copy."""
+        height, width = (max(1, round(side * settings.resolution)) for side in size)
+        return height, width
+
     def iterations(self, settings: PamrSettings, maps: int) -> int:
         """Return the steps."""
         return settings.steps
 
     def __call__(self, images: Tensor, maps: Tensor, settings: PamrSettings,
                  keep_going: Iterations) -> Tensor:
-        """Refine scores, see :func:`pamr`."""
-        return pamr(images, maps, settings.steps, settings.dilations, keep_going=keep_going)
+        """Refine scores on a smaller copy of their images, see :func:`pamr`."""
+        if images.shape[-2:] != maps.shape[-2:]:
+            images = interpolate(images, maps.shape[-2:], mode="area")
+        dilations = [max(1, round(each * settings.resolution)) for each in settings.dilations]
+        return pamr(images, maps, settings.steps, dilations, keep_going=keep_going)
 
 
 def pamr(image: Tensor, scores: Tensor, steps: int = 10, dilations: Sequence[int] = (8, 16),

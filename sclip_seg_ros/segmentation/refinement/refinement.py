@@ -55,6 +55,13 @@ class Refinement(ABC):
         """Return the refinement for one batch; itself where images and maps are all it wants."""
         return self
 
+    def grid(self, settings: Any, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (h, w) that scores of an image of a size (H, W) are refined at: its pixels.
+
+        Not asked for probabilities, which are refined at the camera's size.
+        """
+        return size
+
     @abstractmethod
     def iterations(self, settings: Any, maps: int) -> int:
         """Return how many iterations run on so many maps where nobody stops them."""
@@ -66,11 +73,11 @@ class Refinement(ABC):
 
         Args:
             images: (B, 3, H, W) RGB, float in 0..1 or, of probabilities, uint8.
-            maps: (B, M, h, w) float32; scores may be smaller than the images.
+            maps: (B, M, h, w) float32; scores are of :meth:`grid`.
             settings: the group's.
             keep_going: asked before each iteration; what has been reached when it says no is
                 returned.
 
         Returns:
-            (B, M, H, W) in the maps' dtype.
+            maps of the same shape and dtype.
         """

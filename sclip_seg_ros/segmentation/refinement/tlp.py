@@ -47,13 +47,10 @@ class Tlp(Refinement):
                  keep_going: Iterations) -> Tensor:
         """Propagate scores (B, Q, h, w) along images (B, 3, H, W) in 0..1."""
         assert self._words is not None, "in_context() comes before the first image"
-        size = images.shape[-2:]
-        if maps.shape[-2:] != size:
-            maps = interpolate(maps, size=size, mode="bilinear")
         scale = torch.tensor(DEVIATION, device=images.device).view(3, 1, 1)
         system = LabelSystem.of(images / scale, maps, self._words, settings.cells)
         propagated = propagate(system, settings.steps, keep_going)
-        return interpolate(propagated, size=size, mode="bilinear").to(maps.dtype)
+        return interpolate(propagated, size=maps.shape[-2:], mode="bilinear").to(maps.dtype)
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,12 +94,13 @@ class Competition:
         return ScoreMap(scores.values[:, self.queries], scores.rows, scores.columns)
 
     def rejoined(self, every: ScoreMap, refined: ScoreMap) -> ScoreMap:
-        """Return refined scores, (H, W) cells, with the words left out as they were before."""
+        """Return refined scores, on an even grid, with the words left out as they were before."""
         if self.queries is None:
             return refined
-        scores = every.dense().clone()
-        scores[self.queries] = refined.dense()
-        return ScoreMap.of(scores)
+        grid = refined.values.shape[0], refined.values.shape[2]
+        scores = every.dense(grid, antialias=True).clone()
+        scores[self.queries] = refined.dense(grid)
+        return ScoreMap.of_cells(scores, refined.size)
 
     def widened(self, scores: ScoreMap, queries: int, logit_scale: float) -> ScoreMap:
         """Return scores of all words again; those left out lie far below all others."""

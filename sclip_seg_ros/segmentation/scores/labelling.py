@@ -94,15 +94,19 @@ class Labelling:
             with self._watch.stage(refinement.name):
                 for indices in self._alike(working):
                     words = self._words_of(indices[0])
+                    settings = getattr(self._settings, refinement.group)
+                    size = (working[indices[0]].shape[1], working[indices[0]].shape[2])
+                    grid = refinement.grid(settings, size)
                     progress = self._begin(refinement, len(words), working[indices[0]].device,
                                            indices)
                     if progress.may_start():
                         batch = self._in_context(refinement, words)(
                             torch.stack([working[index] for index in indices]),
-                            torch.stack([refined[index].dense() for index in indices]),
-                            getattr(self._settings, refinement.group), progress)
+                            torch.stack([refined[index].dense(grid, antialias=True)
+                                         for index in indices]),
+                            settings, progress)
                         for index, score in zip(indices, batch, strict=True):
-                            refined[index] = ScoreMap.of(score)
+                            refined[index] = ScoreMap.of_cells(score, size)
         return refined
 
     def decide(self, index: int, image: Tensor, scores: ScoreMap) -> tuple[Tensor, Tensor]:

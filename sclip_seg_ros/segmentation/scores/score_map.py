@@ -105,8 +105,9 @@ class ScoreMap:
             antialias: of that resize, for a smaller one.
         """
         height, width = size or self.size
-        if (height, width) == self.size == (self.values.shape[0], self.values.shape[2]):
-            return self.values.transpose(0, 1)  # a cell a pixel: there is nothing to enlarge
+        if (height, width) == (self.values.shape[0], self.values.shape[2]) \
+                and len(self.rows.spans) == len(self.columns.spans) == 1:
+            return self.values.transpose(0, 1)  # they lie so already
         device = self.values.device
         rows = enlargement(self.rows, height, device, antialias)
         columns = enlargement(self.columns, width, device, antialias)

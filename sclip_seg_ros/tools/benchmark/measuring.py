@@ -83,7 +83,7 @@ class FilmMeter:
         pairs = steadiness.pairs
         return {"pairs": [[*map(int, cell), int(pairs[tuple(cell)])]
                           for cell in np.argwhere(pairs)],
-                "flips": [steadiness.flipped, steadiness.flipped + steadiness.steady]}
+                "flips": [steadiness.flipped, steadiness.counted]}
 
 
 def measure(meter: Callable[[Sample], Mapping[str, Any]], dataset: Dataset,

@@ -25,7 +25,8 @@ DEFINITIONS = {
 OF_FILMS = {
     "tc": "temporal consistency: IoU between a label image and the next one brought back along the "
           "motion, pixels gathered over all frames, mean over the classes that occur",
-    "flips": "share of pixels whose label changes along the motion though the true label stays",
+    "flips": "share of pixels whose label is found nowhere within a pixel of where they moved to, "
+             "though the true label stays",
 }
 UNLABELLED = "(unlabelled)"  # a class of its own in temporal consistency
 
