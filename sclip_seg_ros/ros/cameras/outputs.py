@@ -13,11 +13,12 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from sclip_seg_ros.common.stopwatch import Stopwatch
+from sclip_seg_ros.geometry.sensors import image_size
 from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sclip_seg_ros.msg import Vocabulary as VocabularyMessage
-from sclip_seg_ros.ros.cameras.camera_info import image_size, resized_info
 from sclip_seg_ros.ros.cameras.frame_log import FrameLog
+from sclip_seg_ros.ros.cameras.images import resized_info, to_message
 from sclip_seg_ros.ros.cameras.label_info import LabelInfoPublisher
 from sclip_seg_ros.ros.cameras.messages import (
     FrameQuality,
@@ -27,7 +28,6 @@ from sclip_seg_ros.ros.cameras.messages import (
 )
 from sclip_seg_ros.ros.cameras.points import SemanticPoints
 from sclip_seg_ros.ros.cameras.qos import latched
-from sclip_seg_ros.ros.images import to_message
 from sclip_seg_ros.ros.parameters.options import NodeOptions
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 
