@@ -2,8 +2,8 @@
 
     python -m sclip_research.calibrate_upsampler_check [--loftup-source FILE]
 
-Each change of the embedded model's default pipeline is measured as if it were LoftUp, image by
-image. Prints a Markdown table of its mIoU and of the measures: median (worst to best image).
+Each change of the embedded model's pipeline, without refinement, is measured as if it were LoftUp,
+image by image. Prints a Markdown table of its mIoU and of the measures: median (worst to best image).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Change:
 
 def calibrate(changes: dict[str, dict[str, Any]], scenes: Sequence[int]) -> list[list[str]]:
     """Label held-out rooms under every change and compare; return the table's rows."""
-    segmentor = SCLIPSegmentor()
+    segmentor = SCLIPSegmentor(use_pamr=False)  # as the check, which leaves refinements out
     measured = {name: Change(segmentor, settings) for name, settings in changes.items()}
     for index in tqdm(scenes, unit=" room", disable=None):
         scene, words = held_out_scene(index)

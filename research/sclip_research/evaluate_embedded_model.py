@@ -1,7 +1,7 @@
 """Measure the embedded model on held-out rendered scenes with the default pipeline.
 
     python -m sclip_research.evaluate_embedded_model [--output evaluation.json]
-    python -m sclip_research.evaluate_embedded_model --world indoor --set use_pamr=true
+    python -m sclip_research.evaluate_embedded_model --world indoor --set use_pamr=false
     python -m sclip_research.evaluate_embedded_model --weights new.safetensors
 
 Every scene is asked for its own phrases plus six distractors, half of which share a colour or a
@@ -89,8 +89,7 @@ def evaluate_films(segmentor: SCLIPSegmentor, count: int, progress: bool = False
     """Label films frame by frame.
 
     Returns:
-        the share of pixels whose label changes from one frame to the next along the motion though
-        the true label stays; mean over the films.
+        the share of pixels whose label flips, see :class:`Consistency`; mean over the films.
     """
     shares = []
     for index in tqdm(range(count), desc="films", disable=not progress):
@@ -159,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
                         help="arithmetic of the image tower (default %(default)s)")
     parser.add_argument("--set", nargs="+", default=[], dest="assignments", metavar="NAME=VALUE",
-                        help="settings of the pipeline, e.g. use_pamr=true")
+                        help="settings of the pipeline, e.g. use_pamr=false")
     parser.add_argument("--output", type=Path, help="JSON file to write as well")
     parsed = parser.parse_args(arguments)
     try:

@@ -318,7 +318,9 @@ class Pipeline:
             scores = self._enlarged(pictures, scores, watch)
         scores = labelling.narrow(scores)
         if not refined and labelling.refines_scores:
-            scores = labelling.refine([picture.working for picture in pictures], scores)
+            with watch.stage("preprocess"):  # a frame without a run of its own comes here first
+                working = [picture.working for picture in pictures]
+            scores = labelling.refine(working, scores)
         decided = [labelling.decide(index, picture.original, score)
                    for index, (picture, score) in enumerate(zip(pictures, scores, strict=True))]
         with watch.stage("decode"):  # a GPU's work is waited for here, and only here

@@ -63,7 +63,7 @@ class SegmentationResult:
 
     @property
     def iterations(self) -> dict[str, int]:
-        """Refinement iterations that ran, e.g. ``{"pamr": 10, "densecrf": 3}``.
+        """Refinement iterations that ran, e.g. ``{"pamr": 4, "densecrf": 3}``.
 
         They are fewer than planned where the caller's ``keep_going`` said no.
         """

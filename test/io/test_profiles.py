@@ -162,10 +162,10 @@ def test_a_profile_may_be_called_as_its_data_set_is() -> None:
 
 
 def test_own_profile_is_read_with_a_vocabulary_beside_it(tmp_path: Path) -> None:
-    path = own_profile(tmp_path, "background: wall\nsettings: {use_pamr: true, short_side: 448}\n"
+    path = own_profile(tmp_path, "background: wall\nsettings: {use_pamr: false, short_side: 448}\n"
                        + MINIMAL)
     profile = read_profile(path)
-    assert profile.settings == SegmentorSettings(short_side=224, use_pamr=True)
+    assert profile.settings == SegmentorSettings(short_side=224, use_pamr=False)
     assert (profile.classes, profile.background) == (("floor", "wall"), "wall")
 
 

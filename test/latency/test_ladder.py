@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from sclip_seg_ros.latency.ladder import MAX_LEVELS, QualityLadder, QualityLevel, parse_ladder
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings.settings import PamrSettings, SegmentorSettings
 
 SHIPPED = sorted((Path(__file__).parents[2] / "config" / "ladders").glob("*.yaml"))
-EVERYTHING_ON = SegmentorSettings(use_loftup=True, use_resclip=True, use_pamr=True,
-                                  use_densecrf=True)
+EVERYTHING_ON = SegmentorSettings(use_loftup=True, use_resclip=True, use_densecrf=True,
+                                  pamr=PamrSettings(10, (8, 16), 1.0))
 
 
 def read(text: str) -> QualityLadder:
@@ -145,7 +145,7 @@ class TestShippedLadders:
             for better, cheaper in zip(levels, levels[1:], strict=False):
                 assert all(a >= b for a, b in zip(work(better), work(cheaper), strict=True))
             assert not (levels[-1].use_densecrf or levels[-1].use_loftup)
-            assert levels[-1].pamr == SegmentorSettings().pamr, "its cheap form stays"
+            assert levels[-1].use_pamr and levels[-1].pamr == PamrSettings(), "its cheap form stays"
 
 
 def work(settings: SegmentorSettings) -> tuple[float, ...]:

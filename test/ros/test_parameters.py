@@ -120,10 +120,10 @@ def test_every_parameter_is_described(make_node):
 
 def test_overrides_reach_the_settings(make_node):
     options = declare_parameters(make_node(
-        short_side=448, use_pamr=True, pamr_dilations=[4, 8, 12], crf_iterations=3,
+        short_side=448, use_pamr=False, pamr_dilations=[4, 8, 12], crf_iterations=3,
         resclip_variant="documents", overlay_alpha=0.25, latency_budget_ms=40.0))
     settings = options.settings
-    assert (settings.short_side, settings.use_pamr) == (448, True)
+    assert (settings.short_side, settings.use_pamr) == (448, False)
     assert settings.pamr.dilations == (4, 8, 12)
     assert settings.crf.iterations == 3
     assert settings.resclip.variant == "documents"

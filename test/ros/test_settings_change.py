@@ -80,16 +80,16 @@ def ask(quality, ledger, adopt):
 
 
 def test_settings_and_a_stage_come_into_force_together(ask, quality, refusals):
-    ask(short_side=96, use_pamr=True, pamr_steps=3)
+    ask(short_side=96, use_tlp=True, tlp_steps=3)
     settings = quality.pipeline.settings
-    assert (settings.short_side, settings.use_pamr, settings.pamr.steps) == (96, True, 3)
+    assert (settings.short_side, settings.use_tlp, settings.tlp.steps) == (96, True, 3)
     assert refusals == []
 
 
 def test_a_stage_that_cannot_work_is_refused_without_the_others(ask, quality, refusals):
-    ask(use_loftup=True, use_pamr=True, short_side=96)
+    ask(use_loftup=True, use_pamr=False, short_side=96)
     settings = quality.pipeline.settings
-    assert (settings.use_loftup, settings.use_pamr, settings.short_side) == (False, True, 96)
+    assert (settings.use_loftup, settings.use_pamr, settings.short_side) == (False, False, 96)
     assert len(refusals) == 1
     assert refusals[0].startswith("settings refused, back to use_loftup=False: WeightsError: ")
 
@@ -214,7 +214,7 @@ def test_a_simpler_stage_is_warned_of_once(segmentor, quality, capfd):
     with_fallback = {"use_loftup": True, "loftup_allow_fallback": True}
     assert warnings(**with_fallback) == 1
     assert warnings(**with_fallback, probability_threshold=0.2) == 0
-    assert warnings(**with_fallback, use_pamr=True) == 0
+    assert warnings(**with_fallback, use_pamr=False) == 0
     assert warnings() == 0
     assert warnings(**with_fallback) == 1
     assert vocabularies.stop(20.0)

@@ -218,6 +218,20 @@ def test_a_frame_that_has_waited_for_long_is_answered_with_a_new_one(simulate):
     assert early.unlabelled(0) == late.unlabelled(0) == 0
 
 
+def test_scores_are_refined_once_wherever_they_were_made(simulate):
+    """By the frame where it has waited for them, also later; by the tower's thread where not."""
+    simulation, camera = simulate(0.1), Camera("", 0.2)
+    simulation.play([camera], 2.0)
+    simulation.run_seconds, camera._phase = 0.7, 2.0  # another program takes the processor
+    simulation.play([camera], 4.0)
+    waited = [answer.keyframe for _, answer in camera.answers]
+    by_frame = ["pamr" in answer.result.iterations for _, answer in camera.answers]
+    beside = waited.index(False)
+    assert by_frame[:beside + 2] == (beside + 2) * [True], "the scores are those of a frame"
+    assert not any(by_frame[-10:]) and not any(waited[-10:])
+    assert by_frame == sorted(by_frame, reverse=True)
+
+
 def test_where_every_frame_is_labelled_alone_it_has_all_threads(simulate):
     simulation, camera = simulate(0.8), Camera("", 0.2)
     simulation.play([camera], 3.0)

@@ -52,8 +52,8 @@ def switch(segmentor, **changes) -> None:
 
 
 def test_without_a_question_every_iteration_runs(segmentor, words):
-    switch(segmentor, use_pamr=True, use_densecrf=True, pamr__steps=4, crf__iterations=3)
-    assert segmentor.predict_dense(picture(), words).iterations == {"pamr": 4, "densecrf": 3}
+    switch(segmentor, use_pamr=True, use_densecrf=True, pamr__steps=6, crf__iterations=3)
+    assert segmentor.predict_dense(picture(), words).iterations == {"pamr": 6, "densecrf": 3}
 
 
 def test_a_stage_that_is_off_counts_nothing(segmentor, words):

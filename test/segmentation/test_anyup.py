@@ -118,7 +118,8 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("inference", ["slide", "whole"])
 def test_the_pipeline_enlarges_stitched_scores_once_an_image(segmentor, weights, inference: str):
     words = segmentor.vocabulary(["floor", "cup"])
-    settings = SegmentorSettings(precision="fp32", inference=inference, crop=48, stride=32)
+    settings = SegmentorSettings(precision="fp32", inference=inference, crop=48, stride=32,
+                                 use_pamr=False)
     on = segmentor.prepare(settings.with_changes(
         use_anyup=True, anyup__source=str(weights), anyup__factor=2.0))
     image = picture(64, 96)

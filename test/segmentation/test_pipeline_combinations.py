@@ -33,7 +33,7 @@ from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import Featur
 
 CLASSES = ("floor|carpet", "wall", "cup", "chair")
 SMALL = {"precision": "fp32", "crop": 48, "stride": 32, "logit_scale": 40.0,
-         "pamr__dilations": (2, 4),
+         "pamr__dilations": (3, 12),
          "loftup__adaptive": False, "loftup__factor": 1.5,
          "crf__iterations": 3, "crf__bilateral_compat": 2.0, "crf__gaussian_compat": 1.0}
 
@@ -44,7 +44,8 @@ AXES: dict[str, dict[str, Mapping[str, object]]] = {
     "inference": {"slide": {"inference": "slide"}, "whole": {"inference": "whole"}},
     "resclip": {"off": OFF} | {name: {"use_resclip": True, "resclip__variant": name}
                                for name in ("paper", "documents")},
-    "pamr": {"off": {"use_pamr": False}, "on": {"use_pamr": True}},
+    "pamr": {"off": {"use_pamr": False}, "on": {"use_pamr": True},
+             "at full size": {"pamr__resolution": 1.0}},
     "crf": {"off": OFF} | {name: {"use_densecrf": True, "crf__backend": name}
                            for name in dict.fromkeys((available_backends()[0], "bilateral"))},
     "loftup": {"off": OFF} | {name: {"use_loftup": True, "loftup__contract": name}

@@ -144,7 +144,7 @@ def test_a_batch_with_a_proxy_equals_one_by_one(segmentor: SCLIPSegmentor):
 
 
 @pytest.mark.parametrize("changes", [
-    {"inference": "whole"}, {"use_pamr": True}, {"use_image_words": True}, {"attention": "naclip"},
+    {"inference": "whole"}, {"use_pamr": False}, {"use_image_words": True}, {"attention": "naclip"},
     {"use_resclip": True, "resclip__variant": "documents"}, {"use_tlp": True},
     {"precision": "bf16"}], ids=lambda changes: "-".join(changes))
 def test_a_proxy_goes_with_other_stages(small: None, changes: dict):

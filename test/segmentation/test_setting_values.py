@@ -44,7 +44,7 @@ EVERYWHERE = pytest.mark.parametrize("read", [by_profile, by_ladder, by_flag])
     ("logit_scale", "40", {"logit_scale": 40.0}),
     ("probability_threshold", "1e-3", {"probability_threshold": 0.001}),
     ("crf.gaussian_sxy", "2.E1", {"crf__gaussian_sxy": 20.0}),
-    ("use_pamr", "yes", {"use_pamr": True}),
+    ("use_pamr", "no", {"use_pamr": False}),
 ])
 def test_what_one_place_takes_all_take(read: Reader, name: str, value: str, changes: dict,
                                        tmp_path: Path) -> None:

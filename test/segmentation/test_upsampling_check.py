@@ -176,12 +176,14 @@ def test_the_segmentor_stays_as_it_is(untrained, room):
 
 def test_refinement_neither_helps_nor_hurts(untrained, room):
     vocabulary = untrained.vocabulary(room[1])
-    bare = check_one(untrained, room[0], vocabulary)
-    untrained.settings = untrained.settings.with_changes(use_pamr=True, pamr__steps=2)
+    before = untrained.settings
     try:
+        untrained.settings = before.with_changes(use_pamr=False)
+        bare = check_one(untrained, room[0], vocabulary)
+        untrained.settings = before.with_changes(use_pamr=True)
         assert check_one(untrained, room[0], vocabulary) == bare
     finally:
-        untrained.settings = untrained.settings.with_changes(use_pamr=False)
+        untrained.settings = before
 
 
 def test_without_loftup_there_is_nothing_to_check(room, tmp_path):

@@ -25,7 +25,7 @@ from sclip_seg_ros.tools.segment.command import main as segment
 
 PLAIN = Choices(("floor", "wall", "person|pedestrian", "Nina's cup"))
 RICH = PLAIN.as_background("wall").coloured("floor", "#804080").with_settings({
-    "use_densecrf": True, "crf.iterations": 3, "pamr.dilations": [4, 8], "use_pamr": True,
+    "use_densecrf": True, "crf.iterations": 3, "pamr.dilations": [4, 8], "use_tlp": True,
     "probability_threshold": 0.25, "attention": "naclip", "temporal.weight": 0.5})
 
 WORD = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs"),

@@ -41,7 +41,7 @@ def plain(segmentor: SCLIPSegmentor, image: np.ndarray, choices: Choices) -> np.
     lambda choices: choices.with_settings({"probability_threshold": 0.6}),
     lambda choices: choices.with_settings({"area_threshold": 0.2}),
     lambda choices: choices.with_settings({"logit_scale": 10.0}),
-    lambda choices: choices.with_settings({"use_pamr": True}),
+    lambda choices: choices.with_settings({"use_pamr": False}),
     lambda choices: choices.with_settings({"use_densecrf": True, "crf.iterations": 2})],
     ids=["word", "background", "threshold", "area", "scale", "pamr", "crf"])
 def test_what_concerns_scores_needs_no_run_of_the_tower(segmentor, sight, change):

@@ -40,7 +40,7 @@ def test_without_flags_the_settings_are_the_default_ones():
     (["--use-loftup", "--loftup-adaptive"], {"use_loftup": True, "loftup__adaptive": True}),
     (["--use-loftup", "--loftup-source", "/weights.ckpt"],
      {"use_loftup": True, "loftup__source": "/weights.ckpt"}),
-    (["--use-resclip", "--use-pamr"], {"use_resclip": True, "use_pamr": True}),
+    (["--use-resclip", "--no-pamr"], {"use_resclip": True, "use_pamr": False}),
     (["--use-image-words"], {"use_image_words": True}),
     (["--use-all-phase1"], {"use_loftup": True, "use_resclip": True, "use_densecrf": True}),
     (["--use-all-phase1", "--no-resclip"], {"use_loftup": True, "use_densecrf": True}),

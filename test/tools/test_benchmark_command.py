@@ -56,11 +56,11 @@ def break_image(data: Path, index: int) -> bytes:
 
 def test_results_can_be_traced(data: Path, tiny_model: str, tmp_path: Path, capsys) -> None:
     output = tmp_path / "out/results.json"
-    assert bench(data, tiny_model, output, "--use-pamr", "--whole", "--precision", "bf16") == 0
+    assert bench(data, tiny_model, output, "--use-tlp", "--whole", "--precision", "bf16") == 0
     results = json.loads(output.read_text())
     weights = Path(tiny_model.partition(":")[2]) / "open_clip_model.safetensors"
     assert results["model"]["weights_sha256"] == sha256(weights)
-    assert results["settings"]["use_pamr"] is True and results["settings"]["use_densecrf"] is False
+    assert results["settings"]["use_tlp"] is True and results["settings"]["use_densecrf"] is False
     assert results["settings"]["inference"] == "whole"
     assert results["model"]["precision"] == "bf16"
     assert results["words"] == [["floor"], ["table", "desk"], ["cup"]]
@@ -69,9 +69,9 @@ def test_results_can_be_traced(data: Path, tiny_model: str, tmp_path: Path, caps
     assert set(results["scores"]) == set(SCORES) == set(results["definitions"])
     assert set(results["by_class"]) == {"floor", "table", "cup"}
     assert "0.75%" in results["definitions"]["boundary_f1"]
-    assert results["speed"]["images_per_second"] > 0 and "pamr" in results["speed"]["stage_ms"]
+    assert results["speed"]["images_per_second"] > 0 and "tlp" in results["speed"]["stage_ms"]
     assert results["memory"]["process_mib"] > 10
-    assert "--use-pamr --whole" in results["provenance"]["command"]
+    assert "--use-tlp --whole" in results["provenance"]["command"]
     assert results["provenance"]["versions"]["torch"]
     assert "mIoU" in capsys.readouterr().out
     page = output.with_suffix(".md").read_text()

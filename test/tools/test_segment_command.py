@@ -62,13 +62,13 @@ def write_film(path: Path, sizes: tuple[int, int], frames: int) -> None:
 
 def test_a_folder_gives_four_files_an_image_and_what_they_were_made_with(
         photos: Path, tiny_model: str, tmp_path: Path, capsys) -> None:
-    assert segment(tiny_model, tmp_path / "out", "--image", photos, "--whole", "--use-pamr",
+    assert segment(tiny_model, tmp_path / "out", "--image", photos, "--whole", "--no-pamr",
                    "--background", "floor") == 0
     names = {f"{stem}{ending}" for stem in ("a", "b", "deeper/c") for ending in EXPECTED}
     assert written(tmp_path / "out") == names | {"run.json"}
     run = json.loads((tmp_path / "out/run.json").read_text())
     assert run["images"] == 3 and run["failures"] == {}
-    assert run["settings"]["inference"] == "whole" and run["settings"]["use_pamr"] is True
+    assert run["settings"]["inference"] == "whole" and run["settings"]["use_pamr"] is False
     assert run["words"] == [["floor"], ["table", "desk"], ["cup"]] and run["background"] == 0
     assert run["notices"] == []
     assert "frames per second" in capsys.readouterr().out

@@ -31,11 +31,19 @@ GUESS = 0.02            # seconds that the rest takes, before the first frame
 
 @dataclass(eq=False)
 class _View:
-    """What is known of a camera: its memory, its counts, when its newest frame arrived."""
+    """What is known of a camera.
+
+    Attributes:
+        memory: its frames and scores.
+        log: its counts.
+        arrived: when its newest frame did, in seconds.
+        refined: whether the newest scores went through the refinements.
+    """
 
     memory: Memory
     log: FrameLog
     arrived: float
+    refined: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,10 +162,11 @@ class Tracker:
         evidence = [found or Evidence.nothing(len(vocabulary.query_class), picture.size,
                                               pipeline.device)
                     for found, picture in zip(known, pictures, strict=True)]
+        refined = all(self._views[job.camera.name].refined for job in jobs)
         deadline = self._quality.deadline(min(job.frame.arrived for job in jobs), limit * 1e3) \
             if options.latency_budget_ms or not waiting else None
         results = pipeline.label(pictures, [found.scores for found in evidence], vocabulary, watch,
-                                 deadline, refined=not waiting,
+                                 deadline, refined=refined,
                                  settle=[found.settle for found in evidence])
         stage_ms, self._tower_ms = self._tower_ms, {}
         if outcome is not None:
@@ -294,6 +303,7 @@ class Tracker:
                                         strict=True):
             view = self._views.get(job.camera.name)
             if view is not None and view.memory.fuse(score, key, keyframe):
+                view.refined = outcome.refined
                 job.camera.log.keyframe()
 
     def _score_new_words(self, vocabulary: Vocabulary, key: tuple[Hashable, ...]) -> None:

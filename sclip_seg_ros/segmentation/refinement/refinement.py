@@ -34,8 +34,8 @@ class Refinement(ABC):
         switch: name of the setting that switches it on.
         group: name of its group of settings.
         of_probabilities: whether it refines the classes' probabilities at the camera's size, one
-            image after another; otherwise it refines the words' scores at the working size, all
-            images of one size together. Its cost grows with those pixels, and with the maps.
+            image after another; otherwise it refines the words' scores on :meth:`grid`, all images
+            of one size together. Its cost grows with those pixels, and with the maps.
     """
 
     name: ClassVar[str]

@@ -20,7 +20,7 @@ from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 
-MOST_CELLS = 16_384  # that are asked for a class: every fourth pixel each way of 448x336
+MOST_CELLS = 20_000  # that are asked for a class: those of a third of 448x336, as of PAMR
 FAR_BELOW = 100.0   # in the softmax's exponent: what a word left out lies below all others
 
 
@@ -59,7 +59,7 @@ class Competition:
     def among(self, scores: ScoreMap, logit_scale: float, bound: float) -> Competition:
         """Leave out classes whose highest probability in any cell of any window is below a bound.
 
-        Of maps that have been refined, as fine as the image, one cell in so many pixels is asked.
+        Of maps that are finer one cell in so many is asked, each way.
 
         The background stays; where no other class would, all do.
         """
@@ -94,9 +94,13 @@ class Competition:
         return ScoreMap(scores.values[:, self.queries], scores.rows, scores.columns)
 
     def rejoined(self, every: ScoreMap, refined: ScoreMap) -> ScoreMap:
-        """Return refined scores, on an even grid, with the words left out as they were before."""
+        """Return refined scores, on their own grid, with the words left out as they were before."""
         if self.queries is None:
             return refined
+        if (refined.rows, refined.columns) == (every.rows, every.columns):
+            values = every.values.clone()  # as they lay: nothing refined them
+            values[:, self.queries] = refined.values
+            return ScoreMap(values, every.rows, every.columns)
         grid = refined.values.shape[0], refined.values.shape[2]
         scores = every.dense(grid, antialias=True).clone()
         scores[self.queries] = refined.dense(grid)

@@ -101,7 +101,8 @@ class ScoreMap:
         """Return all scores (Q, H, W) at a size, by default the image's own.
 
         Args:
-            size: (H, W); another size than the image's is reached by a bilinear resize.
+            size: (H, W); another size than the image's is reached by a bilinear resize. Cells of
+                one window that are as many are returned as they are.
             antialias: of that resize, for a smaller one.
         """
         height, width = size or self.size

@@ -125,15 +125,15 @@ class PamrSettings(Settings):
     """Pixel-adaptive mask refinement (Araslanov and Roth, CVPR 2020).
 
     Published are 10 steps with dilations 8 and 16 at full resolution. The defaults take a fifteenth
-    of that time, and are as good or better: ``benchmarks/results/pamr.md``.
+    of that time and harm less where scores are good already: ``benchmarks/results/pamr.md``.
     """
 
     steps: int = number(4, 0, MOST_ITERATIONS, "Iterations.")
     dilations: tuple[int, ...] = numbers((3, 12), 1, 1024, MOST_DILATIONS,
-                                         "Distances of the neighbours.", unit="pixels",
-                                         items="steps")
+                                         "Distances of the neighbours in the working "
+                                         "image.", unit="pixels", items="steps")
     resolution: float = number(0.333, 0.05, 1.0, "Side of the copy it works on, as a share of the "
-                               "side that the image is labelled at; dilations shrink with it.")
+                               "working image's side (short_side); dilations shrink with it.")
 
 
 @dataclass(frozen=True)
