@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import huggingface_hub
+import open_clip
 import pytest
 import torch
 from model_hub import TINY, ModelHub, register_tiny
@@ -46,8 +47,43 @@ SLOW = frozenset({
     "test_train_embedded_model", "test_train_loftup"})
 
 
+class _Once:
+    """A tokenizer's class whose objects are made once: 0.1 s each, for a thousand models."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind, self._made = kind, {}
+
+    def __call__(self, *arguments: object, **options: object) -> object:
+        key = repr((arguments, sorted(options.items())))
+        if key not in self._made:
+            self._made[key] = self._kind(*arguments, **options)
+        return self._made[key]
+
+
+open_clip.SimpleTokenizer = _Once(open_clip.SimpleTokenizer)
+
+
+def in_turn(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return tests file by file: slow files first, then files of nodes, which wait, and others.
+
+    Files go to the workers in this order. Two that wait beside one another leave a core idle.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    slow, nodes, others = [], [], []
+    for path in files:
+        room = slow if path.stem in SLOW else nodes if path.parent.name == "ros" else others
+        room.append(path)
+    places = [(number / max(1, len(room)), path) for room in (nodes, others)
+              for number, path in enumerate(room)]
+    ordered = [*slow, *(path for _, path in sorted(places, key=lambda place: place[0]))]
+    return [item for path in ordered for item in files[path]]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by where they stand, and by what their names say; see pyproject.toml."""
+    """Order tests, and mark them by where they stand and what their names say; see pyproject."""
+    items[:] = in_turn(items)
     for item in items:
         if item.path.parent.name == "ros":
             item.add_marker(pytest.mark.ros)

@@ -23,11 +23,15 @@ import huggingface_hub
 _CONTEXT = multiprocessing.get_context("forkserver")
 _IMPORTED = ["sclip_seg_ros.segmentation.segmentor"]
 # What a node may find changed: pytest's own, what ROS reads when it is initialised, what is read
-# with each request, and what the hub's library is made to read once more.
+# with each request, what the hub's library is made to read once more, and what libraries that no
+# node has leave behind in a process of tests (Ray, FFmpeg's films).
 _OF_THE_HUB = ("HF_ENDPOINT", "HF_HUB_CACHE", "HF_TOKEN")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_LEFT_BEHIND = ("OMP_WAIT_POLICY", "OPENCV_FFMPEG_LOGLEVEL", "PYTHONBREAKPOINT",
+                "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_USAGE_STATS_ENABLED",
+                "RAY_raylet_start_wait_time_s", "TORCHINDUCTOR_CACHE_DIR")
 _READ_LATE = {"PYTEST_CURRENT_TEST", "ROS_DOMAIN_ID", *_OF_THE_HUB, *_PROXIES,
-              *map(str.lower, _PROXIES)}
+              *map(str.lower, _PROXIES), *_LEFT_BEHIND}
 
 
 def _lasting() -> dict[str, str]:

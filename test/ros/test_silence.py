@@ -15,6 +15,7 @@ from ros_harness import domain_for, picture
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import String
 
+from sclip_seg_ros.ros.cameras import camera as camera_module
 from sclip_seg_ros.ros.cameras import silence
 from sclip_seg_ros.ros.cameras.camera import Camera
 from sclip_seg_ros.ros.diagnostics.verdict import Situation, judge
@@ -27,8 +28,9 @@ BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(silence, "PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(silence, "TYPE_SECONDS", 0.5)
+    monkeypatch.setattr(camera_module, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(silence, "PATIENCE_SECONDS", 0.4)
+    monkeypatch.setattr(silence, "TYPE_SECONDS", 0.2)
 
 
 class Listening:
@@ -122,7 +124,7 @@ def test_a_silence_is_told_once_with_what_mends_it(listening, monkeypatch, publi
     listening.listen(monkeypatch, compressed=compressed)
     listening.wait(lambda: expected in listening.camera.silence, expected)
     listening.wait(lambda: listening.warnings, "a warning")
-    for _ in range(20):
+    for _ in range(10):  # as many looks
         listening._executor.spin_once(timeout_sec=0.1)
     assert len([text for text in listening.warnings if expected in text]) == 1
 
