@@ -44,7 +44,7 @@ CAMVID_WORDS = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "
                 "pedestrian", "bicyclist")
 EVERY = 3               # frames of CamVid, of which one is taken
 PATCH = 16              # pixels
-NOISES = (0.0, 0.5, 1.0)  # deviation of a patch's scores, of 0 and 1 without noise
+NOISES = (0.0, 0.25, 0.5)  # deviation of a patch's scores, of 0 and 1 without noise
 ROWS = {                # resolution, dilations, steps
     "published": (1.0, (8, 16), 10),
     "1, 3 and 12, 4 steps": (1.0, (3, 12), 4),
