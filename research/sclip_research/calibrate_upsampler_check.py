@@ -3,7 +3,8 @@
     python -m sclip_research.calibrate_upsampler_check [--loftup-source FILE]
 
 Each change of the embedded model's pipeline, without refinement, is measured as if it were LoftUp,
-image by image. Prints a Markdown table of its mIoU and of the measures: median (worst to best image).
+image by image. Prints a Markdown table of its mIoU and of the measures: median (worst to best
+image).
 """
 
 from __future__ import annotations
