@@ -38,12 +38,12 @@ from sclip_seg_ros.common.heap import keep_freed_memory
 from sclip_seg_ros.latency.ladder import parse_ladder
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.ros.cameras.camera import Camera
-from sclip_seg_ros.ros.cameras.images import to_message
 from sclip_seg_ros.ros.frames.frame import Frame
 from sclip_seg_ros.ros.frames.pipeline import FramePipeline
 from sclip_seg_ros.ros.frames.tower import Tower
 from sclip_seg_ros.ros.frames.tracker import Tracker
 from sclip_seg_ros.ros.frames.vocabulary_server import VocabularyServer
+from sclip_seg_ros.ros.images import to_message
 from sclip_seg_ros.ros.parameters.camera_topics import CameraTopic
 from sclip_seg_ros.ros.parameters.options import declare_parameters
 from sclip_seg_ros.ros.parameters.pending_changes import Ledger

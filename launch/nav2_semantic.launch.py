@@ -16,7 +16,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from sclip_seg_ros.io.camera_names import info_topic
-from sclip_seg_ros.ros.needed_packages import check_installed
+from sclip_seg_ros.ros.programs.needed_packages import check_installed
 
 SHARE = Path(__file__).absolute().parents[1]
 REGISTERED = "depth_registered/image_rect"  # where the registered depth is published

@@ -15,8 +15,8 @@ from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 
-from sclip_seg_ros.ros.needed_packages import check_installed
 from sclip_seg_ros.ros.parameters.camera_topics import camera_topics
+from sclip_seg_ros.ros.programs.needed_packages import check_installed
 
 CONFIG = Path(__file__).absolute().parents[1] / "config"
 

@@ -159,7 +159,7 @@ def test_every_ros_package_that_is_imported_is_declared() -> None:
 def test_neither_cv_bridge_nor_an_old_numpy_is_needed() -> None:
     """The node imports where cv_bridge cannot, on whatever NumPy is installed."""
     script = ("import sys; sys.modules['cv_bridge'] = None\n"
-              "import sclip_seg_ros.ros.segmentation_node, sclip_seg_ros.ros.cameras.images\n"
+              "import sclip_seg_ros.ros.segmentation_node, sclip_seg_ros.ros.images\n"
               "print('imported')")
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                             check=False, timeout=300)

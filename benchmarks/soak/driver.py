@@ -24,7 +24,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from sclip_seg_ros.common.patchwork import patchwork
-from sclip_seg_ros.ros.cameras.images import to_message
+from sclip_seg_ros.ros.images import to_message
 
 NODE = "/sclip_seg"
 CHANGE_SECONDS = 1.0  # from one change to the next

@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from examples.child_processes import ChildProcesses
-from sclip_seg_ros.ros.cameras.images import to_message
+from sclip_seg_ros.ros.images import to_message
 
 DOMAIN = "83"
 RATE = 15.0           # frames a second

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from examples.demo.footage import render_footage
-from sclip_seg_ros.ros.cameras.images import to_message
+from sclip_seg_ros.ros.images import to_message
 
 JPEG_QUALITY = 80
 TOPICS = {"raw": ("/raw/image", Image), "jpeg": ("/jpeg/image/compressed", CompressedImage)}

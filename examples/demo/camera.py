@@ -17,7 +17,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from sclip_seg_ros.ros.cameras.images import to_message
+from sclip_seg_ros.ros.images import to_message
 
 # As most camera drivers (REP 2003: they publish with the system's defaults, which are reliable).
 DRIVER = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from sclip_seg_ros.io.compression import CompressedFormat
 from sclip_seg_ros.io.encodings import DepthError, ImageError
-from sclip_seg_ros.ros.cameras.images import to_rgb
+from sclip_seg_ros.ros.images import to_rgb
 
 Y, X = np.mgrid[0:32, 0:48]
 SCENE = np.stack([40 + 4 * X, 220 - 5 * Y, 60 + 2 * (X + Y)], axis=-1).astype(np.uint8)

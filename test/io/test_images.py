@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 
 from sclip_seg_ros.io.encodings import ENCODINGS, DepthError, decompress, unpack
 from sclip_seg_ros.io.layouts import LAYOUTS
-from sclip_seg_ros.ros.cameras.images import ImageError, to_message, to_rgb
+from sclip_seg_ros.ros.images import ImageError, to_message, to_rgb
 
 
 def smooth_scene(height: int = 32, width: int = 48) -> np.ndarray:

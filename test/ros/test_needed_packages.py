@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed; use `make test`")
 
-from sclip_seg_ros.ros.needed_packages import check_installed  # noqa: E402
+from sclip_seg_ros.ros.programs.needed_packages import check_installed  # noqa: E402
 
 
 def test_a_missing_package_is_named_with_what_to_install_and_what_to_leave_out():

@@ -20,7 +20,7 @@ from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from sclip_seg_ros.ros.cameras.images import to_message
+from sclip_seg_ros.ros.images import to_message
 from sclip_seg_ros.segmentation.pipeline import Pipeline
 
 DOMAIN = domain_for(__file__)

@@ -17,7 +17,7 @@ from sclip_seg_ros.msg import (
 )
 from sclip_seg_ros.msg import Evidence as EvidenceMessage
 from sclip_seg_ros.msg import Vocabulary as VocabularyMessage
-from sclip_seg_ros.ros.cameras.images import to_message
+from sclip_seg_ros.ros.images import to_message
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 from sclip_seg_ros.segmentation.result import unlabelled_share
 from sclip_seg_ros.temporal import Evidence

@@ -18,7 +18,6 @@ from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sclip_seg_ros.msg import Vocabulary as VocabularyMessage
 from sclip_seg_ros.ros.cameras.frame_log import FrameLog
-from sclip_seg_ros.ros.cameras.images import resized_info, to_message
 from sclip_seg_ros.ros.cameras.label_info import LabelInfoPublisher
 from sclip_seg_ros.ros.cameras.messages import (
     FrameQuality,
@@ -28,6 +27,7 @@ from sclip_seg_ros.ros.cameras.messages import (
 )
 from sclip_seg_ros.ros.cameras.points import SemanticPoints
 from sclip_seg_ros.ros.cameras.qos import latched
+from sclip_seg_ros.ros.images import resized_info, to_message
 from sclip_seg_ros.ros.parameters.options import NodeOptions
 from sclip_seg_ros.segmentation import SegmentationResult, Vocabulary
 

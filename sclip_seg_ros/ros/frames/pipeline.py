@@ -14,7 +14,6 @@ from sclip_seg_ros.common.patchwork import patchwork
 from sclip_seg_ros.common.stopwatch import Stopwatch
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.ros.cameras.camera import Camera
-from sclip_seg_ros.ros.cameras.images import ImageError, to_rgb
 from sclip_seg_ros.ros.cameras.messages import evidence_message
 from sclip_seg_ros.ros.frames.frame import Frame, Job
 from sclip_seg_ros.ros.frames.reporter import THROTTLE_SECONDS, Reporter
@@ -23,6 +22,7 @@ from sclip_seg_ros.ros.frames.tracker import Tracker
 from sclip_seg_ros.ros.frames.upsampler_check import UpsamplerCheck
 from sclip_seg_ros.ros.frames.vocabulary_server import VocabularyServer
 from sclip_seg_ros.ros.frames.weights_loader import WeightsLoader
+from sclip_seg_ros.ros.images import ImageError, to_rgb
 from sclip_seg_ros.ros.log import describe, drop_tracebacks
 from sclip_seg_ros.ros.parameters.options import NodeOptions
 from sclip_seg_ros.ros.parameters.pending_changes import Ledger

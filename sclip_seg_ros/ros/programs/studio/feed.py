@@ -12,9 +12,9 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from sclip_seg_ros.io.camera_names import camera_names
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
-from sclip_seg_ros.ros.cameras.images import ImageError
 from sclip_seg_ros.ros.cameras.qos import latched
 from sclip_seg_ros.ros.cameras.subscription import CameraSubscription, type_name
+from sclip_seg_ros.ros.images import ImageError
 from sclip_seg_ros.ros.programs.studio.joining import Joiner
 from sclip_seg_ros.studio.labelled import Labelled
 

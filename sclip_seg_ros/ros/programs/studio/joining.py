@@ -10,7 +10,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
-from sclip_seg_ros.ros.cameras.images import to_rgb
+from sclip_seg_ros.ros.images import to_rgb
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 from sclip_seg_ros.segmentation.text.vocabulary import VocabularyClass
 from sclip_seg_ros.studio.labelled import Frame, Labelled, OfGrid
