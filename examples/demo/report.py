@@ -111,7 +111,7 @@ def _stamp_first(entry: tuple[str, float]) -> int:
 
 def _flips(footage: Footage, labels, versions: dict[str, int],
            frame_of: dict[str, int]) -> float | None:
-    """Return the percentage of pixels whose label is lost along the motion, frame by frame.
+    """Return the percentage of pixels whose label is found nowhere near where they moved to.
 
     Where the truth is known, only pixels whose true class stays are counted; the motion is measured
     (see :func:`measure_following`).

@@ -75,7 +75,7 @@ class Consistency:
 
     @property
     def flips(self) -> float | None:
-        """Share of pixels whose label changes for no reason, 0..1; None without pixels."""
+        """Share of pixels whose label is lost though the true one stays, 0..1; None without any."""
         return self.flipped / self.counted if self.counted else None
 
 

@@ -162,7 +162,9 @@ class Tracker:
         evidence = [found or Evidence.nothing(len(vocabulary.query_class), picture.size,
                                               pipeline.device)
                     for found, picture in zip(known, pictures, strict=True)]
-        refined = all(self._views[job.camera.name].refined for job in jobs)
+        # Of several cameras, one whose scores were not has all refined; those of none want nothing.
+        refined = all(found is None or self._views[job.camera.name].refined
+                      for job, found in zip(jobs, known, strict=True))
         deadline = self._quality.deadline(min(job.frame.arrived for job in jobs), limit * 1e3) \
             if options.latency_budget_ms or not waiting else None
         results = pipeline.label(pictures, [found.scores for found in evidence], vocabulary, watch,

@@ -23,7 +23,8 @@ def refinements_of(settings: SegmentorSettings) -> list[Refinement]:
 def scoring_settings(settings: SegmentorSettings) -> SegmentorSettings:
     """Return settings with all at their defaults that an image's scores do not depend on.
 
-    Those of what comes after the scores: AnyUp, the refinements, the decision.
+    Those of what comes after the scores: AnyUp, the refinements, the decision. Where refined scores
+    are kept, they stay as they are until there are newer ones.
     """
     own = settings.own()
     later = ["use_anyup", "anyup"]

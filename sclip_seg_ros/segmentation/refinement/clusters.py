@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from sclip_seg_ros.segmentation.backbones.attention.cliptrase import (
     cluster_image,
@@ -43,8 +42,6 @@ class Clusters(Refinement):
         """Average scores (B, Q, h, w) over the clusters of images (B, 3, H, W) in 0..1."""
         assert self._context is not None, "in_context() comes before the first image"
         size = tuple(images.shape[-2:])
-        if tuple(maps.shape[-2:]) != size:
-            maps = interpolate(maps, size=size, mode="bilinear")
         if not keep_going():
             return maps
         averaged = []

@@ -42,7 +42,8 @@ class Pamr(Refinement):
         """Refine scores on a smaller copy of their images, see :func:`pamr`."""
         if images.shape[-2:] != maps.shape[-2:]:
             images = interpolate(images, maps.shape[-2:], mode="area")
-        dilations = [max(1, round(each * settings.resolution)) for each in settings.dilations]
+        dilations = list(dict.fromkeys(max(1, round(each * settings.resolution))
+                                       for each in settings.dilations))
         return pamr(images, maps, settings.steps, dilations, keep_going=keep_going)
 
 
