@@ -31,17 +31,15 @@ from tqdm import tqdm
 
 from benchmarks.clocks import device_name
 from sclip_seg_ros.common.text import markdown_table
-from sclip_seg_ros.io.images import read_image
+from sclip_seg_ros.io.profiles import load_profile
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.pipeline import Pipeline
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
-from sclip_seg_ros.tools.benchmark.datasets.base import read_ids
+from sclip_seg_ros.tools.benchmark.datasets import open_camvid
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "benchmarks/results/pamr.md"
 CAMVID = ROOT.parent / "shared/data/camvid"
-CAMVID_WORDS = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car",
-                "pedestrian", "bicyclist")
 EVERY = 3               # frames of CamVid, of which one is taken
 PATCH = 16              # pixels
 NOISES = (0.0, 0.25, 0.5)  # deviation of a patch's scores, of 0 and 1 without noise
@@ -91,17 +89,18 @@ def rooms(world: str, nouns: bool, count: int) -> Iterator[Shown]:
 def camvid(root: Path, noise: float) -> Iterator[Shown]:
     """Yield images, words, truths and scores (Q, h, w) made of these."""
     generator = torch.Generator().manual_seed(1)
-    for path in sorted((root / "images").glob("*.png"))[::EVERY]:
-        image, truth = read_image(path), read_ids(root / "labels" / path.name)
-        classes = len(CAMVID_WORDS)
-        truth = np.where(truth < classes, truth, 255).astype(np.uint8)
-        planes = torch.from_numpy(truth == np.arange(classes)[:, None, None]).float()
+    pictures = open_camvid(root)
+    words = [each.partition("|")[0] for each in load_profile(pictures.profile).classes]
+    for index in pictures.choose(None)[::EVERY]:
+        sample = pictures.load(index)
+        image, truth = sample.image, sample.truth
+        planes = torch.from_numpy(truth == np.arange(len(words))[:, None, None]).float()
         height, width = truth.shape
         scale = 336 / min(height, width) / PATCH
         cells = adaptive_avg_pool2d(planes, (round(height * scale), round(width * scale)))
         drawn = torch.randn(cells.shape, generator=generator)
         # Neighbouring patches err alike: the mean of 3x3, brought back to its deviation.
-        yield image, list(CAMVID_WORDS), truth, cells + noise * 3 * avg_pool2d(drawn, 3, 1, 1)
+        yield image, words, truth, cells + noise * 3 * avg_pool2d(drawn, 3, 1, 1)
 
 
 def measure(segmentor: SCLIPSegmentor, rows: Mapping[str, Pipeline], shown: Iterator[Shown],
@@ -116,8 +115,7 @@ def measure(segmentor: SCLIPSegmentor, rows: Mapping[str, Pipeline], shown: Iter
             features = first.look(pictures, vocabulary, first.stopwatch())
             scores = first.score(features, vocabulary, first.stopwatch())
         else:
-            size = pictures[0].working.shape
-            scores = [ScoreMap.of_cells(cells, (size[1], size[2]))]
+            scores = [ScoreMap.of_cells(cells, pictures[0].size)]
         for name, pipeline in rows.items():
             watch = pipeline.stopwatch()
             result, = pipeline.label(pictures, scores, vocabulary, watch)

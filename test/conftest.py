@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Generator, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,20 +48,8 @@ SLOW = frozenset({
     "test_train_embedded_model", "test_train_loftup"})
 
 
-class _Once:
-    """A tokenizer's class whose objects are made once: 0.1 s each, for a thousand models."""
-
-    def __init__(self, kind: type) -> None:
-        self._kind, self._made = kind, {}
-
-    def __call__(self, *arguments: object, **options: object) -> object:
-        key = repr((arguments, sorted(options.items())))
-        if key not in self._made:
-            self._made[key] = self._kind(*arguments, **options)
-        return self._made[key]
-
-
-open_clip.SimpleTokenizer = _Once(open_clip.SimpleTokenizer)
+# Made once for each set of options: 0.1 s each, for a thousand models.
+open_clip.SimpleTokenizer = cache(open_clip.SimpleTokenizer)
 
 
 def in_turn(items: list[pytest.Item]) -> list[pytest.Item]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.scores.score_map import Axis, ScoreMap
+from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 from sclip_seg_ros.temporal.flow import OpticalFlow, resemblance, small_grey
 from sclip_seg_ros.temporal.keyframes import Carried, Keyframe, standstill
@@ -226,7 +226,7 @@ class Memory:
         age = self._stamp - now.stamp
         known = now.inside & (age <= self.settings.max_age)
         whole = self._alone if self._source is self._keyframe else None
-        return Evidence(whole or _score_map(now.scores, now.size), now.gate,
+        return Evidence(whole or ScoreMap.of_cells(now.scores, now.size), now.gate,
                         np.where(known, np.float32(age), np.float32(np.inf)),
                         self._fused)
 
@@ -296,10 +296,3 @@ def _grid(size: tuple[int, int]) -> tuple[int, int]:
     """Return the (rows, columns) of cells over an image of (H, W) pixels."""
     scale = min(1.0, CELLS / min(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _score_map(scores: Tensor, size: tuple[int, int]) -> ScoreMap:
-    """Lay a grid of scores (Q, h, w) evenly over an image of (H, W) pixels."""
-    rows, columns = (Axis(length, ((0, length),), cells)
-                     for length, cells in zip(size, scores.shape[1:], strict=True))
-    return ScoreMap(scores.transpose(0, 1), rows, columns)

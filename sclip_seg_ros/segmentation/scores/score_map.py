@@ -40,11 +40,6 @@ class Axis:
     cells: int
     taper: bool = False
 
-    @classmethod
-    def of_pixels(cls, length: int) -> Axis:
-        """Return the axis of scores that have a cell for each pixel."""
-        return cls(length, ((0, length),), length)
-
 
 @dataclass(frozen=True)
 class Tile:
@@ -77,8 +72,7 @@ class ScoreMap:
     @classmethod
     def of(cls, scores: Tensor) -> ScoreMap:
         """Hold scores (Q, H, W) that have a cell for each pixel."""
-        return cls(scores.float().transpose(0, 1), Axis.of_pixels(scores.shape[1]),
-                   Axis.of_pixels(scores.shape[2]))
+        return cls.of_cells(scores, (scores.shape[1], scores.shape[2]))
 
     @classmethod
     def of_cells(cls, scores: Tensor, size: tuple[int, int]) -> ScoreMap:
