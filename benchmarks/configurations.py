@@ -35,10 +35,11 @@ class Configuration:
     def settings(self, precision: str) -> SegmentorSettings:
         """Return the pipeline's defaults with this configuration's changes, without PAMR.
 
-        The plain form has none, and PAMR is measured by itself (benchmarks/pamr.py).
+        All models work at one size here, whatever suits them. The plain form has no PAMR, which is
+        measured by itself (benchmarks/pamr.py).
         """
-        return SegmentorSettings(inference=self.inference, use_densecrf=self.densecrf,
-                                 use_pamr=False, precision=precision)
+        return SegmentorSettings(inference=self.inference, short_side=336,
+                                 use_densecrf=self.densecrf, use_pamr=False, precision=precision)
 
 
 FULL = (*(Configuration(model, size, classes, inference) for model, size, classes, inference in

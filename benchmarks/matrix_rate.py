@@ -35,7 +35,7 @@ def tower_operations(segmentor: SCLIPSegmentor, size: tuple[int, int]) -> float:
 
     As torch counts them, with attention written out: fused attention is not counted.
     """
-    settings, backbone = segmentor.settings, segmentor.backbone
+    settings, backbone = segmentor.pipeline.decided, segmentor.backbone
     height, width = segmentor.working_size(*size)
     windows = Counter([(height, width)] if settings.inference == "whole" else
                       [(box.bottom - box.top, box.right - box.left)

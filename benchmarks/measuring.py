@@ -34,7 +34,8 @@ def compare(configuration: Configuration, model: Model, rounds: int,
     picture, words = image(*configuration.size), model.words(configuration.classes)
     fast.settings = configuration.settings(fast.precision)
     fast.clock = clock
-    plain = Reference(model.plain._model.clip, device, configuration.settings("fp32"),
+    plain = Reference(model.plain._model.clip, device,
+                      model.plain.decide(configuration.settings("fp32")),
                       model.plain.logit_scale, clock)
     fast.warm_up([configuration.size], words)
     frames, references = [], []

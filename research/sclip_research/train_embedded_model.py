@@ -40,7 +40,7 @@ from sclip_research.scenes.phrases import TOY_LEXICON, Lexicon, joined
 from sclip_research.scenes.worlds import WORLDS, world
 from sclip_research.training.checkpoint import Checkpoint
 from sclip_research.training.queries import Queries, mixed_vocabulary, sample_queries
-from sclip_research.training.scene_pool import Crop, ScenePool
+from sclip_research.training.scene_pool import HEIGHT, Crop, ScenePool
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
 from sclip_seg_ros.models.devices import resolve_device
 from sclip_seg_ros.models.weights import read_state_dict
@@ -88,6 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16",
                         help="arithmetic of both towers; fp32 is faster on CPUs without AMX "
                              "(default %(default)s)")
+    parser.add_argument("--height", type=int, default=HEIGHT, metavar="PIXELS",
+                        help="of the rendered scenes, which are 4/3 as wide (default %(default)s)")
+    parser.add_argument("--side", type=int, default=224, metavar="PIXELS",
+                        help="side of the crops; a multiple of 16 (default %(default)s)")
     parser.add_argument("--small-steps", type=float, default=0.3,
                         help="share of the steps, at the start, on small crops")
     parser.add_argument("--small-side", type=int, default=160, metavar="PIXELS",
@@ -111,7 +115,7 @@ def pools(arguments: argparse.Namespace) -> list[ScenePool]:
         suffix = "" if arguments.world == ["toy"] else f"_{name}_{number}"
         opened.append(ScenePool(arguments.work / f"scenes{suffix}", arguments.scenes,
                                 arguments.seed + number * POOL_SEEDS, arguments.render_workers,
-                                name))
+                                name, arguments.height))
     return opened
 
 
@@ -146,7 +150,7 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
             for group in optimiser.param_groups:
                 group["lr"] = arguments.learning_rate * schedule(step, arguments.steps)
             small = step < arguments.small_steps * arguments.steps
-            side = arguments.small_side if small else 224
+            side = arguments.small_side if small else arguments.side
             batch = []
             for _ in range(arguments.batch):
                 pool = pools[int(rng.integers(len(pools)))] if len(pools) > 1 else pools[0]

@@ -89,10 +89,10 @@ def train(arguments: argparse.Namespace, processes: Processes) -> None:
         about = {**settings_of(arguments).as_dict(), "steps_taken": trainer.step,
                  "attention": arguments.attention, "residual": not arguments.no_residual}
         if settings.trained == TOWER:
-            export_model(arguments.output, clip, trainer.result.visual, about, arguments.half)
-            _log.info("runs from there: model:=local-dir:%s inference:=whole attention:=%s "
-                      "residual:=%s", arguments.output.resolve(), arguments.attention,
-                      str(not arguments.no_residual).lower())
+            export_model(arguments.output, clip, trainer.result.visual, about,
+                         {"inference": "whole", "attention": arguments.attention}, arguments.half)
+            _log.info("runs from there: model:=local-dir:%s%s", arguments.output.resolve(),
+                      " residual:=false" if arguments.no_residual else "")
         else:
             export(arguments.output, trainer.result, featurizer.contract, about, arguments.half)
         _log.info("wrote '%s' after %d steps", arguments.output, trainer.step)
@@ -118,7 +118,7 @@ def open_source(arguments: argparse.Namespace) -> Source:
     """Open the images and masks that the flags name."""
     if arguments.rooms:
         return Rooms(arguments.rooms_folder or arguments.work / "scenes", arguments.rooms,
-                     arguments.rooms_seed, arguments.rooms_world)
+                     arguments.rooms_seed, arguments.rooms_world, arguments.rooms_height)
     if arguments.trained == TOWER:
         return open_unlabelled(arguments.images, arguments.smallest_crop)
     if not arguments.masks:

@@ -27,7 +27,7 @@ class PreparedLevel:
     @cached_property
     def cost_key(self) -> SegmentorSettings:
         """The part of its settings that decides what a frame costs."""
-        return replace(self.pipeline.settings.effective(), probability_threshold=0.0,
+        return replace(self.pipeline.decided.effective(), probability_threshold=0.0,
                        logit_scale=0.0)
 
 

@@ -284,7 +284,9 @@ class QualityControl:
         return max(self._budget_ms, self._run_ms) if self._budget_ms else 0.0
 
     def _ladder_for(self, base: SegmentorSettings, budget_ms: float) -> QualityLadder:
-        return self._whole_ladder.for_base(base) if budget_ms else _UNLIMITED
+        if not budget_ms:
+            return _UNLIMITED
+        return self._whole_ladder.for_base(self._segmentor.decide(base))
 
     def _begin_anew(self) -> None:
         self._warm = self._measurements.complete(self._levels)

@@ -89,6 +89,7 @@ class ClipModel:
         origin: where the weights come from; None for random ones.
         config: open_clip's ``model_cfg`` of the model as it runs.
         text_folder: of the tokenizer's files, where the model has another than CLIP's own.
+        suits: settings that its configuration states for it, by name.
     """
 
     model: nn.Module
@@ -100,6 +101,7 @@ class ClipModel:
     origin: Origin | None = None
     config: dict[str, Any] = field(default_factory=dict)
     text_folder: Path | None = None
+    suits: dict[str, Any] = field(default_factory=dict)
 
 
 def load_clip(model: str = EMBEDDED, pretrained: str = "",
@@ -147,7 +149,8 @@ def load_clip(model: str = EMBEDDED, pretrained: str = "",
         _log.info("weights of '%s': %s", loaded.name, loaded.origin)
     return ClipModel(model=network, tokenize=loaded.tokenize, mean=tuple(preprocess["mean"]),
                      std=tuple(preprocess["std"]), name=loaded.name, logit_scale=scale,
-                     origin=loaded.origin, config=loaded.config, text_folder=loaded.text_folder)
+                     origin=loaded.origin, config=loaded.config, text_folder=loaded.text_folder,
+                     suits=loaded.suits)
 
 
 @dataclass
@@ -159,6 +162,7 @@ class _Loaded:
     name: str
     config: dict[str, Any]
     text_folder: Path | None
+    suits: dict[str, Any]
     origin: Origin | None = None
 
 
@@ -312,10 +316,11 @@ class _Loader:
             tokenize = open_clip.SimpleTokenizer(
                 context_length=text.get("context_length", DEFAULT_CONTEXT_LENGTH),
                 **text.get("tokenizer_kwargs", {}))
-            return _Loaded(network, tokenize, name, recipe.config, None)
+            return _Loaded(network, tokenize, name, recipe.config, None, recipe.suits)
         self._refuse_without_transformers(True)
         folder = self._text_folder(recipe, text["hf_tokenizer_name"], TOKENIZER_FILES)
-        return _Loaded(network, self._tokenizer(text, folder), name, recipe.config, folder)
+        return _Loaded(network, self._tokenizer(text, folder), name, recipe.config, folder,
+                       recipe.suits)
 
     def _at_random(self, loaded: _Loaded) -> _Loaded:
         _log.warning("'%s' has RANDOM weights, as asked: its labels mean nothing", loaded.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from sclip_seg_ros.models.names import statistics_of
 from sclip_seg_ros.models.weights import WeightsError
 
 CONFIG = "open_clip_config.json"
+SUITS = "sclip_seg_ros"  # in it, passed over by open_clip: settings that suit the model
 TEXT_FOLDER = "text"  # beside a configuration: of a tokenizer that is not CLIP's own
 THEIR_CONFIG = "config.json"  # of transformers, whose statistics are in the first of these
 THEIR_STATISTICS = ("preprocessor_config.json", "processor_config.json")
@@ -39,11 +40,13 @@ class Recipe:
         config: open_clip's ``model_cfg``.
         statistics: open_clip's ``preprocess_cfg``, or what is known of it.
         text_folder: of the tokenizer's files, where they lie beside the configuration.
+        suits: settings that suit the model, by name, as its configuration states them.
     """
 
     config: dict[str, Any]
     statistics: dict[str, Any]
     text_folder: Path | None = None
+    suits: dict[str, Any] = field(default_factory=dict)
 
 
 def recipe_of(architecture: str, quick: bool = False,
@@ -75,6 +78,7 @@ def read_recipe(path: Path, spelling: str) -> Recipe:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        suits = dict(content.get(SUITS, {}))
         if path.name == CONFIG:
             config = content["model_cfg"]
             beside = path.with_name(TEXT_FOLDER)
@@ -89,7 +93,7 @@ def read_recipe(path: Path, spelling: str) -> Recipe:
             statistics = statistics_of_transformers(
                 content, json.loads(stated.read_text(encoding="utf-8")) if stated else {})
         tells = any((beside / name).is_file() for name in TOKENIZER_FILES[0])
-        return Recipe(config, statistics, beside if tells else None)
+        return Recipe(config, statistics, beside if tells else None, suits)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else first_line(error)
         raise WeightsError(f"model '{spelling}' cannot be built ({reason}); check its "

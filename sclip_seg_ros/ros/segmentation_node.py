@@ -329,7 +329,8 @@ class SegmentNode(LifecycleNode):
         segmentor, vocabulary = engine.segmentor, engine.vocabularies.current
         self.get_logger().info(
             f"'{segmentor.name}' on {segmentor.device} in {segmentor.precision}, attention "
-            f"'{segmentor.pipeline.attention}', {in_number(len(vocabulary), 'class')}; quality "
+            f"'{segmentor.pipeline.attention}', {segmentor.pipeline.inference}, "
+            f"{in_number(len(vocabulary), 'class')}; quality "
             f"levels: {', '.join(engine.quality.state.names)}")
         for camera in engine.cameras:
             self.get_logger().info(f"{camera.topic} -> {', '.join(camera.outputs.topics)}")

@@ -54,6 +54,10 @@ class Model:
     precision: str
     clock: Callable[[], float] | None = None
 
+    def decide(self, settings: SegmentorSettings) -> SegmentorSettings:
+        """Return settings with what they leave to the model decided."""
+        return settings.for_model(self.clip.name, self.backbone.usual_attention, self.clip.suits)
+
 
 Settle = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -143,6 +147,7 @@ class Pipeline:
 
     Attributes:
         settings: how images become labels.
+        decided: the same, with what they leave to the model decided.
         attention: name of the rule in use, or of the proxy.
         upsampler: of features, or of scores; None where it is off.
         scorer: from windows to scores.
@@ -163,11 +168,11 @@ class Pipeline:
             WeightsError: an upsampler that was trained on other features.
         """
         self.settings = settings
-        decided = settings.for_model(model.clip.name, model.backbone.usual_attention)
-        self.attention = f"proxy {proxy.name}" if proxy else decided.attention
+        self.decided = model.decide(settings)
+        self.attention = f"proxy {proxy.name}" if proxy else self.decided.attention
         self.upsampler = upsampler
         of_features = None if upsampler is None or upsampler.of_scores else upsampler
-        self.scorer = WindowScorer(model.backbone, model.clip, decided, of_features, proxy)
+        self.scorer = WindowScorer(model.backbone, model.clip, self.decided, of_features, proxy)
         self.device = model.device
         self._model = model
 
@@ -175,6 +180,14 @@ class Pipeline:
     def logit_scale(self) -> float:
         """Inverse softmax temperature: the setting's, or the model's own."""
         return self.settings.logit_scale or self._model.clip.logit_scale
+
+    @property
+    def inference(self) -> str:
+        """How images meet the tower, for people: at which size, whole or in which windows."""
+        decided = self.decided
+        way = "whole" if decided.inference == "whole" else \
+            f"in windows of {decided.crop} every {decided.stride}"
+        return f"{way} at short side {decided.short_side}"
 
     @property
     def upsampler_fallback(self) -> str | None:
@@ -206,7 +219,7 @@ class Pipeline:
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the (H, W) an image is worked on."""
-        return tower_size(height, width, self.settings, self._model.backbone.patch_size)
+        return tower_size(height, width, self.decided, self._model.backbone.patch_size)
 
     @torch.inference_mode()
     def read(self, images: Sequence[np.ndarray | Tensor | Image], watch: Stopwatch,
@@ -409,7 +422,7 @@ class Pipeline:
                                  tuple(picture.working.shape[1:]))
 
     def _windows(self, working: Sequence[Tensor]) -> WindowBatches:
-        return WindowBatches(working, self.settings, self._model.backbone.patch_size)
+        return WindowBatches(working, self.decided, self._model.backbone.patch_size)
 
     def _size_for(self, image: Tensor) -> tuple[int, int]:
         size, patch = self.working_size(*image.shape[1:]), self._model.backbone.patch_size

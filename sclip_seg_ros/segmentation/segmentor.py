@@ -139,6 +139,10 @@ class SCLIPSegmentor:
         if upsampler_of(settings) is None:
             self.upsamplers.forget_fallback()
 
+    def decide(self, settings: SegmentorSettings) -> SegmentorSettings:
+        """Return settings with what they leave to the model decided, as its pipelines do."""
+        return self._model.decide(settings)
+
     def prepare(self, settings: SegmentorSettings) -> Pipeline:
         """Check settings, load what they need, and return the pipeline that labels by them.
 
@@ -151,9 +155,9 @@ class SCLIPSegmentor:
         if _resolve_precision(settings.precision, self.device) != self.precision:
             raise ValueError(f"precision='{settings.precision}' cannot change while the model is "
                              f"loaded in {self.precision}; make a new segmentor")
-        refuse_less_than_a_patch(settings, self.backbone.patch_size)
-        refuse_unusable_stages(settings.for_model(self.name, self.backbone.usual_attention),
-                               self.backbone.depth, self.backbone.prefix)
+        decided = self.decide(settings)
+        refuse_less_than_a_patch(decided, self.backbone.patch_size)
+        refuse_unusable_stages(decided, self.backbone.depth, self.backbone.prefix)
         return Pipeline(self._model, settings, self.upsamplers.provide(settings),
                         self.proxies.provide(settings))
 
@@ -198,7 +202,8 @@ class SCLIPSegmentor:
     def working_size(self, height: int, width: int,
                      settings: SegmentorSettings | None = None) -> tuple[int, int]:
         """Return the (H, W) an image is worked on, with given settings or those in force."""
-        return tower_size(height, width, settings or self.settings, self.backbone.patch_size)
+        return tower_size(height, width, self.decide(settings or self.settings),
+                          self.backbone.patch_size)
 
     def warm_up(self, sizes: Sequence[tuple[int, int]], vocabulary: Vocabulary) -> None:
         """Do now what the first images would wait for; see :meth:`Pipeline.warm_up`."""

@@ -17,6 +17,7 @@ import argparse
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from sclip_seg_ros.models.clip import WEIGHTS
 from sclip_seg_ros.models.hub import HubError, Place, cache_folder, list_cached, obtain
 from sclip_seg_ros.models.identity import MANIFEST, Origin
 from sclip_seg_ros.models.loading import megabytes
-from sclip_seg_ros.models.recipe import CONFIG, TEXT_FOLDER
+from sclip_seg_ros.models.recipe import CONFIG, SUITS, TEXT_FOLDER
 from sclip_seg_ros.models.weights import WeightsError, is_safetensors, sha256
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.backbones.proxies.store import fetch_proxy
@@ -140,8 +141,14 @@ def write_folder(folder: Path, clip: ClipModel, upsamplers: dict[str, Path],
         "proxies": {name: f"proxy_{name}{path.suffix}" for name, path in proxies.items()}})
 
 
-def write_configuration(folder: Path, clip: ClipModel) -> None:
+def write_configuration(folder: Path, clip: ClipModel,
+                        suits: Mapping[str, Any] | None = None) -> None:
     """Write what a folder of weights needs beside them: configuration, and the tokenizer's files.
+
+    Args:
+        folder: where they go.
+        clip: whose they are.
+        suits: settings that suit the weights, where these are not the model's own.
 
     Raises:
         WeightsError: a copy differs from what was copied.
@@ -151,8 +158,9 @@ def write_configuration(folder: Path, clip: ClipModel) -> None:
         for path in clip.text_folder.iterdir():
             if path.is_file() and path.suffix in (".json", ".txt", ".model"):
                 _copied(path, folder / TEXT_FOLDER / path.name)
+    stated = clip.suits if suits is None else suits
     _write(folder / CONFIG, {"model_cfg": clip.config, "preprocess_cfg": {
-        "mean": clip.mean, "std": clip.std}})
+        "mean": clip.mean, "std": clip.std}} | ({SUITS: dict(stated)} if stated else {}))
 
 
 def _upsampler(name: str, clip: ClipModel, parsed: argparse.Namespace) -> Path:

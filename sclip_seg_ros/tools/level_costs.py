@@ -76,7 +76,7 @@ def measure(segmentor: SCLIPSegmentor, ladder: QualityLadder, image: np.ndarray,
         rounds: after every level has been warmed up.
     """
     base = segmentor.settings
-    ladder = ladder.for_base(base)
+    ladder = ladder.for_base(segmentor.decide(base))
     levels = [segmentor.prepare(ladder.settings_for(base, level)) for level in range(len(ladder))]
     totals: list[list[float]] = [[] for _ in levels]
     stages: list[list[dict[str, float]]] = [[] for _ in levels]

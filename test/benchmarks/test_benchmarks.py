@@ -26,7 +26,8 @@ def model() -> Model:
 
 
 @pytest.mark.parametrize("changes", [
-    {}, {"inference": "whole"}, {"use_densecrf": True, "crf__backend": "pydensecrf"}], ids=str)
+    {"inference": "slide"}, {"inference": "whole"},
+    {"use_densecrf": True, "crf__backend": "pydensecrf"}], ids=str)
 def test_the_plain_form_labels_as_the_pipeline_does(model, changes):
     if changes.get("use_densecrf"):
         pytest.importorskip("pydensecrf", reason="pydensecrf is not installed")
@@ -34,7 +35,8 @@ def test_the_plain_form_labels_as_the_pipeline_does(model, changes):
     words, picture = model.words(20), image(*SIZE)
     model.plain.settings = settings
     expected = model.plain.segment(picture, words)
-    plain = Reference(model.plain._model.clip, CPU, settings, model.plain.logit_scale)
+    plain = Reference(model.plain._model.clip, CPU, model.plain.pipeline.decided,
+                      model.plain.logit_scale)
     labels, stages = plain(picture, words)
     assert np.mean(labels == expected) > 0.999
     assert len(np.unique(labels)) > 2
@@ -46,7 +48,8 @@ def test_synonyms_share_a_label_in_the_plain_form(model):
     words = model.plain.vocabulary(["floor|red floor", "wall", "door|rug|lamp"])
     picture = image(*SIZE)
     model.plain.settings = SegmentorSettings(precision="fp32", use_pamr=False)
-    plain = Reference(model.plain._model.clip, CPU, model.plain.settings, model.plain.logit_scale)
+    plain = Reference(model.plain._model.clip, CPU, model.plain.pipeline.decided,
+                      model.plain.logit_scale)
     assert np.mean(plain(picture, words)[0] == model.plain.segment(picture, words)) > 0.999
 
 
@@ -66,7 +69,8 @@ def test_a_configuration_s_figures_are_complete_and_fit_together(model):
 
 
 def test_operations_are_those_of_all_windows_in_any_precision():
-    plain, fast = (tower_operations(SCLIPSegmentor(precision=precision), (480, 640))
+    windows = {"inference": "slide", "short_side": 336}
+    plain, fast = (tower_operations(SCLIPSegmentor(precision=precision, **windows), (480, 640))
                    for precision in ("fp32", "bf16"))
     assert plain == fast
     one = tower_operations(SCLIPSegmentor(short_side=224), (224, 224))

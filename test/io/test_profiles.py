@@ -177,7 +177,8 @@ def test_own_profile_is_read_with_a_vocabulary_beside_it(tmp_path: Path) -> None
     (MINIMAL.replace("224", "'224'"), "'short_side' cannot be '224'; give a whole number"),
     (MINIMAL.replace("short_side: 224", "use_pamr: 1"), "give true or false"),
     (MINIMAL.replace("short_side: 224", "logit_scale: true"), "give a number"),
-    (MINIMAL.replace("224", "7"), "short_side must be 16 to 4096, got 7"),
+    (MINIMAL.replace("224", "7"), "short_side must be 16 to 4096, or 0 for what suits the "
+     "model, got 7"),
     (MINIMAL.replace("{short_side: 224}", "224"), "stands where settings belong"),
     (MINIMAL + "background: sky\n", "background 'sky' is none of the classes"),
     (MINIMAL + "background: no\n", "'background' is missing or not text"),

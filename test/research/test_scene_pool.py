@@ -38,3 +38,12 @@ def test_scenes_of_another_renderer_are_rendered_again(tmp_path: Path, monkeypat
     assert crops(ScenePool(tmp_path, 1, seed=1, workers=1)) != before
     monkeypatch.setattr(scene_pool, "SCENE_VERSION", scene_pool.SCENE_VERSION + 1)
     assert crops(ScenePool(tmp_path, 1, seed=1, workers=1)) == before
+
+
+def test_scenes_of_another_height_are_others_and_crops_fit_into_them(tmp_path: Path) -> None:
+    pool = ScenePool(tmp_path, 1, seed=1, workers=1, height=96)
+    assert pool.image(0).shape == (96, 128, 3)
+    for side in (32, 96, 112):      # as large as the scene, and larger
+        crop = pool.crop(0, side, np.random.default_rng(0))
+        assert crop.image.shape == (side, side, 3) and crop.mask.shape == (side, side)
+    assert ScenePool(tmp_path, 1, seed=1, workers=1, height=64).image(0).shape == (64, 85, 3)

@@ -119,8 +119,8 @@ def test_the_loss_falls_and_rooms_never_seen_come_nearer_to_their_windows(traine
 
 def test_the_result_is_a_model_with_its_texts_as_they_were(trained: Path):
     name = f"local-dir:{trained / 'model'}"
-    segmentor = SCLIPSegmentor(name, precision="fp32", short_side=HEIGHT, inference="whole",
-                               use_pamr=False)
+    segmentor = SCLIPSegmentor(name, precision="fp32", short_side=HEIGHT, use_pamr=False)
+    assert segmentor.decide(segmentor.settings).inference == "whole"
     old = SCLIPSegmentor(precision="fp32")
     assert segmentor.segment(room(50), WORDS).shape == (HEIGHT, WIDTH)
     assert torch.equal(segmentor.vocabulary(WORDS).embeddings, old.vocabulary(WORDS).embeddings)

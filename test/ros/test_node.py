@@ -148,6 +148,8 @@ def test_a_name_without_images_is_told(tmp_path):
         probe.wait(lambda: diagnostics and "no image has arrived on /image_raw yet"
                    in diagnostics[-1].status[0].message, "the warning")
         assert "/image_raw -> /sclip_seg/label" in node.log
+        stated = {value.key: value.value for value in diagnostics[-1].status[0].values}
+        assert stated["inference"].endswith("at short side 64") and stated["inference"] in node.log
 
 
 def test_status_tells_model_times_and_counts(probe):
@@ -287,7 +289,7 @@ def test_a_missed_budget_is_told(probe):
 @pytest.mark.parametrize("name, value, reason", [
     ("attention", "telepathy", "choose one of sclip"),
     ("stride", 4000, "stride must be 8 to 224, got 4000"),
-    ("short_side", 1, "out of range"),
+    ("short_side", 1, "short_side must be 16 to 4096, or 0"), ("short_side", -1, "out of range"),
     ("model", "ViT-B/16", "clean up the node"),
     ("logit_scale", "much", "is not a number; give 0.0 to 1000.0"),
     ("pamr_dilations", [], "name at least one"),

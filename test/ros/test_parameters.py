@@ -351,9 +351,9 @@ def test_one_class_alone_is_warned_of(make_node, monkeypatch, classes, negatives
     ({"prompt_templates": ["a {}.", ""]}, "prompt_templates=.* has an empty text; take it out"),
     ({"image_topics": ["/a", "/a"]}, "image topic '/a' is named twice"),
     ({"latency_budget_ms": float("nan")}, "latency_budget_ms must be .*, got nan"),
-    ({"short_side": 64.5}, "short_side=64.5 is not a whole number; give 16 to 4096"),
+    ({"short_side": 64.5}, "short_side=64.5 is not a whole number; give 0 to 4096"),
     ({"short_side": float("nan")}, "short_side=nan is not a whole number"),
-    ({"short_side": 8.0}, "short_side must be 16 to 4096, got 8.0"),
+    ({"short_side": 8.0}, "short_side must be 16 to 4096, or 0 for what suits the model, got 8"),
     ({"short_side": "small"}, "short_side='small' is not a whole number"),
     ({"short_side": True}, "short_side=True is not a whole number"),
     ({"short_side": None}, "short_side cannot be deleted"),
@@ -526,7 +526,7 @@ def test_a_budget_and_settings_that_do_not_fit_its_ladder_are_refused(make_node,
 def test_ranges_are_kept_by_ros_itself(make_node):
     node = make_node()
     declare_parameters(node)
-    for name, value in (("short_side", 3), ("probability_threshold", 1.5),
+    for name, value in (("short_side", -3), ("probability_threshold", 1.5),
                         ("overlay_alpha", -0.1)):
         assert not node.set_parameters([Parameter(name, value=value)])[0].successful, name
     assert node.get_parameter("classes").type_.value == ParameterType.PARAMETER_STRING_ARRAY

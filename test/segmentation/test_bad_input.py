@@ -241,7 +241,7 @@ def test_one_broken_image_of_a_batch_is_noticed(segmentor):
     ({"attention": "sclip2"}, "attention='sclip2' is unknown; choose one of sclip"),
     ({"inference": "tiles"}, "inference='tiles' is unknown"),
     ({"precision": "int8"}, "precision='int8' is unknown"),
-    ({"short_side": 8}, "short_side must be 16 to 4096, got 8"),
+    ({"short_side": 8}, "short_side must be 16 to 4096, or 0 for what suits the model, got 8"),
     ({"short_side": 336.5}, "short_side=336.5 is not a whole number"),
     ({"short_side": "336"}, "short_side='336' is not a whole number"),
     ({"short_side": True}, "short_side=True is not a whole number"),

@@ -108,7 +108,8 @@ def test_images_grow_when_asked_to(camera, short_side, working):
     ((720, 1280), 16, {"inference": "whole", "enlarge": True}, (336, 597)),     # as published
 ])
 def test_a_side_without_a_full_window_has_whole_patches(camera, patch, changes, working):
-    assert tower_size(*camera, SegmentorSettings(**changes), patch) == working
+    settings = SegmentorSettings(**{"short_side": 336, **changes})
+    assert tower_size(*camera, settings, patch) == working
 
 
 @pytest.mark.parametrize(("patch", "changes", "crop"), [

@@ -64,7 +64,7 @@ def test_it_adds_up_and_overrules_the_profile():
     (["short_side.x=5"], r"'short_side.x' does not exist; did you mean short_side"),
     (["short_side"], r"'short_side' assigns no value; write NAME=VALUE"),
     (["short_side="], r"'short_side=' assigns no value"),
-    (["short_side=wide"], r"'short_side' cannot be 'wide'; give a whole number, e.g. 336"),
+    (["short_side=wide"], r"'short_side' cannot be 'wide'; give a whole number, e.g. 0"),
     (["pamr.dilations=[4"], r"'pamr.dilations=\[4' is not YAML"),
 ])
 def test_what_cannot_be_set_is_refused_with_the_remedy(flags, complaint):

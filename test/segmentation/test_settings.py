@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from tiny_clip import write_tiny_clip
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.refinement.permutohedral import build_lattice
@@ -128,3 +132,33 @@ def test_a_declared_field_is_a_setting_by_name_in_files_and_python():
 def test_a_declared_field_is_checked_by_its_declaration(changes, message):
     with pytest.raises(ValueError, match=message):
         OwnSettings().with_changes(changes)
+
+
+def test_what_is_left_to_the_model_is_decided_by_its_configuration(tmp_path: Path) -> None:
+    write_tiny_clip(tmp_path)
+    path = tmp_path / "open_clip_config.json"
+    stated = json.loads(path.read_text())
+    picture = np.random.default_rng(0).integers(0, 256, (128, 160, 3), dtype=np.uint8)
+    words = ["floor", "wall", "door"]
+
+    def stating(**suits: object) -> SCLIPSegmentor:
+        path.write_text(json.dumps(stated | {"sclip_seg_ros": suits}))
+        return SCLIPSegmentor(f"local-dir:{tmp_path}", precision="fp32", device="cpu")
+
+    own = {"inference": "whole", "short_side": 96, "attention": "naclip"}
+    plain, suited = stating(), stating(**own)
+    expected = plain.segment(picture, words)
+    labels = suited.segment(picture, words)
+    assert [each.working_size(128, 160) for each in (suited, plain)] == [(96, 128), (128, 160)]
+    assert (labels != expected).any()
+    plain.settings = plain.settings.with_changes(own)       # the user's word counts
+    assert (labels == plain.segment(picture, words)).all()
+    suited.settings = suited.settings.with_changes(inference="slide", short_side=336,
+                                                   attention="sclip")
+    assert (expected == suited.segment(picture, words)).all()
+
+
+def test_a_configuration_states_nothing_but_what_is_left_to_models() -> None:
+    with pytest.raises(ValueError, match="of model 'mine' states 'use_pamr', which is not left to "
+                                         "models; attention, inference, short_side are"):
+        SegmentorSettings().for_model("mine", suits={"use_pamr": True})

@@ -133,6 +133,7 @@ def _facts(engine: Engine) -> dict[str, str]:
     return {"model": segmentor.name, "weights": str(segmentor.origin or "random"),
             "device": str(segmentor.device),
             "precision": segmentor.precision, "attention": engine.quality.pipeline.attention,
+            "inference": engine.quality.pipeline.inference,
             "vocabulary version": str(vocabulary.version), "classes": str(len(vocabulary)),
             "fallbacks": ", ".join(engine.quality.pipeline.fallbacks),
             "budget ms": f"{quality.budget_ms:g}",

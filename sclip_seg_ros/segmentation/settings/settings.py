@@ -21,7 +21,7 @@ from sclip_seg_ros.segmentation.settings.declaration import (
     text,
 )
 
-INFERENCES = ("slide", "whole")
+INFERENCES = (AUTO, "slide", "whole")
 CONTRACTS = ("auto", "value", "attended", "plain")
 RESCLIP_VARIANTS = ("paper", "documents")
 RESCLIP_BLOCKS = ("auto", "5-8")
@@ -31,6 +31,7 @@ DECISION = "Decision"   # section of the settings that decide labels from scores
 # More can only be a mistake, and would hold a camera's frames up for minutes.
 MOST_ITERATIONS = 100   # of PAMR and of the CRF; the papers run 10
 MOST_DILATIONS = 16
+LEAST_SIDE = 16         # pixels; of an image that is worked on
 LEAST_STRIDE = 8        # pixels; of 1, a picture of 640x480 has some 100 000 windows
 CRF_LEAST_WIDTH = 0.5   # pixels or grey levels; the cells of a lattice much finer than an image's
                         # pixels cannot be numbered. Of 7680x4320 pixels they still can at 0.5.
@@ -191,10 +192,11 @@ class SegmentorSettings(Settings):
     pearl_alpha: float = number(0.08, 0.0, 10.0, "Weight of the keys among themselves in PEARL's "
                                 "attention.", section="Features")
 
-    inference: str = choice("slide", INFERENCES, "'slide': overlapping windows; 'whole': the image "
-                            "in one forward.", section="Features")
-    short_side: int = number(336, 16, 4096, "A larger image is shrunk to it before it is "
-                             "labelled.", unit="pixels", section="Features")
+    inference: str = choice(AUTO, INFERENCES, "'slide': overlapping windows; 'whole': the image "
+                            "in one forward; auto: what suits the model, or slide.",
+                            section="Features")
+    short_side: int = number(0, 0, 4096, "A larger image is shrunk to it before it is labelled. "
+                             "0: what suits the model, or 336.", unit="pixels", section="Features")
     enlarge: bool = switch(
         False, "Enlarge a smaller image to short_side as well, and keep its exact proportions, as "
         "the papers' own code does; otherwise a side that holds no full window is rounded to "
@@ -274,6 +276,9 @@ class SegmentorSettings(Settings):
             raise ValueError("use_proxy and use_resclip cannot both be on, because both replace "
                              "the last block's attention; switch one of them off, or set "
                              "resclip.variant to 'documents'")
+        if 0 < self.short_side < LEAST_SIDE:
+            raise ValueError(f"short_side must be {LEAST_SIDE} to 4096, or 0 for what suits the "
+                             f"model, got {self.short_side}")
         check_number("stride", self.stride, LEAST_STRIDE, self.crop, int)
 
     def with_changes(self, changes: Mapping[str, Any] | None = None, /,
@@ -287,17 +292,28 @@ class SegmentorSettings(Settings):
             changes.setdefault("loftup.adaptive", False)
         return super().with_changes(changes)
 
-    def for_model(self, model: str, usual: str = "sclip") -> SegmentorSettings:
+    def for_model(self, model: str, usual: str = "sclip",
+                  suits: Mapping[str, Any] | None = None) -> SegmentorSettings:
         """Return the settings with what is left to the model decided.
 
         Args:
             model: name of the model and its weights, e.g. "ViT-B-16-quickgelu/openai".
             usual: rule of attention that suits the family of its image tower.
+            suits: what the model's own configuration states.
+
+        Raises:
+            ValueError: it states what is not left to a model, or what no setting can be.
         """
-        if self.attention != AUTO:
-            return self
+        stated = {"attention": usual, "inference": "slide", "short_side": 336}
+        for name, value in (suits or {}).items():
+            if name not in stated:
+                raise ValueError(f"the configuration of model '{model}' states '{name}', which is "
+                                 f"not left to models; {', '.join(stated)} are")
+            stated[name] = value
         published_resclip = self.use_resclip and self.resclip.variant == "paper"
-        return self.with_changes(attention=automatic_attention(model, published_resclip, usual))
+        stated["attention"] = automatic_attention(model, published_resclip, stated["attention"])
+        return self.with_changes({name: value for name, value in stated.items()
+                                  if getattr(self, name) == self.own()[name].default})
 
     @classmethod
     def stages(cls) -> dict[str, str]:

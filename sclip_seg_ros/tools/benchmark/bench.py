@@ -101,7 +101,7 @@ def describe(bench: Bench) -> dict[str, Any]:
                       () if segmentor.pipeline.upsampler_fallback else used, segmentor)},
         "profile": arguments.profile or bench.dataset.profile or None,
         "method": bench.profile.method if bench.profile else "default settings",
-        "settings": asdict(segmentor.settings),
+        "settings": asdict(segmentor.pipeline.decided),
         **({"temporal": asdict(bench.temporal)} if bench.temporal else {}),
         "ablation": describe_rows(bench.rows) if bench.rows else None,
         "fallbacks": list(segmentor.fallbacks),

@@ -63,7 +63,7 @@ def trials_of(segmentor: SCLIPSegmentor, names: Sequence[str]) -> list[Trial]:
         segmentor: with the settings that all share; its own rule comes first.
         names: rules to try besides.
     """
-    settings = segmentor.settings.for_model(segmentor.name)
+    settings = segmentor.decide(segmentor.settings)
     wanted = [(settings.attention, settings.residual)]
     wanted += [(name, residual) for name in names for residual in (True, False)]
     unique = dict.fromkeys((name, residual or ATTENTIONS[name].tokens is not None)

@@ -76,7 +76,7 @@ def describe_segmentation(segmentor: SCLIPSegmentor, vocabulary: Vocabulary) -> 
             "model": {"name": segmentor.name, "precision": segmentor.precision, **weights},
             "loftup": describe_loftup(used, segmentor),
             "proxy": segmentor.proxies.origin(segmentor.settings),
-            "settings": asdict(segmentor.settings), "upsampler_fallback": fallback,
+            "settings": asdict(segmentor.pipeline.decided), "upsampler_fallback": fallback,
             **describe_words(vocabulary)}
 
 

@@ -71,7 +71,7 @@ class Labelling:
         return {"made_with": made_with, "films": films, "classes": vocabulary.classes, "about": {
             "model": segmentor.name, "precision": segmentor.precision,
             "device": str(segmentor.device), "fallbacks": list(segmentor.fallbacks),
-            "settings": asdict(segmentor.settings), "temporal": asdict(self.temporal),
+            "settings": asdict(segmentor.pipeline.decided), "temporal": asdict(self.temporal),
             **provenance.describe_words(vocabulary)}}
 
     @cached_property

@@ -15,6 +15,7 @@ from sclip_research.training.loftup.settings import (
     TRAINED,
     TrainingSettings,
 )
+from sclip_research.training.scene_pool import HEIGHT
 from sclip_seg_ros.models.clip import DENSE_LOGIT_SCALE
 from sclip_seg_ros.segmentation.backbones.attention import last_block_rules
 from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import LAYERS, NORMALISATIONS
@@ -126,6 +127,8 @@ def _add_data_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--rooms-seed", type=int, default=1)
     group.add_argument("--rooms-world", choices=WORLDS, default="toy",
                        help="world of the rendered rooms (default %(default)s)")
+    group.add_argument("--rooms-height", type=positive, default=HEIGHT, metavar="PIXELS",
+                       help="of the rendered rooms (default %(default)s)")
     group.add_argument("--rooms-folder", type=Path, metavar="FOLDER",
                        help="where rendered rooms are kept (default: in --work)")
     group.add_argument("--sides", type=positive, nargs="+", default=list(_DEFAULTS.sides),

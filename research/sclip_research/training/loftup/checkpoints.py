@@ -87,7 +87,7 @@ def export(path: Path, network: LoftUp, contract: FeatureContract, about: dict[s
 
 
 def export_model(folder: Path, clip: ClipModel, visual: nn.Module, about: dict[str, Any],
-                 half: bool = False) -> None:
+                 suits: dict[str, Any], half: bool = False) -> None:
     """Write a CLIP with another image tower into a folder that ``local-dir:FOLDER`` runs from.
 
     Args:
@@ -95,6 +95,7 @@ def export_model(folder: Path, clip: ClipModel, visual: nn.Module, about: dict[s
         clip: whose texts, configuration and tokenizer stay as they are.
         visual: the image tower.
         about: anything worth knowing, kept as JSON.
+        suits: settings that it is to run with where users leave them to the model.
         half: weights as float16.
     """
     state = {name: value for name, value in clip.model.state_dict().items()
@@ -103,7 +104,7 @@ def export_model(folder: Path, clip: ClipModel, visual: nn.Module, about: dict[s
     state = {name: (value.half() if half and value.is_floating_point() else value)
              .detach().cpu().contiguous() for name, value in state.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    write_configuration(folder, clip)
+    write_configuration(folder, clip, suits)
     partial = folder / f"{WEIGHTS[0]}.partial"
     save_file(state, partial, metadata={"format": "pt", "trained_by": "sclip-train-loftup",
                                         "training": json.dumps(about)})

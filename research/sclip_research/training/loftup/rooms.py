@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sclip_research.training.loftup.views import random_view
-from sclip_research.training.scene_pool import ScenePool, relight
+from sclip_research.training.scene_pool import HEIGHT, ScenePool, relight
 
 SMALLEST_VIEW = 0.75    # of a room: things then look up to a third larger than they were rendered
 
@@ -15,7 +15,8 @@ SMALLEST_VIEW = 0.75    # of a room: things then look up to a third larger than 
 class Rooms:
     """Random squares of a pool of rendered rooms; every thing is a mask, the walls too."""
 
-    def __init__(self, folder: Path, count: int, seed: int, world: str = "toy") -> None:
+    def __init__(self, folder: Path, count: int, seed: int, world: str = "toy",
+                 height: int = HEIGHT) -> None:
         """Open the pool in a folder, rendering what is missing.
 
         Raises:
@@ -23,8 +24,8 @@ class Rooms:
         """
         if count < 1:
             raise ValueError(f"rooms={count} is too few; give 1 or more")
-        self._arguments = (folder, count, seed, world)
-        self._pool = ScenePool(folder, count, seed, world=world)
+        self._arguments = (folder, count, seed, world, height)
+        self._pool = ScenePool(folder, count, seed, world=world, height=height)
 
     def __len__(self) -> int:
         """Return the number of rooms."""
