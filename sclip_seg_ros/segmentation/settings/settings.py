@@ -304,7 +304,7 @@ class SegmentorSettings(Settings):
         Raises:
             ValueError: it states what is not left to a model, or what no setting can be.
         """
-        stated = {"attention": usual, "inference": "slide", "short_side": 336}
+        stated: dict[str, Any] = {"attention": usual, "inference": "slide", "short_side": 336}
         for name, value in (suits or {}).items():
             if name not in stated:
                 raise ValueError(f"the configuration of model '{model}' states '{name}', which is "
