@@ -77,7 +77,7 @@ def calibrate(changes: dict[str, dict[str, Any]], scenes: Sequence[int]) -> list
         for change in measured.values():
             [result] = change.pipeline.predict([scene.image], plain.vocabulary)
             change.meter.add(result.labels, scene.labels(words), words)
-            change.reports.append(compare(plain.scores, result.scores,
+            change.reports.append(compare("LoftUp", plain.scores, result.scores,
                                           plain.vocabulary.query_class, pixels,
                                           segmentor.backbone.patch_size).report())
     return [change.row(name) for name, change in measured.items()]

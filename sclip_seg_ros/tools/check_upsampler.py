@@ -24,6 +24,7 @@ from tqdm import tqdm
 from sclip_seg_ros.io.images import find_images, read_image
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.settings.settings import CONTRACTS
+from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS, upsampler_of
 from sclip_seg_ros.segmentation.upsamplers.check import (
     LEAST_AGREEMENT,
     LEAST_SHARPNESS,
@@ -60,16 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="print one JSON object, with every image's own measures, instead")
     add_vocabulary_flags(parser)
     add_segmentor_flags(parser)
-    parser.set_defaults(use_loftup=True)
 
 
 def check(parsed: argparse.Namespace) -> None:
     """Refuse a program without its object.
 
     Raises:
-        UsageError: LoftUp is switched off.
+        UsageError: LoftUp is switched off, and nothing else on.
     """
-    if not parsed.use_loftup:
+    if parsed.use_loftup is False and not parsed.use_anyup:
         raise UsageError("--no-loftup leaves no upsampler to check; leave it out")
 
 
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Check, print a table and the verdict, and return the exit code.
 
     Returns:
-        0: use LoftUp; 1: do not; 2: the images do not tell.
+        0: use it; 1: do not; 2: the images do not tell.
     """
     segmentor, comparisons = measure(arguments)
     report = reduce(add, comparisons.values()).report()
@@ -95,6 +95,8 @@ def measure(arguments: argparse.Namespace) -> tuple[SCLIPSegmentor, dict[str, Co
     Raises:
         ValueError, OSError, WeightsError: in one sentence.
     """
+    if not arguments.use_anyup:
+        arguments.use_loftup = True
     paths = find_images(arguments.image)
     profile = chosen_profile(arguments)
     classes, background = chosen_classes(arguments, profile)
@@ -124,16 +126,18 @@ def table(report: UpsamplingReport, images: int) -> str:
 def describe(segmentor: SCLIPSegmentor, comparisons: dict[str, Comparison],
              report: UpsamplingReport) -> dict[str, Any]:
     """Gather what was measured, and with what, for programs to read."""
-    loftup = segmentor.settings.loftup
+    name = upsampler_of(segmentor.settings)
+    assert name is not None, "one was switched on"
+    group = UPSAMPLERS[name].group
     return {"use": report.use, "verdict": report.verdict, **asdict(report), "limits": LIMITS,
-            "model": segmentor.name, "loftup": asdict(loftup),
+            "model": segmentor.name, group: asdict(getattr(segmentor.settings, group)),
             "images": {path: asdict(comparison.report())
                        for path, comparison in comparisons.items()}}
 
 
 main = Program(
     "sclip-check-upsampler",
-    "Tell from your own images and words whether to use LoftUp (docs/checking_upsampler.md).",
+    "Tell from your own images and words whether to use an upsampler (docs/checking_upsampler.md).",
     "sclip-check-upsampler --image photos --vocabulary floor wall \"person|pedestrian\" "
     "--model ViT-B/16 --pretrained openai", add_arguments, run, check,
     interrupted="interrupted; nothing was decided")

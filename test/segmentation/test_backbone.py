@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sclip_seg_ros.segmentation.backbones.attention import attention_rule
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, feature_map
+from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 
 GOLDEN = 2e-4
@@ -186,7 +187,7 @@ def test_sizes_are_the_towers():
 
 def test_a_tower_without_plain_blocks_is_refused():
     with pytest.raises(ValueError, match="ModifiedResNet.*ViT-B/16"):
-        ClipViT(open_clip.create_model("RN50").visual)
+        backbone_of(open_clip.create_model("RN50").visual)
 
 
 def test_a_tower_with_attention_pooling_is_refused():

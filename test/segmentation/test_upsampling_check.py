@@ -45,7 +45,7 @@ def picture() -> Tensor:
 
 def report(plain: Tensor, upsampled: Tensor, words: Tensor = WORDS) -> UpsamplingReport:
     """Measure what became of scores."""
-    return compare(plain, upsampled, words, picture(), PATCH).report()
+    return compare("LoftUp", plain, upsampled, words, picture(), PATCH).report()
 
 
 # The measures
@@ -93,8 +93,8 @@ def test_synonyms_count_as_one_class():
 
 def test_images_add_up():
     pixels = picture()
-    good = compare(halves(EDGE), halves(EDGE), WORDS, pixels, PATCH)
-    bad = compare(halves(EDGE), halves(EDGE).flip(0), WORDS, pixels, PATCH)
+    good = compare("LoftUp", halves(EDGE), halves(EDGE), WORDS, pixels, PATCH)
+    bad = compare("LoftUp", halves(EDGE), halves(EDGE).flip(0), WORDS, pixels, PATCH)
     assert (good + good).report().agreement_inside == good.report().agreement_inside == 1.0
     one, both = bad.report().agreement_inside, (good + bad).report().agreement_inside
     assert both == pytest.approx((1 + one) / 2)
@@ -188,7 +188,7 @@ def test_refinement_neither_helps_nor_hurts(untrained, room):
 
 def test_without_loftup_there_is_nothing_to_check(room, tmp_path):
     segmentor = SCLIPSegmentor()
-    with pytest.raises(ValueError, match="use_loftup is false"):
+    with pytest.raises(ValueError, match="no upsampler is on.*use_loftup"):
         check_one(segmentor, *room)
     segmentor.settings = segmentor.settings.with_changes(
         use_loftup=True, loftup__source=str(tmp_path / "absent.bin"), loftup__allow_fallback=True)

@@ -120,7 +120,7 @@ def test_with_loftup_every_row_is_measured(data: Path, tiny_model: str, tmp_path
         assert "upsample" in found[key]["speed"]["stage_ms"]
         assert found[key]["settings"]["loftup"]["factor"] == 2.0
     assert "upsample" not in found["pamr"]["speed"]["stage_ms"]
-    assert sha256(Path(loftup)) in json.loads(output.read_text())["model"]["loftup"]
+    assert sha256(Path(loftup)) in json.loads(output.read_text())["model"]["upsamplers"]["LoftUp"]
     assert sha256(Path(loftup)) in output.with_suffix(".md").read_text()
     save_loftup(Path(loftup), 32, seed=1)  # other weights under the same name
     assert ablate(data, tiny_model, output, *flags, "--resume") == 2

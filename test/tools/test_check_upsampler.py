@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import save_loftup
+from checkpoints import save_anyup, save_loftup
 from known_upsamplers import Guided, segmentor_with
 from PIL import Image, ImageOps
 from sclip_research.scenes.held_out import held_out_scene
@@ -76,6 +76,17 @@ def test_json_holds_every_measure_of_every_image(photos, words, untrained, capsy
         alone = [image[measure] for image in result["images"].values()]
         assert result[measure] == pytest.approx(np.mean(alone), abs=0.2)
         assert measure in result["limits"]
+
+
+def test_another_upsampler_is_checked_by_its_own_name(photos, words, tmp_path, capsys):
+    source = save_anyup(tmp_path / "anyup.pth")
+    flags = ["--image", str(photos / "room.png"), "--vocabulary", *words, "--set",
+             f"anyup.source={source}", "--json"]
+    assert main([*flags, "--use-anyup"]) in (0, 1)
+    result = json.loads(capsys.readouterr().out)
+    assert result["upsampler"] == "AnyUp" and result["anyup"]["source"] == source
+    assert "use AnyUp" in result["verdict"] and result["cosine_drift"] > 0
+    assert main([*flags, "--use-anyup", "--no-loftup"]) in (0, 1)
 
 
 def test_images_that_tell_nothing_are_bad_input(tmp_path, monkeypatch, capsys):

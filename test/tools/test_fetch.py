@@ -74,7 +74,7 @@ def test_a_robot_runs_from_the_folder_alone(hub, published, tmp_path, monkeypatc
     words = segmentor.vocabulary(["a", "b"])
     described = provenance.describe_segmentation(segmentor, words)
     assert described["model"]["weights_commit"] == f"{REPOSITORY}@{origin.commit}"
-    assert str(folder / "loftup.bin") in described["loftup"]
+    assert str(folder / "loftup.bin") in described["upsamplers"]["LoftUp"]
 
 
 @pytest.fixture

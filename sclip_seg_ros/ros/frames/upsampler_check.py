@@ -1,4 +1,4 @@
-"""One look at whether LoftUp helps, where its checkpoint was trained on other features."""
+"""One look at whether an upsampler helps, where it was trained on other features."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sclip_seg_ros.segmentation.upsamplers.check import check_one
 
 
 class UpsamplerCheck:
-    """Check the first frame that a doubtful LoftUp has labelled, and warn of what was found."""
+    """Check the first frame that a doubtful one has labelled, and warn of what was found."""
 
     def __init__(self, segmentor: SCLIPSegmentor, quality: QualityControl, logger) -> None:
         """Begin without doubts."""
@@ -39,5 +39,5 @@ class UpsamplerCheck:
         report = check_one(self._segmentor, image, vocabulary, pipeline.settings)
         if report.use is not True:
             self._logger.warning(
-                f"LoftUp is in doubt ({'; '.join(departures)}), and on this image: "
+                f"{report.upsampler} is in doubt ({'; '.join(departures)}), and on this image: "
                 f"{report.verdict}; look closer with sclip-check-upsampler")

@@ -67,6 +67,11 @@ class DenseBackbone(ABC):
         self.place = Place()
         self.towers: dict[object, Any] = {}
 
+    @classmethod
+    @abstractmethod
+    def holds(cls, visual: nn.Module) -> bool:
+        """Tell whether a tower is of this family; building it may still refuse its blocks."""
+
     @property
     @abstractmethod
     def patch_size(self) -> int:

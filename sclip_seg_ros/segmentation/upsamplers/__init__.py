@@ -1,6 +1,6 @@
 """Upsamplers of features: what enlarges them before they meet the words.
 
-The registry names them all. At most one is on: the first of the registry whose switch is.
+The registry names them all. At most one is on.
 """
 
 from sclip_seg_ros.segmentation.settings.settings import (
@@ -25,9 +25,17 @@ UPSAMPLERS: dict[str, UpsamplerKind] = {
 
 
 def upsampler_of(settings: SegmentorSettings) -> str | None:
-    """Return the name of the upsampler that settings switch on; None where none is."""
-    return next((name for name, kind in UPSAMPLERS.items()
-                 if getattr(settings, kind.switch, False)), None)
+    """Return the name of the upsampler that settings switch on; None where none is.
+
+    Raises:
+        ValueError: two are on.
+    """
+    on = [name for name, kind in UPSAMPLERS.items() if getattr(settings, kind.switch, False)]
+    if len(on) > 1:
+        switches = [UPSAMPLERS[name].switch for name in on]
+        raise ValueError(f"{' and '.join(switches)} cannot both be on, because each makes the grid "
+                         "that the other would start from; switch one of them off")
+    return on[0] if on else None
 
 
 __all__ = ["UPSAMPLERS", "FeatureUpsampler", "UpsamplerKind", "upsampler_of"]

@@ -1,13 +1,13 @@
-"""Tell without ground truth whether LoftUp's features still speak the text tower's language.
+"""Tell without ground truth whether an upsampler's features still speak the text tower's language.
 
-The same image is labelled with LoftUp and without. Inside regions both must say the same, because
-a finer grid adds nothing there; at boundaries LoftUp must be better, or it costs time for nothing.
+The same image is labelled with it and without. Inside regions both must say the same, because a
+finer grid adds nothing there; at boundaries it must be better, or it costs time for nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -44,19 +44,21 @@ class Comparison:
     """What two labellings of the same images have in common; sums, so that images add up.
 
     A cell is a quarter of a patch wide. It is *inside* when every cell up to one patch around it
-    (a square, cut at the image's border) has its label without LoftUp.
+    (a square, cut at the image's border) has its label without the upsampler.
 
     Attributes:
-        inside: (C,) cells inside, by their label without LoftUp.
-        agreeing: (C,) those among them whose label is the same with LoftUp.
+        upsampler: its title, for people.
+        inside: (C,) cells inside, by their label without it.
+        agreeing: (C,) those among them whose label is the same with it.
         drift: squared differences between both centred scores, over words and cells inside.
-        energy: squared centred scores without LoftUp, over the same.
-        plain_step: image contrast across label boundaries without LoftUp, added up.
+        energy: squared centred scores without it, over the same.
+        plain_step: image contrast across label boundaries without it, added up.
         plain_boundary: length of these boundaries in cell sides.
-        step: image contrast across label boundaries with LoftUp, added up.
+        step: image contrast across label boundaries with it, added up.
         boundary: length of these boundaries in cell sides.
     """
 
+    upsampler: str
     inside: Tensor
     agreeing: Tensor
     drift: float
@@ -68,8 +70,9 @@ class Comparison:
 
     def __add__(self, other: Comparison) -> Comparison:
         """Join the sums of other images with the same vocabulary."""
-        return Comparison(*(getattr(self, item.name) + getattr(other, item.name)
-                            for item in fields(self)))
+        sums = {item.name: getattr(self, item.name) + getattr(other, item.name)
+                for item in fields(self) if item.name != "upsampler"}
+        return replace(self, **sums)
 
     def report(self) -> UpsamplingReport:
         """Turn sums into measures."""
@@ -81,6 +84,7 @@ class Comparison:
             plain = self.plain_step / self.plain_boundary
             sharpness = self.step / max(self.boundary, 1) / plain
         return UpsamplingReport(
+            upsampler=self.upsampler,
             agreement_inside=float(shares.mean()) if len(shares) else None,
             cosine_drift=(self.drift / self.energy) ** 0.5 if self.energy > 0 else None,
             boundary_sharpness=sharpness,
@@ -90,22 +94,24 @@ class Comparison:
 
 @dataclass(frozen=True)
 class UpsamplingReport:
-    """How LoftUp changes labels and scores; None where the images show too little to tell.
+    """How an upsampler changes labels and scores; None where the images show too little to tell.
 
     Attributes:
+        upsampler: its title, for people.
         agreement_inside: share of the cells inside a class's regions that keep their label, 0..1,
-            averaged over the classes (mean class accuracy, with the labels without LoftUp as
+            averaged over the classes (mean class accuracy, with the labels without it as
             reference), so that one large floor does not hide what became of small things.
         cosine_drift: sqrt(sum (u - s)^2 / sum s^2) over words and cells inside, where s and u are
-            the cosines without and with LoftUp, each less its mean over the words, which softmax
+            the cosines without and with it, each less its mean over the words, which softmax
             does not see. 0: unchanged; 1: the words' cosines moved by as much as they differ.
         boundary_sharpness: mean image contrast (RGB distance between neighbouring cells) across
-            label boundaries with LoftUp, divided by that without. Above 1: boundaries lie closer
+            label boundaries with it, divided by that without. Above 1: boundaries lie closer
             to the edges of the image. 0: there is no boundary any more.
         classes: classes that the agreement is averaged over.
         patches: patches inside regions.
     """
 
+    upsampler: str
     agreement_inside: float | None
     cosine_drift: float | None
     boundary_sharpness: float | None
@@ -114,20 +120,20 @@ class UpsamplingReport:
 
     @property
     def use(self) -> bool | None:
-        """Whether to use LoftUp; None where the images do not tell."""
+        """Whether to use it; None where the images do not tell."""
         if self._faults():
             return False
         return None if self._gaps() else True
 
     @property
     def verdict(self) -> str:
-        """Say in one line whether to use LoftUp, and why."""
+        """Say in one line whether to use it, and why."""
         if self.use is None:
             return f"cannot say: {'; '.join(self._gaps())}"
         if not self.use:
-            return f"do not use LoftUp here: {'; '.join(self._faults())}"
-        return (f"use LoftUp: inside regions {self.agreement_inside:.1%} of the labels stay, "
-                f"cosines drift by {self.cosine_drift:.3f}, boundaries are "
+            return f"do not use {self.upsampler} here: {'; '.join(self._faults())}"
+        return (f"use {self.upsampler}: inside regions {self.agreement_inside:.1%} of the labels "
+                f"stay, cosines drift by {self.cosine_drift:.3f}, boundaries are "
                 f"{self.boundary_sharpness:.3f} times as sharp")
 
     def _faults(self) -> list[str]:
@@ -159,16 +165,16 @@ class UpsamplingReport:
 def check_one(segmentor: SCLIPSegmentor, image: np.ndarray | Tensor,
               class_names: Sequence[str] | Vocabulary,
               settings: SegmentorSettings | None = None) -> UpsamplingReport:
-    """Check LoftUp on a single image; costs two or three times its labelling.
+    """Check an upsampler on a single image; costs two or three times its labelling.
 
     Args:
         segmentor: stays as it is.
         image: (H, W, 3) uint8 RGB.
         class_names: words, or a ready vocabulary.
-        settings: with LoftUp switched on; by default the segmentor's.
+        settings: with an upsampler switched on; by default the segmentor's.
 
     Raises:
-        ValueError: LoftUp is off or replaced, or an image or words that cannot be used.
+        ValueError: none is on, or another stands in for it; an image or words that cannot be used.
     """
     return compare_one(segmentor, image, class_names, settings).report()
 
@@ -177,34 +183,37 @@ def check_one(segmentor: SCLIPSegmentor, image: np.ndarray | Tensor,
 def compare_one(segmentor: SCLIPSegmentor, image: np.ndarray | Tensor,
                 class_names: Sequence[str] | Vocabulary,
                 settings: SegmentorSettings | None = None) -> Comparison:
-    """Label an image with LoftUp and without, and compare; see :func:`check_one`.
+    """Label an image with an upsampler and without, and compare; see :func:`check_one`.
 
     PAMR and DenseCRF stay out of both: they would hide what the features say.
     """
     settings = settings or segmentor.settings
     name = upsampler_of(settings)
     if name is None:
-        raise ValueError("use_loftup is false, so that there is no upsampler to check; set it "
-                         "to true")
+        raise ValueError("no upsampler is on, so that there is none to check; set use_loftup to "
+                         "true")
+    kind = UPSAMPLERS[name]
     bare = settings.with_changes({item.switch: False for item in refinements_of(settings)})
-    with_loftup = segmentor.prepare(bare)
-    without = segmentor.prepare(bare.with_changes({UPSAMPLERS[name].switch: False}))
-    if with_loftup.upsampler_fallback:
-        raise ValueError("LoftUp's weights are missing and bilinear interpolation stands in for "
-                         f"loftup.source='{settings.loftup.source}'; name a checkpoint to check")
+    enlarging = segmentor.prepare(bare)
+    without = segmentor.prepare(bare.with_changes({kind.switch: False}))
+    if enlarging.upsampler_fallback:
+        source = getattr(settings, kind.group).source
+        raise ValueError(f"{kind.title}'s weights are missing and bilinear interpolation stands in "
+                         f"for {kind.group}.source='{source}'; name a checkpoint to check")
     vocabulary = class_names if isinstance(class_names, Vocabulary) \
         else segmentor.vocabulary(class_names)
-    return compare(without.predict([image], vocabulary)[0].scores,
-                   with_loftup.predict([image], vocabulary)[0].scores, vocabulary.query_class,
+    return compare(kind.title, without.predict([image], vocabulary)[0].scores,
+                   enlarging.predict([image], vocabulary)[0].scores, vocabulary.query_class,
                    to_tensor(image, segmentor.device), segmentor.backbone.patch_size)
 
 
-def compare(plain: Tensor, upsampled: Tensor, query_class: Tensor, image: Tensor,
+def compare(upsampler: str, plain: Tensor, upsampled: Tensor, query_class: Tensor, image: Tensor,
             patch: int) -> Comparison:
     """Compare the scores of one image with those from upsampled features.
 
     Args:
-        plain: (Q, h, w) cosine scores without LoftUp, at the working size.
+        upsampler: its title, for people.
+        plain: (Q, h, w) cosine scores without it, at the working size.
         upsampled: (Q, h, w) with it.
         query_class: (Q,) class id of each word, ascending.
         image: (3, H, W) uint8 RGB, of any size.
@@ -220,6 +229,7 @@ def compare(plain: Tensor, upsampled: Tensor, query_class: Tensor, image: Tensor
     plain_step, plain_boundary = _boundary_contrast(expected, pixels)
     step, boundary = _boundary_contrast(found, pixels)
     return Comparison(
+        upsampler=upsampler,
         inside=torch.bincount(expected[inside], minlength=classes).cpu(),
         agreeing=torch.bincount(expected[inside & (expected == found)], minlength=classes).cpu(),
         drift=float((centred[1] - centred[0]).square().sum()),

@@ -23,6 +23,7 @@ class FeatureUpsampler(ABC):
         network: with weights that go where the model goes; None where it has none.
         contract: the features that the network was trained on; None where any will do.
         stated: the parts of the contract that the checkpoint itself states; the rest is assumed.
+        origin: where its weights come from, with their SHA-256; empty where it has none.
         fallback: why there is no network though there should be; None where all is as asked.
     """
 
@@ -33,6 +34,7 @@ class FeatureUpsampler(ABC):
     network: nn.Module | None = None
     contract: FeatureContract | None = None
     stated: frozenset[str] = frozenset()
+    origin: str = ""
     fallback: str | None = None
 
     @property

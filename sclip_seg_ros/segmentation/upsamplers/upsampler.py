@@ -76,7 +76,7 @@ class Upsampler(FeatureUpsampler):
 
     def __init__(self, settings: LoftUpSettings, network: LoftUp | None,
                  fallback: str | None = None, contract: FeatureContract = PUBLISHED,
-                 stated: frozenset[str] = frozenset()) -> None:
+                 stated: frozenset[str] = frozenset(), origin: str = "") -> None:
         """Hold a network, or the reason why bilinear interpolation stands in for it.
 
         Raises:
@@ -93,6 +93,7 @@ class Upsampler(FeatureUpsampler):
         self.settings = settings
         self.contract = contract if network is not None else None
         self.stated = stated
+        self.origin = origin
         self.fallback = fallback
 
     @property
@@ -113,7 +114,7 @@ class Upsampler(FeatureUpsampler):
     def with_settings(self, settings: LoftUpSettings) -> Upsampler:
         """Return an upsampler with the same network and other settings."""
         return Upsampler(settings, self.network, self.fallback, self.contract or PUBLISHED,
-                         self.stated)
+                         self.stated, self.origin)
 
     @torch.no_grad()
     def __call__(self, features: Tensor, guidance: Tensor) -> Tensor:
@@ -193,7 +194,8 @@ def make_upsampler(settings: LoftUpSettings, dimension: int,
         _log.warning("LoftUp could not be loaded, bilinear interpolation stands in: %s", error)
         return Upsampler(settings, None, fallback=str(error))
     _log.info("LoftUp loaded from %s", weights.origin)
-    return Upsampler(settings, network.to(device), contract=contract, stated=stated)
+    return Upsampler(settings, network.to(device), contract=contract, stated=stated,
+                     origin=weights.origin)
 
 
 def resize_guidance(guidance: Tensor, size: tuple[int, int]) -> Tensor:

@@ -91,14 +91,13 @@ def describe(bench: Bench) -> dict[str, Any]:
     """Name all that the counts of the images depend on."""
     arguments, segmentor = bench.arguments, bench.segmentor
     names = "\n".join(bench.dataset.name(index) for index in bench.indices)
-    used = [row.settings for row in bench.rows if row.settings] or [segmentor.settings]
+    used = [row.pipeline for row in bench.rows if row.pipeline] or [segmentor.pipeline]
     return {
         "dataset": {"name": arguments.dataset, "images": len(bench.indices),
                     "list_sha256": hashlib.sha256(names.encode()).hexdigest()},
         "model": {"name": segmentor.name, "precision": segmentor.precision,
                   **provenance.describe_weights(segmentor.origin),
-                  "loftup": provenance.describe_loftup(
-                      () if segmentor.pipeline.upsampler_fallback else used, segmentor)},
+                  "upsamplers": provenance.describe_upsamplers(used)},
         "profile": arguments.profile or bench.dataset.profile or None,
         "method": bench.profile.method if bench.profile else "default settings",
         "settings": asdict(segmentor.pipeline.decided),

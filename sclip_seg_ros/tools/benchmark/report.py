@@ -57,7 +57,8 @@ def origin(results: Mapping[str, Any]) -> dict[str, Any]:
     rows = {
         "weights": model["weights_file"],
         "weights' SHA-256": model["weights_sha256"],
-        "LoftUp's weights": model["loftup"],
+        "upsamplers' weights": ", ".join(f"{title} {origin}" for title, origin
+                                         in model["upsamplers"].items()) or "none",
         "precision": model["precision"],
         "profile, method": f"{results['profile'] or 'none'}, {results['method']}",
         "replaced stages": ", ".join(results["fallbacks"]) or "none",

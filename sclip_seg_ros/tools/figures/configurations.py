@@ -96,7 +96,7 @@ class Row:
     @property
     def settings(self) -> SegmentorSettings | None:
         """What the configuration runs with; None where it cannot."""
-        return self.pipeline.settings if self.pipeline else None
+        return self.pipeline.decided if self.pipeline else None
 
 
 def prepare_rows(segmentor: SCLIPSegmentor, base: SegmentorSettings) -> list[Row]:

@@ -16,13 +16,8 @@ import torch
 
 import sclip_seg_ros
 from sclip_seg_ros.models.identity import Origin
-from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, Vocabulary
-from sclip_seg_ros.segmentation.upsamplers.loftup.weights import (
-    AUTO,
-    BILINEAR,
-    read_loftup,
-    resolve_source,
-)
+from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
+from sclip_seg_ros.segmentation.pipeline import Pipeline
 
 LIBRARIES = ("torch", "open_clip_torch", "numpy", "opencv-python-headless", "pillow", "timm",
              "pydensecrf2")
@@ -39,42 +34,22 @@ def describe_weights(origin: Origin | None) -> dict[str, Any]:
                               if origin and origin.repository else None}
 
 
-def describe_loftup(used: Iterable[SegmentorSettings], segmentor: SCLIPSegmentor) -> str | None:
-    """Return where LoftUp's weights come from, with their SHA-256; None where none are used.
-
-    Args:
-        used: all settings of a run.
-        segmentor: with the model.
-
-    Raises:
-        WeightsError: they are out of reach.
-    """
-    wanted = next((settings for settings in used
-                   if settings.use_loftup and settings.loftup.source != BILINEAR), None)
-    if wanted is None:
-        return None
-    if wanted.use_proxy:
-        return read_loftup(resolve_source(wanted.loftup.source, wanted.proxy.model)).origin
-    beside = segmentor.origin.upsamplers if segmentor.origin else {}
-    source = str(beside["loftup"]) if wanted.loftup.source == AUTO and "loftup" in beside \
-        else resolve_source(wanted.loftup.source, segmentor.name)
-    return read_loftup(source).origin
+def describe_upsamplers(pipelines: Iterable[Pipeline]) -> dict[str, str]:
+    """Return where the upsamplers' weights of a run's pipelines come from, with their SHA-256."""
+    used = [pipeline.upsampler for pipeline in pipelines]
+    return {upsampler.title: upsampler.origin for upsampler in used
+            if upsampler is not None and upsampler.origin}
 
 
 def describe_segmentation(segmentor: SCLIPSegmentor, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Name all that labels depend on besides the image; equal for runs that may be continued.
-
-    Raises:
-        WeightsError: LoftUp's weights are out of reach.
-    """
+    """Name all that labels depend on besides the image; equal for runs that may be continued."""
     weights = describe_weights(segmentor.origin)
     if segmentor.origin is None:
         weights = {"random": uuid.uuid4().hex}  # no two runs have the same
     fallback = segmentor.pipeline.upsampler_fallback
-    used = () if fallback else (segmentor.settings,)
     return {"version": sclip_seg_ros.__version__, "commit": commit(),
             "model": {"name": segmentor.name, "precision": segmentor.precision, **weights},
-            "loftup": describe_loftup(used, segmentor),
+            "upsamplers": describe_upsamplers([segmentor.pipeline]),
             "proxy": segmentor.proxies.origin(segmentor.settings),
             "settings": asdict(segmentor.pipeline.decided), "upsampler_fallback": fallback,
             **describe_words(vocabulary)}

@@ -26,11 +26,8 @@ class ClipViT(DenseBackbone):
             name: of the model and its weights.
 
         Raises:
-            ValueError: a tower that is not open_clip's plain VisionTransformer.
+            ValueError: a tower with attention pooling, or with blocks of another kind.
         """
-        if not isinstance(visual, VisionTransformer):
-            raise ValueError(f"image tower {type(visual).__name__} has no plain ViT blocks; choose "
-                             "a ViT of OpenAI, LAION, DataComp, MetaCLIP or DFN, e.g. 'ViT-B/16'")
         plain = all(isinstance(block, ResidualAttentionBlock)
                     for block in visual.transformer.resblocks)
         if visual.attn_pool is not None or not plain:
@@ -38,6 +35,11 @@ class ClipViT(DenseBackbone):
                              "scaled-cosine) have no token projection; choose a plain 'ViT-*'")
         super().__init__(visual, name)
         self._blocks = visual.transformer.resblocks
+
+    @classmethod
+    def holds(cls, visual: nn.Module) -> bool:
+        """Tell whether a tower is open_clip's own VisionTransformer."""
+        return isinstance(visual, VisionTransformer)
 
     @property
     def patch_size(self) -> int:

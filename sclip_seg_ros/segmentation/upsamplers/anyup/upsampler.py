@@ -35,10 +35,11 @@ class ScoreUpsampler(FeatureUpsampler):
     name, title, of_scores = "anyup", "AnyUp", True
     network: AnyUp
 
-    def __init__(self, settings: AnyUpSettings, network: AnyUp) -> None:
+    def __init__(self, settings: AnyUpSettings, network: AnyUp, origin: str = "") -> None:
         """Hold a network with weights."""
         self.settings = settings
         self.network = network
+        self.origin = origin
 
     def size(self, grid: tuple[int, int]) -> tuple[int, int]:
         """Return (rows, columns) of the output for a patch grid."""
@@ -46,7 +47,7 @@ class ScoreUpsampler(FeatureUpsampler):
 
     def with_settings(self, settings: AnyUpSettings) -> ScoreUpsampler:
         """Return one with the same network and other settings."""
-        return ScoreUpsampler(settings, self.network)
+        return ScoreUpsampler(settings, self.network, self.origin)
 
     @torch.no_grad()
     def __call__(self, features: Tensor, guidance: Tensor) -> Tensor:
@@ -89,8 +90,9 @@ def make_anyup(settings: AnyUpSettings, dimension: int, device: torch.device | s
                            "it and fetch it again, or give the one that is right as anyup.source "
                            f"'{place}{_CHECKSUM_MARK}...'")
     network = build_anyup(read_state_dict(path), str(path))
-    _log.info("AnyUp loaded from %s (SHA-256 %s)", place, found)
-    return ScoreUpsampler(settings, network.to(device))
+    origin = f"{place} (SHA-256 {found})"
+    _log.info("AnyUp loaded from %s", origin)
+    return ScoreUpsampler(settings, network.to(device), origin)
 
 
 def fetch_anyup(cache_dir: str | None = None) -> Path:

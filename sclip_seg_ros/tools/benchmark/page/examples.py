@@ -106,8 +106,8 @@ class Examples:
 
     def _render(self, rendering: Rendering, place: int, sample: Sample,
                 words: Vocabulary) -> tuple[list[Picture], set[int]]:
-        self._bench.segmentor.settings = rendering.settings
-        result = self._bench.segmentor.predict_dense(sample.image, words)
+        pipeline = self._bench.segmentor.prepare(rendering.settings)
+        [result] = pipeline.predict([sample.image], words)
         miou = rendering.mious[place]
         made = [Picture(rendering.caption, labels_uri(result.labels, words.colours),
                         "" if miou is None else f"{100 * miou:.1f}")]
