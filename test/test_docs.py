@@ -36,7 +36,7 @@ def test_links_lead_to_files_and_headings(page):
             assert anchor in anchors_of(file), f"{page.name} links to the missing heading {target}"
 
 
-@pytest.mark.parametrize("page", ["troubleshooting", "security", "endurance", "two_machines",
+@pytest.mark.parametrize("page", ["troubleshooting", "security", "performance", "two_machines",
                                   "writing_a_consumer"])
 def test_tests_that_a_page_names_exist(page):
     text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def test_commands_that_a_page_names_exist(page):
 
 
 def test_the_design_documents_figures_are_those_of_the_ablation():
-    text = (ROOT / "docs" / "design_expectations.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reproducing.md").read_text(encoding="utf-8")
     table = {cells[0]: cells[1:] for cells in
              ([cell.strip() for cell in line.strip("|").split("|")]
               for line in text.splitlines() if line.startswith("|"))}

@@ -137,7 +137,7 @@ def describe(segmentor: SCLIPSegmentor, comparisons: dict[str, Comparison],
 
 main = Program(
     "sclip-check-upsampler",
-    "Tell from your own images and words whether to use an upsampler (docs/checking_upsampler.md).",
+    "Tell from your own images and words whether to use an upsampler (docs/loftup.md).",
     "sclip-check-upsampler --image photos --vocabulary floor wall \"person|pedestrian\" "
     "--model ViT-B/16 --pretrained openai", add_arguments, run, check,
     interrupted="interrupted; nothing was decided")

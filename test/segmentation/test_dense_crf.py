@@ -327,7 +327,7 @@ def test_much_memory_is_told_once_a_size_with_the_remedy(monkeypatch, caplog):
 
 
 def test_the_estimate_of_memory_is_near_what_was_measured():
-    """Compare with the table of docs/dense_crf.md; a reduced copy saves, and never costs."""
+    """Compare with the table of docs/methods.md; a reduced copy saves, and never costs."""
     for width, height, resolution, measured in ((640, 480, 1, 0.17e9), (1920, 1080, 1, 1.44e9),
                                                 (2000, 1500, 1, 2.05e9),
                                                 (2000, 1500, 0.5, 1.39e9)):

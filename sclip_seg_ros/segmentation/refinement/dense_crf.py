@@ -53,7 +53,7 @@ class Backend:
 
 
 # In the order in which "auto" prefers them. The lattice gives pydensecrf's result in less time
-# (docs/dense_crf.md), on the CPU too, and runs wherever torch does.
+# (docs/methods.md), on the CPU too, and runs wherever torch does.
 BACKENDS = {
     "lattice": Backend(crf_lattice.mean_field, lambda: None),
     "pydensecrf": Backend(crf_pydensecrf.mean_field, crf_pydensecrf.load),
@@ -158,7 +158,7 @@ def memory_estimate(classes: int, pixels: int, resolution: float) -> float:
     """Estimate the bytes that the CRF and the probabilities for it need, as measured on the CPU.
 
     Full-size probabilities cost 14 to 16 bytes a class, the lattice 350 a pixel it works on
-    (docs/dense_crf.md).
+    (docs/methods.md).
     """
     if resolution == 1:
         return pixels * (16 * classes + 350)

@@ -89,7 +89,7 @@ class ResClipSettings(Settings):
     """ResCLIP (Yang et al., CVPR 2025), as published or as the design documents describe it."""
 
     variant: str = choice("paper", RESCLIP_VARIANTS, "As published, or as the project's design "
-                          "documents describe it (docs/design_expectations.md).")
+                          "documents describe it (docs/reproducing.md).")
     rcs: bool = switch(True, "Residual cross-correlation self-attention.")
     sfr: bool = switch(True, "Semantic feedback refinement.")
     blocks: str = choice("auto", RESCLIP_BLOCKS, "Blocks, counted from 0, whose attention the "

@@ -22,7 +22,7 @@ from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS, upsampler_of
 
 # The limits rest on 50 rendered rooms, labelled by the embedded model under changes whose effect is
-# known from the truth: docs/checking_upsampler.md has the table and the command that prints it.
+# known from the truth: docs/loftup.md has the table and the command that prints it.
 
 # Attention rules that label as well as SCLIP's keep 0.99 and more in most rooms, 0.87 in the worst;
 # vanilla attention, which labels worse, goes down to 0.66.
