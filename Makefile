@@ -1,7 +1,7 @@
 # ROS 2 and this package without a ROS installation: everything lives in .venv, build and install.
 #   make install   environment, packages, messages built      make demo [IMAGES=folder]
 #   make build     the colcon build alone                     make soak [SOAK_SECONDS=60]
-#   make test      all tests on the built package, three files at a time [TEST_WORKERS=3]
+#   make test      all tests on the built package, four files at a time [TEST_WORKERS=4]
 #   make lint                                              make site (documentation, out/site)
 #   make clean     (clean-all: .venv too)                     make bench [BENCH=full]
 #   make gpu       all that can be said of a GPU, in at most 12 minutes
@@ -43,7 +43,7 @@ PYTHON ?= $(if $(BORROW),$(BORROW)/bin/python,$(shell \
 	for python in python3 $(PYTHONS:%=python%); do $$python -c \
 	'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv[1:])' $(PYTHONS) 2>/dev/null && echo $$python && break; done))
 TEST_ARGS ?=
-TEST_WORKERS ?= 3
+TEST_WORKERS ?= 4
 DEMO_ARGS ?=
 BENCH ?=
 BENCH_ARGS ?=

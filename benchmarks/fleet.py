@@ -33,10 +33,9 @@ from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.cluster.ray_pool import LOCAL, RayPool, Share
 from sclip_seg_ros.cluster.work import Job, Tally, Task, work_through
 from sclip_seg_ros.common.cores import usable_cores
-from sclip_seg_ros.common.text import markdown_table
+from sclip_seg_ros.common.text import in_number, markdown_table
 from sclip_seg_ros.tools.arguments import positive
 from sclip_seg_ros.tools.benchmark.datasets import open_dataset
-from sclip_seg_ros.tools.console import counted
 from sclip_seg_ros.tools.pieces import PIECE_SECONDS, RUN_IN
 from sclip_seg_ros.tools.scenes import FRAMES
 from sclip_seg_ros.tools.segment.video import VideoSource
@@ -248,7 +247,7 @@ def main() -> None:
                                    "in all frames"], run_ins(folder)), sep="\n", flush=True)
         one, all_of_them = matrix_rates()
         rows, rate, size = ways(folder, rounds)
-        print(f"\nWhole commands, of {counted(rounds, 'round')} the fastest; {RECORDINGS} "
+        print(f"\nWhole commands, of {in_number(rounds, 'round')} the fastest; {RECORDINGS} "
               f"recordings of {LENGTH} images,\npieces of {CUT:g} s:\n")
         print(*markdown_table(["way", "seconds", "images/s", "of each worker, while it works",
                                "all rounds (load of the minute behind it)"], rows), sep="\n",

@@ -41,11 +41,16 @@ OF_ROS = re.compile(r"No module named '"
                     r"(rclpy|ament_index_python|\w+_interfaces|\w+_msgs|sclip_seg_ros\.msg)\b")
 
 
-# Files that take more than half a minute of a core.
-SLOW = frozenset({
-    "test_bag_command", "test_bag_resuming", "test_benchmark_ablation", "test_demo", "test_gpu_day",
-    "test_node_more_faults", "test_pipeline_combinations", "test_ray", "test_soak",
-    "test_train_embedded_model", "test_train_loftup"})
+# Files that take more than half a minute, in the order they go: those that wait beside those that
+# compute. A file with few long tests goes early, because a worker is given its next file before the
+# last tests of this one.
+SLOW = (
+    "test_ray_faults", "test_gpu_day", "test_three_hosts", "test_ray", "test_ros_doctor",
+    "test_soak", "test_security", "test_pipeline_combinations", "test_bag_addresses",
+    "test_benchmark_ablation", "test_node_points", "test_bag_resuming", "test_segment_addresses",
+    "test_benchmark_command", "test_studio_page", "test_train_loftup", "test_refusals",
+    "test_bag_command", "test_node_loading", "test_train_embedded_model", "test_studio_node",
+    "test_node_more_faults", "test_accelerator")
 
 
 # Made once for each set of options: 0.1 s each, for a thousand models.
@@ -64,6 +69,7 @@ def in_turn(items: list[pytest.Item]) -> list[pytest.Item]:
     for path in files:
         room = slow if path.stem in SLOW else nodes if path.parent.name == "ros" else others
         room.append(path)
+    slow.sort(key=lambda path: SLOW.index(path.stem))
     places = [(number / max(1, len(room)), path) for room in (nodes, others)
               for number, path in enumerate(room)]
     ordered = [*slow, *(path for _, path in sorted(places, key=lambda place: place[0]))]

@@ -1,6 +1,6 @@
-"""Nodes forked from a process that has imported torch and its kin: seconds sooner than fresh ones.
+"""Programs forked from a process that has imported torch and its kin: seconds sooner than fresh.
 
-What such a process holds is a library's code and nothing of ROS: that is imported in the node. The
+What such a process holds is a library's code and nothing of ROS: that is imported by the node. The
 import leaves no threads behind but OpenBLAS's, which are made anew after a fork; OpenMP's come with
 the first thing that is computed, and there nothing is.
 """
@@ -42,7 +42,7 @@ _AT_FIRST = _lasting()
 
 
 def can_fork() -> bool:
-    """Tell whether a node can be forked: the environment is the one its libraries have seen.
+    """Tell whether a program can be forked: the environment is the one its libraries have seen.
 
     The first call has them imported, in a process of their own that ends with this one.
     """
@@ -55,20 +55,22 @@ def can_fork() -> bool:
     return True
 
 
-class ForkedNode:
-    """A node in a process of its own; what tests ask of :class:`subprocess.Popen`, it answers."""
+class ForkedProgram:
+    """A program in a process of its own; it answers what tests ask of :class:`subprocess.Popen`."""
 
-    def __init__(self, arguments: Sequence[str], log: Path, domain: int) -> None:
+    def __init__(self, code: str, arguments: Sequence[str], log: Path,
+                 environment: Mapping[str, str] | None = None) -> None:
         """Start it.
 
         Args:
-            arguments: of the process.
+            code: that is run, as that of ``python -c`` is.
+            arguments: its ``sys.argv``.
             log: file for all that it says.
-            domain: of ROS.
+            environment: changes to this process's.
         """
-        environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"}
-        self._process = _CONTEXT.Process(
-            target=_run, args=(list(arguments), str(log), environment, os.getcwd()), daemon=True)
+        whole = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+        self._process = _CONTEXT.Process(target=_run, daemon=True, args=(
+            code, list(map(str, arguments)), str(log), whole, os.getcwd(), list(sys.path)))
         self._process.start()
 
     @property
@@ -88,7 +90,7 @@ class ForkedNode:
         """
         self._process.join(timeout)
         if self._process.exitcode is None:
-            raise subprocess.TimeoutExpired("segment_node", timeout)
+            raise subprocess.TimeoutExpired("a forked program", timeout)
         return self._process.exitcode
 
     def send_signal(self, number: int) -> None:
@@ -101,9 +103,10 @@ class ForkedNode:
         self.send_signal(signal.SIGKILL)
 
 
-def _run(arguments: Sequence[str], log: str, environment: Mapping[str, str], folder: str) -> None:
-    """Be the node."""
-    assert "rclpy" not in sys.modules, "the node would not import ROS itself"
+def _run(code: str, arguments: Sequence[str], log: str, environment: Mapping[str, str],
+         folder: str, places: Sequence[str]) -> None:
+    """Be the program."""
+    assert "rclpy" not in sys.modules, "a node would not import ROS itself"
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -113,7 +116,5 @@ def _run(arguments: Sequence[str], log: str, environment: Mapping[str, str], fol
     reload(huggingface_hub.constants)
     for name, stream in (("stdout", 1), ("stderr", 2)):
         setattr(sys, name, os.fdopen(stream, "w", buffering=1, closefd=False))
-    from sclip_seg_ros.ros import node
-
-    sys.argv = [node.__file__, *arguments]
-    node.main()
+    sys.path[:], sys.argv = places, list(arguments)
+    exec(compile(code, "<forked>", "exec"), {"__name__": "__main__"})

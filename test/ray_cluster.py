@@ -17,7 +17,8 @@ from recordings import picture, raw
 
 from sclip_seg_ros.cluster.work import Engine, OneProcess, Worker
 
-NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
+NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False,
+        "include_log_monitor": False, "no_monitor": True}  # nobody reads what these would tell
 PIECES = ("--piece-seconds", 0.4, "--run-in", 0.2)
 
 
@@ -44,11 +45,11 @@ def two_nodes(*modules: ModuleType, count: int = 2) -> Iterator[Any]:
         nodes.shutdown()
 
 
-def cluster_fixture(module: str) -> Any:
-    """Return the fixture ``cluster`` of a test file: the address of two nodes with a core each."""
+def cluster_fixture(module: str, count: int = 2) -> Any:
+    """Return the fixture ``cluster`` of a test file: the address of nodes with a core each."""
     @pytest.fixture(scope="module", name="cluster")
     def cluster() -> Iterator[str]:
-        with two_nodes(sys.modules[module]) as nodes:
+        with two_nodes(sys.modules[module], count=count) as nodes:
             yield nodes.address
     return cluster
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from forked_nodes import ForkedNode, can_fork
+from forked_nodes import ForkedProgram, can_fork
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from rclpy.context import Context
@@ -32,6 +32,7 @@ from sensor_msgs.msg import Image
 
 # Another model to run these tests with; none of them asks for right labels.
 MODEL = os.environ.get("SCLIP_TEST_MODEL", "embedded")
+NODE = "from sclip_seg_ros.ros import node; node.main()"
 WAIT_SECONDS = 200.0
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -145,9 +146,10 @@ class NodeProcess:
         command += arguments
         self._path = log
         log.write_text("")
-        self.process: subprocess.Popen | ForkedNode
+        self.process: subprocess.Popen | ForkedProgram
         if not fresh and can_fork():
-            self.process = ForkedNode(command, log, domain)
+            self.process = ForkedProgram(NODE, ["segment_node", *command], log,
+                                         {"ROS_DOMAIN_ID": str(domain)})
             return
         with open(log, "w") as file:
             self.process = subprocess.Popen(

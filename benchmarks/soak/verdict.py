@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.soak.process_sampler import Sample
 from benchmarks.soak.trend import SIGNIFICANT, Trend, fit
+from sclip_seg_ros.common.text import aligned
 
 WARM_UP_SHARE = 0.25      # of the time, left out: caches fill, every level and size is met once
 WARM_UP_SECONDS = 20.0    # left out at least, up to half the time: one round of all changes
@@ -68,14 +69,10 @@ def table(summary: Mapping[str, Any]) -> str:
     threads = summary["threads"]
     rows.append(("threads", f"{threads['after_warm_up']:g}", f"{threads['at_end']:g}",
                  f"{threads['highest']:g}", "", ""))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join([row[0].ljust(widths[0]), *(
-        cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]).rstrip()
-        for row in rows]
     frames = summary["frames"]
     fates = ", ".join(f"{frames[fate]} {fate}" for fate in _FATES)
     return "\n".join([
-        *lines,
+        *aligned(rows),
         f"frames: {summary['sent']} sent, {frames['received']} received = {fates}; "
         f"{summary['labels_heard']} labels heard",
         f"changes: {summary['vocabulary_versions']} vocabularies, {summary['level_changes']} "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from sclip_seg_ros.common.text import markdown_table
 
 TITLES = {
     "aside": "the true labels, moved 3 pixels aside: steady",
@@ -60,42 +62,37 @@ def _tables(kinds: Mapping[str, Any], titles: Mapping[str, str], level: str = "#
     lines: list[str] = []
     for kind, title in KINDS.items():
         columns = [name for name in COLUMNS if name in next(iter(kinds[kind].values()))]
-        lines += ["", f"{level} {title[0].upper()}{title[1:]}", "",
-                  f"| | {' | '.join(COLUMNS[name] for name in columns)} |",
-                  "|---" * (len(columns) + 1) + "|"]
-        lines += [_row(title, [row[name] for name in columns])
-                  for key, title in titles.items() if (row := kinds[kind].get(key))]
+        lines += ["", f"{level} {title[0].upper()}{title[1:]}", ""]
+        lines += markdown_table(["", *(COLUMNS[name] for name in columns)], (
+            (title, *(f"{row[name]:.2f}" for name in columns))
+            for key, title in titles.items() if (row := kinds[kind].get(key))))
     return lines
-
-
-def _row(title: str, values: Sequence[float]) -> str:
-    return f"| {title} | {' | '.join(f'{value:.2f}' for value in values)} |"
 
 
 def _rest(figures: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     if "camvid_5" in figures:
         lines += ["", "## True labels of CamVid carried on", "",
-                  "| frames | mIoU, carried | held |",
-                  "|---|---|---|"]
-        lines += [f"| {frames} | {figures[f'camvid_{frames}']:.3f} | "
-                  f"{figures[f'camvid_{frames}_held']:.3f} |" for frames in (5, 10)]
+                  *markdown_table(("frames", "mIoU, carried", "held"), (
+                      (frames, f"{figures[f'camvid_{frames}']:.3f}",
+                       f"{figures[f'camvid_{frames}_held']:.3f}") for frames in (5, 10)))]
     if "tracked_frame_stages_ms" in figures:
         stages = figures["tracked_frame_stages_ms"]
         names = list(next(iter(stages.values())))
         lines += ["", "## A frame without a tower run, 20 words, one thread", "",
                   "Milliseconds of processor time, medians.", "",
-                  f"| size | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-        lines += [f"| {size} | {' | '.join(f'{row[name]:.1f}' for name in names)} |"
-                  for size, row in stages.items()]
+                  *markdown_table(("size", *names), (
+                      (size, *(f"{row[name]:.1f}" for name in names))
+                      for size, row in stages.items()))]
     if "decode_ms" in figures:
         lines += ["", "## Deciding labels, one thread", "",
                   "Scores that were carried to a frame, decoded block by block (plain) and as now, "
                   "in turn; milliseconds of processor time and their ratio, medians.", "",
-                  "| words | size | plain | now | ratio |", "|---|---|---|---|---|"]
-        lines += [f"| {words} | {size} | {row['plain']:.1f} | {row['now']:.1f} | "
-                  f"{row['ratio']:.2f} |"
-                  for words, sizes in figures["decode_ms"].items() for size, row in sizes.items()]
+                  *markdown_table(("words", "size", "plain", "now", "ratio"), (
+                      (words, size, f"{row['plain']:.1f}", f"{row['now']:.1f}",
+                       f"{row['ratio']:.2f}")
+                      for words, sizes in figures["decode_ms"].items()
+                      for size, row in sizes.items()))]
     if "rest" in figures:
         rest = figures["rest"]
         lines += ["", "## A camera that stands still", "",

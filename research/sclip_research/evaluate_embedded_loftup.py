@@ -50,8 +50,9 @@ class Row(NamedTuple):
     factor: str
 
     def settings(self) -> dict[str, Any]:
-        """Return the segmentor's settings; windows are averaged plainly, as the papers do."""
-        plain = {"window_taper": False, "inference": self.inference}
+        """Return the segmentor's settings; windows are those of the papers, averaged plainly."""
+        plain = {"window_taper": False, "inference": self.inference,
+                 "short_side": 336 if self.inference == "slide" else 0}
         if self.upsampling == "none":
             return {**plain, "use_loftup": False}
         adaptive = self.factor == "adaptive"

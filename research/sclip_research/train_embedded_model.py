@@ -69,6 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="folder for the scene pool, the log and checkpoints")
     parser.add_argument("--initial", type=Path, help="weights file to start from")
     parser.add_argument("--output", type=Path, help="weights file to write; default: in --work")
+    parser.add_argument("--keep", type=float, default=0.0, metavar="SHARE",
+                        help="of the --initial weights in the result, 0 to 1: on the way from them "
+                             "to the trained ones there often are better ones (Wortsman et al., "
+                             "CVPR 2022)")
     parser.add_argument("--world", nargs="+", choices=WORLDS, default=["toy"], metavar="WORLD",
                         help=f"worlds to train on ({', '.join(WORLDS)}); one named twice has twice "
                              "the scenes")
@@ -101,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="go on from the checkpoint in --work, if there is one")
     parsed = parser.parse_args(arguments)
     try:
+        if not 0 <= parsed.keep <= 1 or parsed.keep and not parsed.initial:
+            raise ValueError(f"--keep must be 0 to 1, and needs --initial, got {parsed.keep:g}")
         resolve_device(parsed.device)
         train(pools(parsed), parsed)
     except USER_ERRORS as error:
@@ -136,6 +142,7 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
     if arguments.initial:
         model.load_state_dict(read_state_dict(arguments.initial))
     average = copy.deepcopy(model).requires_grad_(False)
+    initial = copy.deepcopy(average)
     optimiser = make_optimiser(model, arguments.learning_rate)
     output = arguments.output or arguments.work / "open_clip_model.safetensors"
     seen = torch.zeros(model.vocab_size, dtype=torch.bool, device=arguments.device)
@@ -175,10 +182,13 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
                 log.writerow(row)
                 file.flush()
                 print(*row, flush=True)
-            if (step + 1) % 500 == 0 or step + 1 == arguments.steps:
-                save(average, output, seen)
             if (step + 1) % arguments.checkpoint_every == 0 or step + 1 == arguments.steps:
                 checkpoint.save(step + 1, model, average, optimiser, seen, rng)
+    for value, before in zip(average.state_dict().values(), initial.state_dict().values(),
+                             strict=True):
+        if value.is_floating_point():
+            value.lerp_(before, arguments.keep)
+    save(average, output, seen)
 
 
 def step_losses(model: nn.Module, tokenize, batch: list[Crop], rng: np.random.Generator,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 # What is left in words of a list that YAML could not read, which then arrives as one text.
 OF_LISTS = "[]{};"
@@ -77,3 +77,20 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]], figure
                  for row in cells]
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return [lines[0], f"|{'|'.join(rules)}|", *lines[1:]]
+
+
+def aligned(rows: Iterable[Sequence[str]], left: int = 1,
+            right: Collection[int] = ()) -> list[str]:
+    """Return the lines of a table for a terminal, whose columns have two blanks between them.
+
+    Args:
+        rows: their cells, of the head too.
+        left: how many columns stand to the left; the others stand to the right.
+        right: columns among these that stand to the right all the same.
+    """
+    cells = list(rows)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(
+        cell.ljust(width) if index < left and index not in right else cell.rjust(width)
+        for index, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in cells]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sclip_seg_ros.common.text import first_line
+from sclip_seg_ros.common.text import first_line, in_number
 from sclip_seg_ros.io.points import Point, Score, judge
 from sclip_seg_ros.models import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
@@ -20,7 +20,7 @@ from sclip_seg_ros.studio.choices.choices import WORDS, Choices, Refusal, value_
 from sclip_seg_ros.studio.labelled import Frame, Labelled, differing
 from sclip_seg_ros.studio.labeller import Labeller, Sight
 from sclip_seg_ros.studio.sources.sources import Photos, Sent, Source
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, counted
+from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of
 
 _END = object()
 _log = logging.getLogger(__name__)
@@ -208,8 +208,8 @@ class Workbench:
             score.add(found, [False] * len(found))
         tell(score, True)
         if problems:
-            self.on_problem("points", f"the points of {counted(len(problems), 'picture')} count as "
-                                      f"wrong: {problems[0]}")
+            self.on_problem("points", f"the points of {in_number(len(problems), 'picture')} count "
+                                      f"as wrong: {problems[0]}")
 
     def _work(self) -> None:
         playing: View | None = None

@@ -64,11 +64,6 @@ def unexpected(error: Exception) -> str:
             f"({cause_of(error)}); please report this line with what was given")
 
 
-def counted(number: int, thing: str) -> str:
-    """Return a number with the thing it counts, e.g. "1 image" or "3 images"."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def readable(path: Path | str | bytes) -> str:
     """Return a path, or any word of a command line, as text that can be written as UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

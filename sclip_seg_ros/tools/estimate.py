@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from sclip_seg_ros.cluster.pieces import Piece
-from sclip_seg_ros.tools.console import counted
+from sclip_seg_ros.common.text import in_number
 
 PROBED = 5  # frames that are labelled; the first one warms up
 _Frame = TypeVar("_Frame")
@@ -78,8 +78,8 @@ class Estimate:
         rate = (self.frames + self.run_ins) / max(self.seconds, 1e-9)
         shared = f", {timedelta(seconds=round(self.seconds / workers))} for {workers} of them" \
             if workers and workers > 1 else "; workers share it"
-        return [f"{counted(self.sources, 'source')}, {counted(self.pieces, 'piece')}, "
-                f"{counted(self.frames, 'frame')} to label{more}",
+        return [f"{in_number(self.sources, 'source')}, {in_number(self.pieces, 'piece')}, "
+                f"{in_number(self.frames, 'frame')} to label{more}",
                 f"about {alone} for one worker like this computer ({rate:.2f} frames a second)"
                 f"{shared}",
                 f"disk: about {_size(self.results)} for the results, and {_size(self.meanwhile)} "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from sclip_seg_ros.common.entry import run_program
+from sclip_seg_ros.common.text import in_number
 
 if __name__ == "__main__":  # before libraries that take seconds to import
     sys.exit(run_program("sclip_seg_ros.tools.fetch", "sclip-fetch"))
@@ -34,7 +35,7 @@ from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
 from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import fetch_anyup
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import fetch_loftup, resolve_source
 from sclip_seg_ros.tools.arguments import UsageError, filled
-from sclip_seg_ros.tools.console import counted, readable
+from sclip_seg_ros.tools.console import readable
 from sclip_seg_ros.tools.program import Program
 
 UPSAMPLERS = ("loftup", "anyup")
@@ -205,7 +206,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 def _list(cache_dir: str | None) -> None:
     found = list_cached(cache_dir)
-    print(f"{counted(len(found), 'commit')} in '{readable(cache_folder(cache_dir))}'")
+    print(f"{in_number(len(found), 'commit')} in '{readable(cache_folder(cache_dir))}'")
     for snapshot in found:
         size = megabytes(sum(snapshot.files.values()))
         note = "" if snapshot.current else ", not what 'main' stands for"

@@ -17,9 +17,10 @@ from tqdm import tqdm
 from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.cluster.work import Done, Engine, Job, Lost, OneProcess, Tally, Task, Worker
 from sclip_seg_ros.common.libraries import remedy_for
+from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.tools.arguments import UsageError, positive
 from sclip_seg_ros.tools.bag.results.finished import FinishedFrames
-from sclip_seg_ros.tools.console import BAR, counted
+from sclip_seg_ros.tools.console import BAR
 
 PIECE_SECONDS = 60.0
 LOCAL = "local"  # Ray's name for a cluster that it starts here
@@ -191,7 +192,7 @@ def shown(answers: Iterator[Done | Lost], tally: Tally, jobs: Collection[Job],
                 each = " to ".join(f"{rate:.1f}" for rate in dict.fromkeys((rates[0], rates[-1])))
                 bar.set_postfix_str(
                     f"{frames / max(seconds, 1e-9):.1f} frames/s; "
-                    f"{counted(len(rates), 'worker')}, {each} frames/s each; {failed} failed")
+                    f"{in_number(len(rates), 'worker')}, {each} frames/s each; {failed} failed")
             yield done
     for line in tally.lines() if workers else ():
         print(line, flush=True)
@@ -217,7 +218,7 @@ def why_missing(name: object, pieces: int, errors: Mapping[int, str],
             else "putting it together" if pieces else "it is"
         reasons.append(f"{names} set aside, because two workers died of "
                        f"{'it' if len(unanswered) == 1 else 'them'} ({'; '.join(tally.causes)})")
-    rest = f"does what is missing of its {counted(pieces, 'piece')}" if pieces else "does it"
+    rest = f"does what is missing of its {in_number(pieces, 'piece')}" if pieces else "does it"
     return f"'{name}' is not done: {'; '.join(reasons)}; the same command {rest}"
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.temporal import LONGEST_GAP, FilmSegmentor
 from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, Frame
-from sclip_seg_ros.tools.console import counted
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def sentence(name: object, pieces: int, seams: Sequence[Seam]) -> str:
     known = [seam.share for seam in seams if seam.share is not None]
     told = f", where {100 * max(known):.2f} % of the pixels differ at most" if known else ""
     return (f"{name}: {pieces} pieces; labels may differ from those of one go behind "
-            f"{counted(len(seams), 'seam')}{told}; a longer --run-in lessens it")
+            f"{in_number(len(seams), 'seam')}{told}; a longer --run-in lessens it")
 
 
 def _digest(film: FilmSegmentor) -> bytes:

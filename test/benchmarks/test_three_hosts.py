@@ -66,7 +66,7 @@ def test_the_cable_delays_and_loses_what_it_is_told_to(three_hosts):
 def test_images_and_labels_pass_over_the_network_and_nothing_else(ros, three_hosts, tmp_path):
     """Labels of real images reach the third host, later by the delay of both ways."""
     run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.three_hosts", "--seconds", "10", "--rate", "3",
+        [sys.executable, "-m", "benchmarks.three_hosts", "--seconds", "5", "--rate", "3",
          "--loss", "0", "--delay", "30", "--middleware", "small datagrams", "--transport", "raw",
          "--output", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -12,7 +12,7 @@ import pytest
 
 # As frames of several sizes do: a few tensors of 4 MB, all freed at the frame's end.
 FRAMES = """
-import resource, sys, threading
+import resource, threading
 import torch
 from sclip_seg_ros.common.heap import keep_freed_memory
 
@@ -26,13 +26,17 @@ def frames(count):
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-def work():
-    frames(20)
-    print(keep_freed_memory() if sys.argv[1] == "keep" else "-")
-    frames(20)
+def taken():
     before = faults()
     frames(40)
-    print(faults() - before)
+    return faults() - before
+
+def work():
+    frames(40)
+    left = taken()
+    answer = keep_freed_memory()
+    frames(20)
+    print(left, answer, taken())
 
 thread = threading.Thread(target=work)
 thread.start()
@@ -43,19 +47,21 @@ pytestmark = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"),
                                 reason="the C library has no mallopt")
 
 
-def run_frames(argument: str, **environment: str) -> tuple[str, int]:
-    """Return what keep_freed_memory returned, and the pages of 4 kB that later frames took anew."""
-    run = subprocess.run([sys.executable, "-c", FRAMES, argument], capture_output=True, text=True,
+def run_frames(**environment: str) -> tuple[int, str, int]:
+    """Return the pages of 4 kB that frames took anew before and after keep_freed_memory.
+
+    What it returned itself stands between the two.
+    """
+    run = subprocess.run([sys.executable, "-c", FRAMES], capture_output=True, text=True,
                          timeout=240, env={**os.environ, **environment,
                                            "PYTHONPATH": os.pathsep.join(sys.path)})
     assert run.returncode == 0, run.stderr
-    answer, pages = run.stdout.split()
-    return answer, int(pages)
+    left, answer, kept = run.stdout.split()
+    return int(left), answer, int(kept)
 
 
 def test_frames_take_their_memory_from_the_system_once():
-    _, left = run_frames("leave")
-    answer, kept = run_frames("keep")
+    left, answer, kept = run_frames()
     assert answer == "True"
     assert kept < 2_500
     assert 4 * kept < left  # or there would be nothing to mend
@@ -63,8 +69,7 @@ def test_frames_take_their_memory_from_the_system_once():
 
 @pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"])
 def test_a_choice_made_by_the_environment_stays(name):
-    _, left = run_frames("leave", **{name: "131072"})
-    answer, pages = run_frames("keep", **{name: "131072"})
+    left, answer, pages = run_frames(**{name: "131072"})
     assert answer == "False"
     assert pages == pytest.approx(left, rel=0.1)
 

@@ -72,6 +72,20 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(both_worlds, monke
     assert all(again[name].equal(weights[name]) for name in weights)
 
 
+def test_a_share_of_the_initial_weights_is_kept_in_the_result_alone(both_worlds, tmp_path):
+    flags, work, initial = both_worlds
+    more = [*flags, "--initial", str(work / "open_clip_model.safetensors"), "--seed", "2"]
+    trained, kept = (str(tmp_path / name) for name in ("trained.safetensors", "kept.safetensors"))
+    assert train_embedded_model.main(["--work", str(tmp_path), *more, "--output", trained]) == 0
+    assert train_embedded_model.main(["--work", str(tmp_path), *more, "--output", kept, "--resume",
+                                      "--keep", "0.25"]) == 0
+    after, found = load_file(trained), load_file(kept)
+    for name, value in found.items():
+        if name.startswith("visual.") and value.is_floating_point():
+            between = 0.75 * after[name].float() + 0.25 * initial[name].float()
+            assert value.float().sub(between).abs().max() <= 2e-3 * (1 + between.abs().max()), name
+
+
 def test_the_checkpoint_of_another_run_is_refused(both_worlds, capsys):
     flags, work, _ = both_worlds
     other = ["--work", str(work), *flags, "--resume", "--learning-rate", "0.5"]
@@ -83,6 +97,7 @@ def test_the_checkpoint_of_another_run_is_refused(both_worlds, capsys):
 @pytest.mark.parametrize("flags, complaint", [
     (["--initial", "nowhere.safetensors"], "weights file 'nowhere.safetensors' does not exist"),
     (["--device", "abacus"], "device='abacus' is unknown"),
+    (["--keep", "0.5"], "--keep must be 0 to 1, and needs --initial, got 0.5"),
 ])
 def test_what_cannot_be_trained_is_told_in_one_line(flags, complaint, tmp_path, capsys):
     assert train_embedded_model.main(["--work", str(tmp_path), "--scenes", "1", *flags]) == 2

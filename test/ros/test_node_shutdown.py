@@ -29,7 +29,7 @@ def start(tmp_path):
 
 
 def test_sigint_ends_a_working_node(start):
-    node = start(classes=["floor", "wall"])
+    node = start(classes=["floor", "wall"], fresh=False)
     node.wait_for("ready")
     with Probe(DOMAIN) as probe, probe.listening(Image, "/sclip_seg/label") as labels:
         probe.feed_until(lambda: labels, "a label", lambda: picture(640, 480), rate=30)

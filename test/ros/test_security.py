@@ -102,7 +102,7 @@ def test_the_demo_runs_where_there_is_no_network_at_all(tmp_path):
                                                      capture_output=True).returncode:
         pytest.skip("network namespaces are not allowed here")
     run = subprocess.run([*alone, sys.executable, "-m", "examples.demo", "--frames",
-                          "30", "--rate", "3", "--output", str(tmp_path)],
+                          "12", "--rate", "2", "--output", str(tmp_path)],
                          capture_output=True, text=True, timeout=280)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "frames labelled" in run.stdout

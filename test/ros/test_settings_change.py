@@ -26,7 +26,7 @@ FULL, NO_OVERLAP = {"name": "full"}, {"name": "no-overlap", "stride": 224}
 ENLARGED = {"name": "enlarged", "use_loftup": True}
 ABSENT = "/absent/no-such-weights.pt"
 PATIENCE = 60.0
-FIRST = {"short_side": 64, "loftup_source": ABSENT}
+FIRST = {"inference": "slide", "short_side": 64, "loftup_source": ABSENT}
 
 
 def finish(adopt: Callable[[], object], ledger: Ledger) -> None:

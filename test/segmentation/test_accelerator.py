@@ -33,7 +33,7 @@ from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUp
 pytestmark = pytest.mark.skipif(not accelerator.available(),
                                 reason="this torch knows no devices written in Python")
 
-SMALL = {"precision": "fp32", "short_side": 96, "crop": 64, "stride": 32}
+SMALL = {"precision": "fp32", "inference": "slide", "short_side": 96, "crop": 64, "stride": 32}
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "vanilla": {"attention": "vanilla"},

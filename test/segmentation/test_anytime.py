@@ -13,7 +13,7 @@ from sclip_seg_ros.segmentation.refinement.anytime import Iterations
 from sclip_seg_ros.segmentation.refinement.pamr import pamr
 
 CLASSES = ["floor", "wall", "chair", "table"]
-SMALL = {"precision": "fp32", "short_side": 48, "crop": 32, "stride": 16}
+SMALL = {"precision": "fp32", "inference": "slide", "short_side": 48, "crop": 32, "stride": 16}
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,8 @@ def test_one_word_is_one_cluster():
 def test_it_runs_in_the_pipeline_batched_as_one_by_one(attention: str, extra: dict):
     segmentor = SCLIPSegmentor(attention=attention, use_image_words=True, precision="fp32",
                                image_words__image_share=0.2, image_words__patch_share=0.3,
-                               crop=48, stride=32, window_batch=4, **extra)
+                               crop=48, stride=32, window_batch=4,
+                               **{"inference": "slide", **extra})
     generator = np.random.default_rng(0)
     pictures = [np.kron(generator.integers(0, 256, (4, 5, 3)), np.ones((side, side, 1)))
                 .astype(np.uint8) for side in (16, 13)]

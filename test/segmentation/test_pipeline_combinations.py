@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from heapq import heapify, heapreplace
 from itertools import combinations, product
 from pathlib import Path
 
@@ -60,11 +61,18 @@ PLAIN: Combination = ("sclip", "kept", "slide", "off", "off", "off", "off")
 
 def covering(possible: Iterable[Sequence], strength: int = 2) -> list[tuple]:
     """Return few of the possible combinations, in which so many choices meet wherever they can."""
-    left = {tuple(chosen): set(combinations(enumerate(chosen), strength)) for chosen in possible}
-    missing, found = set().union(*left.values()), []
+    sets = [(tuple(chosen), set(combinations(enumerate(chosen), strength))) for chosen in possible]
+    missing, found = set().union(*(each for _, each in sets)), []
+    best = [(-len(each), index) for index, (_, each) in enumerate(sets)]
+    heapify(best)
     while missing:
-        found.append(max(left, key=lambda chosen: len(left[chosen] & missing)))
-        missing -= left[found[-1]]
+        _, index = best[0]
+        chosen, brings = sets[index]
+        gain = len(brings & missing)    # less than it was, never more
+        if heapreplace(best, (-gain, index)) != (-gain, index):
+            continue
+        found.append(chosen)
+        missing -= brings
     return found
 
 

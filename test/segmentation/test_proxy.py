@@ -114,7 +114,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def segmentor(small: None, tmp_path: Path) -> Iterator[SCLIPSegmentor]:
     save_file(small_network("dinov2_vits14").state_dict(), tmp_path / "proxy.safetensors")
-    yield SCLIPSegmentor(precision="fp32", crop=64, stride=32, proxy__model="dinov2_vits14",
+    yield SCLIPSegmentor(precision="fp32", inference="slide", crop=64, stride=32,
+                         proxy__model="dinov2_vits14",
                          proxy__source=str(tmp_path / "proxy.safetensors"))
 
 
@@ -148,8 +149,9 @@ def test_a_batch_with_a_proxy_equals_one_by_one(segmentor: SCLIPSegmentor):
     {"use_resclip": True, "resclip__variant": "documents"}, {"use_tlp": True},
     {"precision": "bf16"}], ids=lambda changes: "-".join(changes))
 def test_a_proxy_goes_with_other_stages(small: None, changes: dict):
-    segmentor = SCLIPSegmentor(**{"precision": "fp32", "crop": 64, "stride": 32,
-                                  "proxy__source": "random", "use_proxy": True, **changes})
+    segmentor = SCLIPSegmentor(**{"precision": "fp32", "inference": "slide", "crop": 64,
+                                  "stride": 32, "proxy__source": "random", "use_proxy": True,
+                                  **changes})
     result = segmentor.predict_dense(picture(), WORDS)
     assert result.labels.shape == (64, 90)
     assert torch.isfinite(result.scores).all()

@@ -19,7 +19,7 @@ from sclip_seg_ros.segmentation.backbones.attention import neighbourhood_bias
 from sclip_seg_ros.segmentation.backbones.backbone import Place
 from sclip_seg_ros.segmentation.backbones.cuda_graphs import Replayed
 
-SMALL = {"short_side": 48, "crop": 32, "stride": 16}
+SMALL = {"inference": "slide", "short_side": 48, "crop": 32, "stride": 16}
 PLACE = Place()
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

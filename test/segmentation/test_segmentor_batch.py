@@ -16,7 +16,7 @@ SIZES = ((96, 128), (96, 128), (128, 96))
 
 @pytest.fixture(scope="module")
 def segmentor() -> SCLIPSegmentor:
-    return SCLIPSegmentor(precision="fp32", short_side=64, crop=48, stride=32)
+    return SCLIPSegmentor(precision="fp32", inference="slide", short_side=64, crop=48, stride=32)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,8 @@ def test_in_one_forward_every_pixel_of_the_image_counts(words):
 
 def test_a_window_without_whole_patches_is_the_next_smaller_one(words, pictures):
     """Otherwise a window's cells would be stretched over pixels that the tower never saw."""
-    scores = [SCLIPSegmentor(precision="fp32", short_side=64, crop=crop, stride=stride)
+    scores = [SCLIPSegmentor(precision="fp32", inference="slide", short_side=64, crop=crop,
+                             stride=stride)
               .predict_dense(pictures[0], words).scores for crop, stride in ((48, 48), (60, 60))]
     assert torch.equal(*scores)
 

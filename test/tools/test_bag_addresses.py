@@ -25,7 +25,7 @@ pytest.importorskip("ray")
 from sclip_seg_ros.cluster.addresses import AddressError, Place  # noqa: E402
 from sclip_seg_ros.tools.bag import copies  # noqa: E402
 
-cluster = cluster_fixture(__name__)
+cluster = cluster_fixture(__name__, count=1)
 one_process = one_process_fixture(copies)
 server = server_fixture()
 

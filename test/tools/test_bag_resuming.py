@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import cv2
 import pytest
 from bag_program import flags, segment
-from recordings import FRONT, ROOT, data_file, picture, raw, record, rows
+from forked_nodes import ForkedProgram, can_fork
+from recordings import FRONT, data_file, picture, raw, record, rows
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -24,7 +22,8 @@ from sclip_seg_ros.tools.bag import segmenting
 from sclip_seg_ros.tools.bag.recording.messages import Codec
 
 # The command of another process, with the commit held still there, too.
-PROGRAM = ("import sys; from sclip_seg_ros.tools.figures import provenance; "
+PROGRAM = ("import sys, torch; torch.set_num_threads(1); "
+           "from sclip_seg_ros.tools.figures import provenance; "
            "provenance.commit = lambda: 'one'; "
            "from sclip_seg_ros.tools.bag.command import main; sys.exit(main())")
 
@@ -79,18 +78,18 @@ def test_steadied_frames_survive_an_interruption_to_the_bit(tmp_path, monkeypatc
 
 def interrupt(command: list[str], partial: Path, number: signal.Signals) -> tuple[int, int]:
     """Send a signal once two frames are finished; return exit code and finished frames."""
-    child = subprocess.Popen([sys.executable, "-c", PROGRAM, *command], cwd=ROOT,
-                             stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert can_fork()
+    log = partial.parents[1] / "log"
+    child = ForkedProgram(PROGRAM, ["sclip-bag", *command], log)
     try:
         deadline = time.monotonic() + 120
         while finished(partial) < 2:
-            assert child.poll() is None and time.monotonic() < deadline, "no frame was finished"
+            assert child.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.01)
         child.send_signal(number)
         return child.wait(timeout=60), finished(partial)
     finally:
         child.kill()
-        child.wait()
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
@@ -195,4 +194,4 @@ def test_other_weights_of_loftup_or_another_commit_are_no_same_run(tmp_path, mon
     name = min(tensors)
     save_file({**tensors, name: tensors[name] * 1.01}, weights, metadata)
     assert segment("embedded", tmp_path / "out", *given) == 2
-    assert "made with another loftup;" in capsys.readouterr().err
+    assert "made with another upsampler;" in capsys.readouterr().err

@@ -74,7 +74,7 @@ def test_a_robot_runs_from_the_folder_alone(hub, published, tmp_path, monkeypatc
     words = segmentor.vocabulary(["a", "b"])
     described = provenance.describe_segmentation(segmentor, words)
     assert described["model"]["weights_commit"] == f"{REPOSITORY}@{origin.commit}"
-    assert str(folder / "loftup.bin") in described["upsamplers"]["LoftUp"]
+    assert str(folder / "loftup.bin") in described["upsampler"]["LoftUp"]
 
 
 @pytest.fixture
@@ -229,6 +229,16 @@ def test_the_folder_says_in_plain_text_what_it_holds(hub, published, tmp_path):
     config = json.loads((folder / "open_clip_config.json").read_text())
     assert config["model_cfg"]["quick_gelu"] is True
     assert tuple(config["preprocess_cfg"]["mean"]) == STATISTICS["mean"]
+
+
+def test_what_suits_a_model_comes_along(hub, published, tmp_path):
+    config = json.loads((hub.folder / REPOSITORY / "open_clip_config.json").read_text())
+    suits = {"inference": "whole", "short_side": 96}
+    hub.publish(REPOSITORY, {"open_clip_config.json": json.dumps(
+        config | {"sclip_seg_ros": suits}).encode()})
+    assert main(["--model", f"hf-hub:{REPOSITORY}", "--to", str(tmp_path / "clip")]) == 0
+    assert load_clip(f"local-dir:{tmp_path / 'clip'}").suits == suits
+    assert SCLIPSegmentor(f"local-dir:{tmp_path / 'clip'}").working_size(480, 640) == (96, 128)
 
 
 PNG = bytes.fromhex(  # one grey pixel

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bag_program import flags
+from forked_nodes import ForkedProgram, can_fork
 from ray_cluster import PIECES, cluster_fixture, files, scenes, segment, two_nodes
 from recordings import record
 
@@ -27,7 +28,7 @@ pytest.importorskip("ray")
 
 LIMIT = 200.0  # seconds, of a slow and busy computer
 LARGE = 1 << 28  # bytes of a model
-ROOT = Path(__file__).resolve().parents[2]
+GATED = "import runpy; runpy.run_module('gated_bag', run_name='__main__')"
 IMPATIENT = ("import sys; from sclip_seg_ros.cluster import ray_pool; ray_pool._RESTARTS = 1; "
              "from sclip_seg_ros.tools.bag.command import main; sys.exit(main())")
 
@@ -41,11 +42,11 @@ def drive(tmp_path: Path) -> Path:
     return record(tmp_path / "drive", "mcap", 16, images=scenes(16))
 
 
-def wait_for(paths: list[Path], process: subprocess.Popen) -> None:
+def wait_for(paths: list[Path], process: ForkedProgram) -> None:
     """Wait for files that a process is to make."""
     end = time.monotonic() + LIMIT
     while not all(path.exists() for path in paths):
-        assert process.poll() is None, f"it ended with {process.returncode} before its first pieces"
+        assert process.poll() is None, f"it ended with {process.poll()} before its first pieces"
         assert time.monotonic() < end, f"no {paths} within {LIMIT:.0f} s"
         time.sleep(0.1)
 
@@ -62,23 +63,22 @@ def test_a_machine_that_is_lost_ends_the_run_and_the_same_command_goes_on(
     assert segment(tiny_model, tmp_path / "one", [drive]) == 0
     kept = [tmp_path / f"two/drive.partial/frames.sqlite.{number:05}" for number in (0, 1)]
     with two_nodes(count=1) as lost:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "test/gated_bag.py"),
-             *flags(tiny_model, tmp_path / "two", "--device", "cpu", "--bag", drive, *PIECES,
-                    "--ray", lost.address)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert can_fork()
+        process = ForkedProgram(GATED, ["sclip-bag", *flags(
+            tiny_model, tmp_path / "two", "--device", "cpu", "--bag", drive, *PIECES, "--ray",
+            lost.address)], tmp_path / "log")
         lost_ones = [found.process.pid for kind in kinds
                      for found in lost.head_node.all_processes[kind]]
         try:
             wait_for(kept, process)
             for number in lost_ones:
                 os.kill(number, way)
-            _, told = process.communicate(timeout=LIMIT)
+            code, told = process.wait(LIMIT), (tmp_path / "log").read_text()
         finally:
             process.kill()
             for number in lost_ones if way == signal.SIGSTOP else ():
                 os.kill(number, signal.SIGKILL)
-    assert process.returncode == 1, told
+    assert code == 1, told
     assert said in told and re.search(r"two/drive' is not done: .*; the same command does what is "
                                       "missing of its 4 pieces", told), told
     assert segment(tiny_model, tmp_path / "two", [drive], "--resume") == 0

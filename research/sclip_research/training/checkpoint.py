@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 # What may differ between a run and its continuation.
-_FREE = ("work", "steps", "small_steps", "output", "initial", "resume", "checkpoint_every",
+_FREE = ("work", "steps", "small_steps", "output", "initial", "resume", "checkpoint_every", "keep",
          "device", "render_workers")
 
 

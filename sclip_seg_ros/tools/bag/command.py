@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import closing
 from types import FrameType
 
+from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.models import EMBEDDED, EMBEDDED_HINT, resolve_device
 from sclip_seg_ros.tools.arguments import (
     chosen_classes,
@@ -20,12 +21,7 @@ from sclip_seg_ros.tools.bag.estimate import estimate
 from sclip_seg_ros.tools.bag.pieces import segment_in_pieces
 from sclip_seg_ros.tools.bag.processes import process_side_by_side
 from sclip_seg_ros.tools.bag.processing import Outcome, chosen_ids, load, process
-from sclip_seg_ros.tools.console import (
-    FAILED,
-    UNUSABLE,
-    complain,
-    counted,
-)
+from sclip_seg_ros.tools.console import FAILED, UNUSABLE, complain
 from sclip_seg_ros.tools.estimate import Estimate
 from sclip_seg_ros.tools.program import Program
 
@@ -103,14 +99,14 @@ def _report(outcome: Outcome) -> None:
     for notice in (*outcome.notices, *outcome.lost, *outcome.cuts):
         complain(PROGRAM, notice)
     for (topic, reason), count in outcome.refused.items():
-        complain(PROGRAM, f"{outcome.name}: {counted(count, 'image')} of topic '{topic}' could "
+        complain(PROGRAM, f"{outcome.name}: {in_number(count, 'image')} of topic '{topic}' could "
                           f"not be segmented: {reason}")
     if outcome.error:
         complain(PROGRAM, outcome.error)
         return
     before = f", {outcome.before} of them in an earlier run" if outcome.before else ""
     short = "; cut short" if outcome.cuts else ""
-    print(f"{outcome.name}: {counted(outcome.frames, 'image')} segmented{before}{short}",
+    print(f"{outcome.name}: {in_number(outcome.frames, 'image')} segmented{before}{short}",
           flush=True)
 
 

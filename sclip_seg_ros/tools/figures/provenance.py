@@ -49,7 +49,7 @@ def describe_segmentation(segmentor: SCLIPSegmentor, vocabulary: Vocabulary) -> 
     fallback = segmentor.pipeline.upsampler_fallback
     return {"version": sclip_seg_ros.__version__, "commit": commit(),
             "model": {"name": segmentor.name, "precision": segmentor.precision, **weights},
-            "upsamplers": describe_upsamplers([segmentor.pipeline]),
+            "upsampler": describe_upsamplers([segmentor.pipeline]) or None,
             "proxy": segmentor.proxies.origin(segmentor.settings),
             "settings": asdict(segmentor.pipeline.decided), "upsampler_fallback": fallback,
             **describe_words(vocabulary)}

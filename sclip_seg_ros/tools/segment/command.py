@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from sclip_seg_ros.common.entry import INTERRUPTED
+from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.io.files import real_path
 from sclip_seg_ros.io.points import PointFile, Score, judge, read_points
 from sclip_seg_ros.models import EMBEDDED, EMBEDDED_HINT
@@ -30,7 +31,6 @@ from sclip_seg_ros.tools.console import (
     UNUSABLE,
     cause_of,
     complain,
-    counted,
     readable,
     unexpected,
 )
@@ -100,7 +100,7 @@ def segment(arguments: argparse.Namespace) -> int:
             run.notices.append(EMBEDDED_HINT)
         _write_about(run)
     except KeyboardInterrupt:
-        done = f"{counted(run.images, 'image')} and {counted(run.frames, 'video frame')}"
+        done = f"{in_number(run.images, 'image')} and {in_number(run.frames, 'video frame')}"
         return complain(PROGRAM, f"interrupted; the results of {done} are in "
                                  f"'{arguments.results}'; the same command goes on", INTERRUPTED)
     except OSError as error:
@@ -177,8 +177,8 @@ def judge_points(run: Run) -> None:
         else:
             run.score.add(points, judge(labels, run.said["classes"], points))
     if missing:
-        run.notices.append(f"'{run.points.path}': {counted(missing, 'point')} of images that were "
-                           "not segmented count nowhere; name those images, too")
+        run.notices.append(f"'{run.points.path}': {in_number(missing, 'point')} of images that "
+                           "were not segmented count nowhere; name those images, too")
 
 
 def _estimate(run: Run) -> tuple[Estimate, list[str]]:
@@ -219,13 +219,13 @@ def conclude(run: Run, seconds: float) -> int:
     if not done and not run.before:
         return UNUSABLE
     if run.before:
-        print(f"{counted(run.before, 'file')} done by an earlier run and left as they are; "
+        print(f"{in_number(run.before, 'file')} done by an earlier run and left as they are; "
               "--restart does them again")
     if not done:
         return FAILED if run.failures else 0
-    parts = [counted(run.images, "image")] if run.images else []
+    parts = [in_number(run.images, "image")] if run.images else []
     if run.videos:
-        parts.append(f"{counted(run.videos, 'video')} ({counted(run.frames, 'frame')})")
+        parts.append(f"{in_number(run.videos, 'video')} ({in_number(run.frames, 'frame')})")
     print(f"{' and '.join(parts)} in {seconds:.1f} s, {done / seconds:.2f} frames per second; "
           f"results: {run.arguments.results}")
     return FAILED if run.failures else 0

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sclip_seg_ros.cluster.pieces import Piece, cut
 from sclip_seg_ros.cluster.work import Engine, Job, Lost, Tally, Task, work_through
+from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.temporal import FilmSegmentor
 from sclip_seg_ros.tools.bag.recording.files import RecordingError
 from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, Frame
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, counted, unexpected
+from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, unexpected
 from sclip_seg_ros.tools.pieces import (
     frames_in,
     new_store,
@@ -153,8 +154,9 @@ class Desk:
             if entry in left:
                 self._run.failures[entry.name] = (
                     f"it is not done: {tally.gone}; the same command does it" if tally.gone else
-                    f"it is one of {counted(len(source), 'photo')} set aside, because two workers "
-                    f"died of them ({'; '.join(tally.causes)}); the same command tries again")
+                    f"it is one of {in_number(len(source), 'photo')} set aside, because two "
+                    f"workers died of them ({'; '.join(tally.causes)}); the same command tries "
+                    "again")
             else:
                 self._run.images += 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sclip_seg_ros.common.text import in_number
+from sclip_seg_ros.common.text import aligned, in_number
 from sclip_seg_ros.msg import Vocabulary
 
 VERDICTS = ("OK", "WARN", "ERROR", "STALE")  # levels of diagnostic_msgs/DiagnosticStatus
@@ -86,14 +86,14 @@ def _head(state: NodeState) -> str:
         rows.append((camera.name or "verdict", f"{VERDICTS[camera.level]}: {camera.message}"))
         if camera.values.get("last error"):
             rows.append(("last error", camera.values["last error"]))
-    return _table([[key, value] for key, value in rows], left=2)
+    return "\n".join(aligned(rows, left=2))
 
 
 def _counts(cameras: Sequence[CameraState]) -> str:
     head = ["camera", "topic", *(short for _, short in _NUMBERS)]
-    return _table([head, *([camera.name or "-", camera.values["topic"],
-                            *(camera.values[key] for key, _ in _NUMBERS)]
-                           for camera in cameras)], left=2)
+    rows = [[camera.name or "-", camera.values["topic"],
+             *(camera.values[key] for key, _ in _NUMBERS)] for camera in cameras]
+    return "\n".join(aligned([head, *rows], left=2))
 
 
 def _latencies(cameras: Sequence[CameraState]) -> str:
@@ -109,7 +109,7 @@ def _latencies(cameras: Sequence[CameraState]) -> str:
     rows = [[stage, *(part.strip() for camera in cameras for part in
                       camera.values.get(stage + _LATENCY, "- / - / -").split("/"))]
             for stage in stages]
-    return _table([head, *rows], left=1)
+    return "\n".join(aligned([head, *rows], left=1))
 
 
 def _classes(vocabulary: Vocabulary, colour: bool) -> str:
@@ -120,7 +120,7 @@ def _classes(vocabulary: Vocabulary, colour: bool) -> str:
         notes = ["= " + ", ".join(entry.synonyms[1:])] if len(entry.synonyms) > 1 else []
         notes += ["(background)"] if entry.id == vocabulary.background_id else []
         rows.append([str(entry.id), "#" + bytes(entry.colour).hex(), entry.name, " ".join(notes)])
-    lines = _table(rows, left=4, right=(0,)).splitlines()
+    lines = aligned(rows, left=4, right=(0,))
     if colour:
         lines[1:] = [f"{_swatch(entry.colour)} {line}"
                      for entry, line in zip(vocabulary.classes, lines[1:], strict=True)]
@@ -131,12 +131,3 @@ def _classes(vocabulary: Vocabulary, colour: bool) -> str:
 def _swatch(colour: Sequence[int]) -> str:
     red, green, blue = colour
     return f"\033[48;2;{red};{green};{blue}m  \033[0m"
-
-
-def _table(rows: Sequence[Sequence[str]], left: int, right: Sequence[int] = ()) -> str:
-    """Align columns: the first ``left`` to the left, but for those in ``right``."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(
-        cell.ljust(width) if index < left and index not in right else cell.rjust(width)
-        for index, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-        for row in rows)

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.geometry.cloud import Pixels, Thinning, semantic_cloud
 from sclip_seg_ros.geometry.sensors import positions_in
 from sclip_seg_ros.geometry.stamps import Match, StampMatcher
@@ -20,7 +21,6 @@ from sclip_seg_ros.tools.bag.recording.messages import CAMERA_INFO, CLOUD, IMAGE
 from sclip_seg_ros.tools.bag.recording.recording import Recording
 from sclip_seg_ros.tools.bag.results.finished import Frame
 from sclip_seg_ros.tools.bag.results.topics import Plan, Points
-from sclip_seg_ros.tools.console import counted
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,13 @@ class Clouds:
             name: of the new recording.
         """
         return (
-            *(f"{name}: {counted(count, 'message')} of '{topic}' left out of the clouds; the "
+            *(f"{name}: {in_number(count, 'message')} of '{topic}' left out of the clouds; the "
               f"first: {self._faults[topic]}" for topic, count in self._unreadable.items()),
-            *(f"{name}: {counted(count, 'message')} of '{topic}' with the stamp of the one before: "
-              "of those with one stamp, an image has the last that was recorded before it; see "
-              "that the driver stamps its images"
+            *(f"{name}: {in_number(count, 'message')} of '{topic}' with the stamp of the one "
+              "before: of those with one stamp, an image has the last that was recorded before it; "
+              "see that the driver stamps its images"
               for topic, count in self._repeated.items() if count),
-            *(f"{name}: {counted(count, 'image')} without a cloud from '{topic}': {reason}"
+            *(f"{name}: {in_number(count, 'image')} without a cloud from '{topic}': {reason}"
               for (topic, reason), count in self._missing.items()))
 
     def _look_for_infos(self, recording: Recording) -> None:
