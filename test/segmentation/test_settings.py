@@ -158,6 +158,15 @@ def test_what_is_left_to_the_model_is_decided_by_its_configuration(tmp_path: Pat
     assert (expected == suited.segment(picture, words)).all()
 
 
+def test_loftup_has_windows_unless_somebody_names_another_way() -> None:
+    suits = {"inference": "whole", "short_side": 416}
+    on = SegmentorSettings(use_loftup=True)
+    found = [each.for_model("mine", suits=suits) for each in (
+        SegmentorSettings(), on, on.with_changes(inference="whole", short_side=224))]
+    assert [(each.inference, each.short_side) for each in found] == [
+        ("whole", 416), ("slide", 336), ("whole", 224)]
+
+
 def test_a_configuration_states_nothing_but_what_is_left_to_models() -> None:
     with pytest.raises(ValueError, match="of model 'mine' states 'use_pamr', which is not left to "
                                          "models; attention, inference, short_side are"):

@@ -193,10 +193,11 @@ class SegmentorSettings(Settings):
                                 "attention.", section="Features")
 
     inference: str = choice(AUTO, INFERENCES, "'slide': overlapping windows; 'whole': the image "
-                            "in one forward; auto: what suits the model, or slide.",
-                            section="Features")
+                            "in one forward; auto: what suits the model, or slide. With LoftUp, "
+                            "which is trained on squares, auto is slide.", section="Features")
     short_side: int = number(0, 0, 4096, "A larger image is shrunk to it before it is labelled. "
-                             "0: what suits the model, or 336.", unit="pixels", section="Features")
+                             "0: what suits the model, or 336; 336 with LoftUp.", unit="pixels",
+                             section="Features")
     enlarge: bool = switch(
         False, "Enlarge a smaller image to short_side as well, and keep its exact proportions, as "
         "the papers' own code does; otherwise a side that holds no full window is rounded to "
@@ -310,6 +311,8 @@ class SegmentorSettings(Settings):
                 raise ValueError(f"the configuration of model '{model}' states '{name}', which is "
                                  f"not left to models; {', '.join(stated)} are")
             stated[name] = value
+        if self.use_loftup:  # it is trained on squares, and gains nothing from whole images
+            stated |= {"inference": "slide", "short_side": 336}
         published_resclip = self.use_resclip and self.resclip.variant == "paper"
         stated["attention"] = automatic_attention(model, published_resclip, stated["attention"])
         return self.with_changes({name: value for name, value in stated.items()
