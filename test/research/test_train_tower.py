@@ -22,7 +22,7 @@ from torch.nn.functional import cosine_similarity, interpolate, normalize
 from sclip_seg_ros.models import load_clip
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 
-HEIGHT, WIDTH, CROP, STRIDE = 96, 128, 64, 32
+HEIGHT, WIDTH, CROP, STRIDE = 96, 128, 32, 16
 WORDS = ["road", "sky", "tree|bush"]
 WEIGHTS = "model/open_clip_model.safetensors"
 
@@ -82,8 +82,8 @@ def curve(work: Path, name: str = "windows") -> list[float]:
 @pytest.mark.parametrize("model", ["embedded", "tiny"])
 def test_the_teacher_gives_the_scores_of_the_segmentors_windows(world: Path, model: str):
     name = "embedded" if model == "embedded" else f"local-dir:{world / 'clip'}"
-    segmentor = SCLIPSegmentor(name, precision="fp32", short_side=HEIGHT, crop=CROP, stride=STRIDE,
-                               use_pamr=False)
+    segmentor = SCLIPSegmentor(name, precision="fp32", inference="slide", short_side=HEIGHT,
+                               crop=CROP, stride=STRIDE, use_pamr=False)
     words = segmentor.vocabulary(WORDS)
     scores = segmentor.predict_dense(room(50), words).scores
     features = teacher_of(name)(as_batch(room(50)))[0]
@@ -165,8 +165,8 @@ def test_rooms_and_mixed_precision_train_too(flags: list[str], tmp_path: Path):
     (["--train", "loftup", "--masks", "nowhere"], "--size has no effect with --train loftup"),
     (["--size", "90", "128"], "size=90 128 is not in whole patches of 16 pixels"),
     (["--crop", "70"], "crop=70 is not in whole patches of 16 pixels"),
-    (["--stride", "65"], "stride=65 is out of range; give 1 to 64"),
-    (["--size", "64", "64"], "holds one window of crop=64 alone"),
+    (["--stride", "33"], "stride=33 is out of range; give 1 to 32"),
+    (["--size", "32", "32"], "holds one window of crop=32 alone"),
     (["--output", __file__], "is a file; a tower is written as a folder")])
 def test_what_cannot_work_is_said_in_one_line(flags: list[str], tmp_path: Path, capsys,
                                               arguments: list[str], message: str):

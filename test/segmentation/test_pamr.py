@@ -240,13 +240,14 @@ def test_by_default_areas_and_outlines_are_nearer_the_truth_than_without(segment
             tally.add(result.labels, scene.labels(words), words)
     assert SegmentorSettings().use_pamr
     assert tallies[True].iou.mean() > tallies[False].iou.mean() + 0.03
-    assert tallies[True].boundary_f1() > tallies[False].boundary_f1() + 0.03
+    assert tallies[True].boundary_f1() > tallies[False].boundary_f1() + 0.02
 
 
 @pytest.mark.parametrize(("resolution", "grid"), [(1.0, (336, 448)), (0.333, (112, 149)),
                                                   (0.05, (17, 22))])
 def test_it_works_on_a_smaller_copy_where_one_is_asked_for(segmentor, resolution, grid):
-    pipeline = segmentor.prepare(segmentor.settings.with_changes({"pamr.resolution": resolution}))
+    pipeline = segmentor.prepare(segmentor.settings.with_changes(
+        {"pamr.resolution": resolution, "short_side": 336}))
     scene, words = held_out_scene(0)
     result, = pipeline.predict([scene.image], segmentor.vocabulary(words))
     values = result.score_map.values

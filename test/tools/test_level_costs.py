@@ -36,7 +36,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 def test_every_level_is_measured_with_its_own_stages(ladder, capsys):
     assert main(["--ladder", str(ladder), "--use-pamr", "--size", "160x120", "--rounds", "3",
-                 "--threads", "1", "--precision", "fp32"]) == 0
+                 "--slide-inference", "--threads", "1", "--precision", "fp32"]) == 0
     rows = rows_of(capsys.readouterr().out)
     assert [row["level"] for row in rows] == ["0 full", "1 short-pamr", "2 plain", "3 whole"]
     assert [row["pamr"] != "" for row in rows] == [True, True, False, False]
@@ -59,12 +59,14 @@ def test_every_level_is_warmed_up_for_the_picture_before_one_is_measured(ladder,
     monkeypatch.setattr(Pipeline, "predict", watched)
     monkeypatch.setattr(Pipeline, "warm_up", lambda self, sizes, vocabulary: (
         warmed.append((self.settings, *sizes)), measured and pytest.fail("measured before")))
-    assert main(["--ladder", str(ladder), "--use-pamr", "--size", "64x48", "--rounds", "2"]) == 0
+    assert main(["--ladder", str(ladder), "--use-pamr", "--size", "64x48", "--rounds", "2",
+                 "--slide-inference"]) == 0
     assert len(warmed) == 4 and measured == 2 * warmed
 
 
 def test_levels_that_change_nothing_are_left_out(ladder, capsys):
-    assert main(["--ladder", str(ladder), "--no-pamr", "--size", "64x48", "--rounds", "1"]) == 0
+    assert main(["--ladder", str(ladder), "--no-pamr", "--size", "64x48", "--rounds", "1",
+                 "--slide-inference"]) == 0
     assert [row["level"] for row in rows_of(capsys.readouterr().out)] == ["0 full", "1 whole"]
 
 

@@ -30,7 +30,7 @@ from sclip_seg_ros.tools.segment import copies  # noqa: E402
 MAC_NOTE = b"\0\x05\x16\x07\0\x02\0\0Mac OS X"
 
 
-cluster = cluster_fixture(__name__, count=1)
+cluster = cluster_fixture(__name__)
 one_process = one_process_fixture(copies)
 server = server_fixture()
 
