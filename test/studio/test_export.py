@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sclip_seg_ros.common.text import is_piece_of_list
+from sclip_seg_ros.common.text import is_numbered, is_piece_of_list
 from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.studio.choices import imports
@@ -34,7 +34,8 @@ WORD = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs"
         lambda word: word and not is_piece_of_list(word))
 CLASSES = st.lists(st.lists(WORD, min_size=1, max_size=3), min_size=1, max_size=6).filter(
     lambda lists: len({word.casefold() for words in lists for word in words})
-    == sum(map(len, lists))).map(lambda lists: tuple("|".join(words) for words in lists))
+    == sum(map(len, lists))).map(lambda lists: tuple("|".join(words) for words in lists)).filter(
+        lambda classes: not is_numbered(classes))
 
 
 @given(classes=CLASSES, form=st.sampled_from(FORMS))
