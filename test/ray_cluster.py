@@ -17,8 +17,7 @@ from recordings import picture, raw
 
 from sclip_seg_ros.cluster.work import Engine, OneProcess, Worker
 
-NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False,
-        "include_log_monitor": False, "no_monitor": True}  # nobody reads what these would tell
+NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
 PIECES = ("--piece-seconds", 0.4, "--run-in", 0.2)
 
 
