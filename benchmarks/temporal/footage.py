@@ -14,6 +14,7 @@ from sclip_research.scenes.films import Film, film
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.scores.score_map import Axis, ScoreMap
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
+from sclip_seg_ros.tools.figures.provenance import describe_weights
 
 KINDS = ("static", "movers")
 
@@ -53,7 +54,7 @@ def takes(segmentor: SCLIPSegmentor, kind: str, count: int, cache: Path) -> Iter
         count: how many.
         cache: folder; what is there was made with the same settings and weights.
     """
-    made_of = repr((segmentor.name, segmentor.settings)).encode()
+    made_of = repr((describe_weights(segmentor.origin), segmentor.pipeline.decided)).encode()
     folder = cache / hashlib.sha256(made_of).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):

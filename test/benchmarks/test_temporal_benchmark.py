@@ -11,7 +11,8 @@ from sclip_seg_ros.temporal import TemporalSettings
 
 
 def test_time_pays_on_a_film_with_a_mover_and_the_page_says_so(tmp_path) -> None:
-    segmentor = SCLIPSegmentor(device="cpu", use_pamr=False)
+    # In windows: of the whole image the embedded model leaves less to gain.
+    segmentor = SCLIPSegmentor(device="cpu", use_pamr=False, inference="slide", short_side=336)
     judge = Judge(segmentor.settings.with_changes(decode_resolution=0.5),
                   segmentor.pipeline.logit_scale)
     take, = takes(segmentor, "movers", 1, tmp_path)
@@ -25,7 +26,7 @@ def test_time_pays_on_a_film_with_a_mover_and_the_page_says_so(tmp_path) -> None
         measures.add(again, row(again, judge))
         figures[name] = measures.result()
     alone, fused = figures["per_frame"], figures["fused"]
-    assert fused["miou"] > alone["miou"] + 0.5 and fused["flips"] < 0.6 * alone["flips"]
+    assert fused["miou"] > alone["miou"] + 1 and fused["flips"] < 0.5 * alone["flips"]
     assert fused["mover_iou"] > alone["mover_iou"]
     assert figures["every_4"]["miou"] > alone["miou"] - 1.5 > figures["held_4"]["miou"]
     assert figures["aside"]["flips"] < 0.6 * figures["aside"]["flips_exact"]  # it never flickers

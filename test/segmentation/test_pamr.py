@@ -235,12 +235,14 @@ def test_by_default_areas_and_outlines_are_nearer_the_truth_than_without(segment
     for index in range(4):
         scene, words = held_out_scene(index, world=world)
         for on, tally in tallies.items():
-            pipeline = segmentor.prepare(segmentor.settings.with_changes(use_pamr=on))
+            # In windows: of the whole image the embedded model leaves less to mend.
+            pipeline = segmentor.prepare(segmentor.settings.with_changes(
+                use_pamr=on, inference="slide", short_side=336))
             result, = pipeline.predict([scene.image], segmentor.vocabulary(words))
             tally.add(result.labels, scene.labels(words), words)
     assert SegmentorSettings().use_pamr
     assert tallies[True].iou.mean() > tallies[False].iou.mean() + 0.03
-    assert tallies[True].boundary_f1() > tallies[False].boundary_f1() + 0.02
+    assert tallies[True].boundary_f1() > tallies[False].boundary_f1() + 0.03
 
 
 @pytest.mark.parametrize(("resolution", "grid"), [(1.0, (336, 448)), (0.333, (112, 149)),

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import pytest
 from bag_program import flags, segment
-from forked_nodes import ForkedProgram, can_fork
+from forked_programs import ForkedProgram, can_fork
 from recordings import FRONT, data_file, picture, raw, record, rows
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bag_program import flags
-from forked_nodes import ForkedProgram, can_fork
+from forked_programs import ForkedProgram, can_fork
 from ray_cluster import PIECES, cluster_fixture, files, scenes, segment, two_nodes
 from recordings import record
 

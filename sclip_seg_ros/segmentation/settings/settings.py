@@ -271,8 +271,7 @@ class SegmentorSettings(Settings):
         super().__post_init__()
         self.check()
         if self.use_loftup and self.use_anyup:
-            raise ValueError("use_loftup and use_anyup cannot both be on, because each makes the "
-                             "grid that the other would start from; switch one of them off")
+            raise ValueError(two_upsamplers("use_loftup", "use_anyup"))
         if self.use_proxy and self.use_resclip and self.resclip.variant == "paper":
             raise ValueError("use_proxy and use_resclip cannot both be on, because both replace "
                              "the last block's attention; switch one of them off, or set "
@@ -341,3 +340,9 @@ class SegmentorSettings(Settings):
             changes |= {"loftup.factor": self.loftup.own()["factor"].default,
                         "loftup.adaptive": True}
         return self.with_changes(changes)
+
+
+def two_upsamplers(*switches: str) -> str:
+    """Say why upsamplers of these switches cannot be on together, and what to do."""
+    return (f"{' and '.join(switches)} cannot both be on, because each makes the grid that the "
+            "other would start from; switch one of them off")

@@ -7,6 +7,7 @@ from sclip_seg_ros.segmentation.settings.settings import (
     AnyUpSettings,
     LoftUpSettings,
     SegmentorSettings,
+    two_upsamplers,
 )
 from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import ScoreUpsampler, make_anyup
 from sclip_seg_ros.segmentation.upsamplers.interface import FeatureUpsampler, UpsamplerKind
@@ -32,9 +33,7 @@ def upsampler_of(settings: SegmentorSettings) -> str | None:
     """
     on = [name for name, kind in UPSAMPLERS.items() if getattr(settings, kind.switch, False)]
     if len(on) > 1:
-        switches = [UPSAMPLERS[name].switch for name in on]
-        raise ValueError(f"{' and '.join(switches)} cannot both be on, because each makes the grid "
-                         "that the other would start from; switch one of them off")
+        raise ValueError(two_upsamplers(*(UPSAMPLERS[name].switch for name in on)))
     return on[0] if on else None
 
 
