@@ -28,14 +28,14 @@ _IMPORTED = ["sclip_seg_ros.segmentation.segmentor"]
 _OF_THE_HUB = ("HF_ENDPOINT", "HF_HUB_CACHE", "HF_TOKEN")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _LEFT_BEHIND = ("OMP_WAIT_POLICY", "OPENCV_FFMPEG_LOGLEVEL", "PYTHONBREAKPOINT",
-                "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_USAGE_STATS_ENABLED",
-                "RAY_raylet_start_wait_time_s", "TORCHINDUCTOR_CACHE_DIR")
+                "TORCHINDUCTOR_CACHE_DIR")
 _READ_LATE = {"PYTEST_CURRENT_TEST", "ROS_DOMAIN_ID", *_OF_THE_HUB, *_PROXIES,
               *map(str.lower, _PROXIES), *_LEFT_BEHIND}
 
 
 def _lasting() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in _READ_LATE}
+    return {name: value for name, value in os.environ.items()
+            if name not in _READ_LATE and not name.startswith("RAY_")}
 
 
 _AT_FIRST = _lasting()
