@@ -103,7 +103,7 @@ $(BUILD)/.files: FORCE
 	@rm $@.new
 
 $(BUILD)/.built: $(STAMPS)/relocated $(BUILD)/.files package.xml CMakeLists.txt \
-		$(wildcard msg/*.msg srv/*.srv sclip_seg_ros/segmentation/scores/*.cpp)
+		$(wildcard msg/*.msg srv/*.srv sclip_seg_ros/segmentation/scores/decoding/*.cpp)
 	@echo "== building the package with colcon"
 	env -u PYTHONPATH -u COLCON_PREFIX_PATH -u _ROS_WHEELS_BOOTSTRAP_COMPLETE \
 		VIRTUAL_ENV=$(VENV) PATH="$(VENV)/bin:$$PATH" \

@@ -7,7 +7,7 @@ import platform
 from setuptools import Extension, find_packages, setup
 
 PACKAGE = "sclip_seg_ros"
-DECODING = f"{PACKAGE}/segmentation/scores/decoding_compiled.cpp"
+DECODING = f"{PACKAGE}/segmentation/scores/decoding/compiled.cpp"
 
 
 def library(name: str, *options: str) -> Extension:

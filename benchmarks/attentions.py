@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 
 from sclip_seg_ros.common.entry import run_program
+from sclip_seg_ros.segmentation.scores.scoring import last_block
 
 if __name__ == "__main__":  # before libraries that take seconds to import
     sys.exit(run_program("benchmarks.attentions", "attentions"))
@@ -29,9 +30,8 @@ from benchmarks.report import markdown_table
 from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS
-from sclip_seg_ros.segmentation.backbones.tower import LastBlock, shared_tower
-from sclip_seg_ros.segmentation.preprocessing import working_size
-from sclip_seg_ros.segmentation.scores.windows import window_boxes
+from sclip_seg_ros.segmentation.backbones.tower import shared_tower
+from sclip_seg_ros.segmentation.scores.windows import window_boxes, working_size
 
 REFERENCE = "sclip"
 
@@ -57,8 +57,8 @@ def main() -> None:
               f"whole, {size[1]}x{size[0]}": torch.randn(1, 3, *size, device=device)}
     rows = []
     for layout, images in inputs.items():
-        towers = {name: shared_tower(backbone, LastBlock.of(
-            SegmentorSettings(attention=name, residual=name in (REFERENCE, "vanilla")), False))
+        towers = {name: shared_tower(backbone, last_block(
+            SegmentorSettings(attention=name, residual=name in (REFERENCE, "vanilla"))))
             for name in dict.fromkeys((REFERENCE, *arguments.rules))}
         for tower in towers.values():
             tower(images)

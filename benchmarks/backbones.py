@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 
 from sclip_seg_ros.common.entry import run_program
+from sclip_seg_ros.segmentation.scores.scoring import last_block
 
 if __name__ == "__main__":  # before libraries that take seconds to import
     sys.exit(run_program("benchmarks.backbones", "backbones"))
@@ -37,9 +38,8 @@ from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.backbones.families.clip_vit import absorb_quick_gelu
 from sclip_seg_ros.segmentation.backbones.proxies.attention import proxy_tokens
 from sclip_seg_ros.segmentation.backbones.proxies.towers import Proxy, build_network
-from sclip_seg_ros.segmentation.backbones.tower import LastBlock, shared_tower, shared_values
-from sclip_seg_ros.segmentation.preprocessing import working_size
-from sclip_seg_ros.segmentation.scores.windows import window_boxes
+from sclip_seg_ros.segmentation.backbones.tower import shared_tower, shared_values
+from sclip_seg_ros.segmentation.scores.windows import window_boxes, working_size
 
 REFERENCE = "ViT-B-16-quickgelu", "sclip"
 ROWS = (REFERENCE, ("ViT-B-16-SigLIP2", "vanilla"), ("EVA02-B-16", "sclip"),
@@ -80,8 +80,8 @@ def _calls(device: torch.device, dtype: torch.dtype, windows: Tensor) -> dict[st
     towers = {name: backbone_of(_visual(name).to(device, dtype).eval()) for name, _ in ROWS}
     calls: dict[str, Call] = {}
     for name, attention in ROWS:
-        tower = shared_tower(towers[name], LastBlock.of(
-            SegmentorSettings(attention=attention), False))
+        tower = shared_tower(towers[name], last_block(
+            SegmentorSettings(attention=attention)))
         calls[f"{name}, {attention}"] = tower
         tower(windows)
         if device.type == "cuda":

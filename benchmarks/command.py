@@ -27,8 +27,9 @@ from benchmarks.curves import curves
 from benchmarks.matrix_rate import matrix_rate
 from benchmarks.measuring import compare
 from sclip_seg_ros.models import EMBEDDED, resolve_device
-from sclip_seg_ros.segmentation.refinement import crf_pydensecrf
-from sclip_seg_ros.segmentation.settings.settings import PRECISIONS, CrfSettings
+from sclip_seg_ros.models.devices import PRECISIONS
+from sclip_seg_ros.segmentation.refinement.dense_crf import with_pydensecrf
+from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CrfSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -110,7 +111,7 @@ def main() -> None:
     """Measure, print and write."""
     arguments = parse()
     try:
-        crf_pydensecrf.load()  # which the reference needs in the end
+        with_pydensecrf.load()  # which the reference needs in the end
     except ImportError as error:
         sys.exit(str(error))
     logging.getLogger("sclip_seg_ros").setLevel(logging.ERROR)  # random weights are on purpose

@@ -24,9 +24,9 @@ from sclip_research.scenes import render, sample_scene
 from torch import Tensor
 from torch.nn.functional import interpolate, one_hot
 
-from sclip_seg_ros.segmentation.refinement.crf_lattice import smoothness_lattice
-from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf
-from sclip_seg_ros.segmentation.settings.settings import CrfSettings
+from sclip_seg_ros.segmentation.refinement.dense_crf.dense_crf import dense_crf
+from sclip_seg_ros.segmentation.refinement.dense_crf.lattice import smoothness_lattice
+from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CrfSettings
 
 PATCH = 16
 

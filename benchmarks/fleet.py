@@ -36,7 +36,7 @@ from sclip_seg_ros.common.cores import usable_cores
 from sclip_seg_ros.common.text import in_number, markdown_table
 from sclip_seg_ros.tools.arguments import positive
 from sclip_seg_ros.tools.benchmark.datasets import open_dataset
-from sclip_seg_ros.tools.pieces import PIECE_SECONDS, RUN_IN
+from sclip_seg_ros.tools.pieces.pieces import PIECE_SECONDS, RUN_IN
 from sclip_seg_ros.tools.scenes import FRAMES
 from sclip_seg_ros.tools.segment.video import VideoSource
 

@@ -32,9 +32,8 @@ from sclip_seg_ros.models import EMBEDDED
 from sclip_seg_ros.segmentation.backbones.attention import vanilla
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
 from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT, absorb_quick_gelu
-from sclip_seg_ros.segmentation.preprocessing import working_size
-from sclip_seg_ros.segmentation.scores.decoding import decode
-from sclip_seg_ros.segmentation.scores.windows import Box, stitch, window_boxes
+from sclip_seg_ros.segmentation.scores.decoding.decoding import decode
+from sclip_seg_ros.segmentation.scores.windows import Box, stitch, window_boxes, working_size
 
 CLASSES, SCALE, CROP = 20, 40.0, 224
 Pair = tuple[str, Callable[[], object], Callable[[], object]]

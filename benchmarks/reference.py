@@ -20,11 +20,11 @@ from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.segmentation.backbones.families.position_embedding import (
     interpolate_position_embedding,
 )
-from sclip_seg_ros.segmentation.preprocessing import normalise, resize, to_tensor, tower_size
-from sclip_seg_ros.segmentation.refinement.crf_pydensecrf import mean_field
-from sclip_seg_ros.segmentation.refinement.dense_crf import PROBABILITY_FLOOR
-from sclip_seg_ros.segmentation.scores.windows import Box, window_boxes
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.backbones.preprocessing import normalise, resize, to_tensor
+from sclip_seg_ros.segmentation.refinement.dense_crf.dense_crf import PROBABILITY_FLOOR
+from sclip_seg_ros.segmentation.refinement.dense_crf.with_pydensecrf import mean_field
+from sclip_seg_ros.segmentation.scores.windows import Box, tower_size, window_boxes
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 
 

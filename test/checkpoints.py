@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from sclip_seg_ros.segmentation.upsamplers.anyup.network import AnyUp
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUp, LoftUpSizes
 
 

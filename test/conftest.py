@@ -19,7 +19,7 @@ from tiny_clip import write_tiny_clip
 
 from sclip_seg_ros.models import transfer
 from sclip_seg_ros.models.names import tags_of_repositories
-from sclip_seg_ros.segmentation.upsamplers.store import UpsamplerStore
+from sclip_seg_ros.segmentation.pipeline.upsampler_store import UpsamplerStore
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,7 +13,7 @@ from sclip_seg_ros.cluster import ray_pool
 from sclip_seg_ros.cluster.work import Task
 from sclip_seg_ros.common.entry import run_program
 from sclip_seg_ros.tools.bag import pieces
-from sclip_seg_ros.tools.pieces import open_engine
+from sclip_seg_ros.tools.pieces.pieces import open_engine
 
 
 class Gated(pieces.BagWorker):

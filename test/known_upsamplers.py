@@ -11,8 +11,8 @@ from torch.nn.functional import interpolate, normalize
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
-from sclip_seg_ros.segmentation.upsamplers.upsampler import Upsampler
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import Upsampler
 
 # What the embedded model is trained to be read by, fed as the pipeline runs it.
 CONTRACT = FeatureContract("embedded", "attended", "clip")

@@ -1,9 +1,10 @@
-"""A room imports only from the floors below it, and rclpy lives in ros/ alone."""
+"""A room imports only from the floors below it, its parts too, and rclpy lives in ros/ alone."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,19 @@ def test_ros_stays_in_its_room(room) -> None:
     for path in files_of(room):
         for name in imports_of(path):
             assert not name.startswith(ROS), f"{path.relative_to(ROOT)} imports {name}"
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_the_parts_of_a_room_lie_on_one_another(room) -> None:
+    """No file or folder of a room imports, by however many others, what imports it."""
+    parts = {path.stem for path in (PACKAGE / room).iterdir()
+             if path.is_dir() or path.suffix == ".py"}
+    wanted: dict[str, set[str]] = {part: set() for part in parts}
+    for path in files_of(room):
+        part = path.relative_to(PACKAGE / room).parts[0].removesuffix(".py")
+        for name in imports_of(path):
+            if name.startswith(f"sclip_seg_ros.{room}."):
+                wanted[part].add(name.split(".")[2])
+    for part in parts:
+        wanted[part] &= parts - {part, "__init__"}
+    list(TopologicalSorter(wanted).static_order())

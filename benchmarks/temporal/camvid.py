@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sclip_seg_ros.io.images import read_image
-from sclip_seg_ros.segmentation.scores.decoding import decode
+from sclip_seg_ros.segmentation.scores.decoding.decoding import decode
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.temporal import Memory, TemporalSettings
 from sclip_seg_ros.tools.benchmark.datasets.base import read_ids

@@ -15,9 +15,9 @@ from sclip_research.scenes.films import film
 from benchmarks.configurations import phrases
 from benchmarks.temporal.rows import KEY, Judge
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.scores import decoding_plain
-from sclip_seg_ros.segmentation.scores.decoding import decode
-from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
+from sclip_seg_ros.segmentation.scores.decoding import plain
+from sclip_seg_ros.segmentation.scores.decoding.decoding import decode
+from sclip_seg_ros.segmentation.scores.decoding.rule import DecodingRule
 from sclip_seg_ros.temporal import Memory, TemporalSettings
 from sclip_seg_ros.temporal.evidence import INTERVAL
 
@@ -113,7 +113,7 @@ def decoding_ms(segmentor: SCLIPSegmentor,
             with torch.inference_mode():
                 for _ in range(TURNS):
                     with clock.stage("plain"):
-                        decoding_plain.label(scores, rule, size)
+                        plain.label(scores, rule, size)
                     with clock.stage("now"):
                         decode(scores, words.query_class, scale, size)
             times = clock.medians()

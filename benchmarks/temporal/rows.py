@@ -12,7 +12,7 @@ import torch
 from benchmarks.temporal.footage import Take
 from sclip_seg_ros.common.stopwatch import Stopwatch
 from sclip_seg_ros.segmentation import SegmentorSettings
-from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor
+from sclip_seg_ros.segmentation.backbones.preprocessing import resize, to_tensor
 from sclip_seg_ros.segmentation.scores.labelling import Labelling
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary

@@ -26,8 +26,8 @@ from tqdm import tqdm
 from sclip_research.scenes.held_out import held_out_scene
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.preprocessing import to_tensor
-from sclip_seg_ros.segmentation.upsamplers.check import UpsamplingReport, compare
+from sclip_seg_ros.segmentation.backbones.preprocessing import to_tensor
+from sclip_seg_ros.segmentation.upsampler_check import UpsamplingReport, compare
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import BILINEAR
 from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
 from sclip_seg_ros.tools.figures.metrics import IouMeter

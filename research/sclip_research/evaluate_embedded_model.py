@@ -35,10 +35,11 @@ from sclip_research.scenes.held_out import held_out_nouns, held_out_phrases, hel
 from sclip_research.scenes.worlds import WORLDS
 from sclip_seg_ros.io.profiles import parse_assignments
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
+from sclip_seg_ros.models.devices import PRECISIONS
 from sclip_seg_ros.models.recipe import CONFIG
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.settings.settings import PRECISIONS, SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.temporal.consistency import Consistency
 from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
 from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain

@@ -47,7 +47,7 @@ from sclip_seg_ros.models.weights import read_state_dict
 from sclip_seg_ros.segmentation.backbones.attention import attention_rule
 from sclip_seg_ros.segmentation.backbones.backbone import feature_map
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
-from sclip_seg_ros.segmentation.preprocessing import normalise
+from sclip_seg_ros.segmentation.backbones.preprocessing import normalise
 from sclip_seg_ros.segmentation.text.encoder import encode_prompts
 from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
 

@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from sclip_seg_ros.common.text import is_numbered, is_piece_of_list, shortened
+from sclip_seg_ros.common.yaml_values import typed_changes
 from sclip_seg_ros.io.file_kinds import found_instead
 from sclip_seg_ros.models.resources import config_folders, config_path
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
-from sclip_seg_ros.segmentation.settings.yaml_values import typed_changes
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.vocabulary import validate_classes
 from sclip_seg_ros.temporal import TemporalSettings
 
@@ -184,7 +184,7 @@ def parse_assignments(texts: Sequence[str]) -> dict[str, Any]:
             within = typed_changes({name.removeprefix(TEMPORAL): value}, TemporalSettings)
             changes.update((TEMPORAL + inner, item) for inner, item in within.items())
         else:
-            changes.update(typed_changes({name: value}))
+            changes.update(typed_changes({name: value}, SegmentorSettings))
     return changes
 
 
@@ -194,7 +194,7 @@ def _changes(section: Any) -> dict[str, Any]:
         return {}
     if not isinstance(section, Mapping):
         raise ValueError(f"'{section}' stands where settings belong; write 'name: value' lines")
-    return typed_changes(section)
+    return typed_changes(section, SegmentorSettings)
 
 
 def _yaml_mapping(path: Path) -> Mapping[str, Any]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from sclip_seg_ros.common.settings import by_name
 from sclip_seg_ros.common.text import shortened
-from sclip_seg_ros.segmentation.settings.declaration import by_name
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
-from sclip_seg_ros.segmentation.settings.yaml_values import flattened, typed
+from sclip_seg_ros.common.yaml_values import flattened, typed
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
 MAX_LEVELS = 256  # the level travels as uint8
 _OF_THE_MODEL = ("model", "model_name", "pretrained", "device")
@@ -61,7 +61,7 @@ class QualityLevel:
             raise ValueError(f"quality level '{self.name}' changes '{key}', but all levels share "
                              "one set of weights; set it once for the whole program")
         try:
-            return typed(key, value)
+            return typed(key, value, SegmentorSettings)
         except ValueError as error:
             raise ValueError(f"quality level '{self.name}': {error}") from error
 

@@ -37,6 +37,7 @@ def resolve_device(name: str | torch.device) -> torch.device:
 
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = (AUTO, *DTYPES)
 
 
 def fast_precision(device: torch.device) -> str:

@@ -2,7 +2,7 @@
 
 from sclip_seg_ros.segmentation.result import SegmentationResult
 from sclip_seg_ros.segmentation.segmentor import SCLIPSegmentor
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 
 __all__ = ["SCLIPSegmentor", "SegmentationResult", "SegmentorSettings", "Vocabulary"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations
-from sclip_seg_ros.segmentation.scores.decoding import class_probabilities
+from sclip_seg_ros.segmentation.scores.decoding.decoding import class_probabilities
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 

@@ -15,25 +15,24 @@ from sclip_seg_ros.common.forks import survive_fork
 from sclip_seg_ros.models import EMBEDDED, fast_precision, load_clip, resolve_device
 from sclip_seg_ros.models.devices import DTYPES
 from sclip_seg_ros.models.identity import Origin
+from sclip_seg_ros.segmentation.backbones.attention import last_block_attention
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, Place
 from sclip_seg_ros.segmentation.backbones.cuda_graphs import give_back_device_memory
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.backbones.families.clip_vit import absorb_quick_gelu
-from sclip_seg_ros.segmentation.backbones.proxies.store import ProxyStore
 from sclip_seg_ros.segmentation.pipeline import Model, Pipeline
-from sclip_seg_ros.segmentation.preprocessing import tower_size
+from sclip_seg_ros.segmentation.pipeline.proxy_store import ProxyStore
+from sclip_seg_ros.segmentation.pipeline.upsampler_store import UpsamplerStore
+from sclip_seg_ros.segmentation.refinement import refinements_of
 from sclip_seg_ros.segmentation.refinement.anytime import KeepGoing
+from sclip_seg_ros.segmentation.resclip.correlation import recorded_blocks
 from sclip_seg_ros.segmentation.result import SegmentationResult
-from sclip_seg_ros.segmentation.settings.checks import (
-    refuse_less_than_a_patch,
-    refuse_unusable_stages,
-)
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.scores.windows import tower_size
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.encoder import TextEncoder
 from sclip_seg_ros.segmentation.text.palette import Colour
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 from sclip_seg_ros.segmentation.upsamplers import upsampler_of
-from sclip_seg_ros.segmentation.upsamplers.store import UpsamplerStore
 
 _SHORTHANDS = {"loftup_adaptive": "loftup.adaptive", "loftup_upsample_factor": "loftup.factor",
                "resclip_variant": "resclip.variant"}  # the design documents' keywords
@@ -156,7 +155,7 @@ class SCLIPSegmentor:
             raise ValueError(f"precision='{settings.precision}' cannot change while the model is "
                              f"loaded in {self.precision}; make a new segmentor")
         decided = self.decide(settings)
-        refuse_less_than_a_patch(decided, self.backbone.patch_size)
+        _refuse_less_than_a_patch(decided, self.backbone.patch_size)
         refuse_unusable_stages(decided, self.backbone.depth, self.backbone.prefix)
         return Pipeline(self._model, settings, self.upsamplers.provide(settings),
                         self.proxies.provide(settings))
@@ -250,3 +249,27 @@ class SCLIPSegmentor:
 def _resolve_precision(precision: str, device: torch.device) -> str:
     """Choose the tower's arithmetic: as asked, or what the device is fastest at."""
     return fast_precision(device) if precision == "auto" else precision
+
+
+def _refuse_less_than_a_patch(settings: SegmentorSettings, patch: int) -> None:
+    """Refuse sizes that hold not one patch of so many pixels."""
+    for name in ("short_side", "crop"):
+        if getattr(settings, name) < patch:
+            raise ValueError(f"{name}={getattr(settings, name)} is smaller than one patch of "
+                             f"{patch}; give that or more")
+
+
+def refuse_unusable_stages(settings: SegmentorSettings, depth: int, prefix: int = 1) -> None:
+    """Refuse at once a stage that would fail with every image.
+
+    Args:
+        settings: that switch stages on.
+        depth: number of the tower's blocks.
+        prefix: number of its tokens before the patches.
+    """
+    for refinement in refinements_of(settings):
+        refinement.refuse(getattr(settings, refinement.group), depth, prefix)
+    if settings.use_resclip and settings.resclip.variant == "paper":
+        last_block_attention(settings.attention)
+        if settings.resclip.rcs:
+            recorded_blocks(depth, settings.resclip.blocks)

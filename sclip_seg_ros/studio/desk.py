@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sclip_seg_ros.common.settings import Setting
 from sclip_seg_ros.io.points import Point, Score, judge
-from sclip_seg_ros.segmentation.settings.declaration import Setting
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.palette import palette_of
 from sclip_seg_ros.studio.choices.choices import (
     WORDS,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sclip_seg_ros.segmentation.result import SegmentationResult
-from sclip_seg_ros.segmentation.scores.decoding import class_probabilities
+from sclip_seg_ros.segmentation.scores.decoding.decoding import class_probabilities
 from sclip_seg_ros.segmentation.scores.score_map import enlargement
 from sclip_seg_ros.segmentation.text.vocabulary import VocabularyClass
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings, Vocabulary
 from sclip_seg_ros.segmentation.pipeline import Features, Picture, Pipeline
-from sclip_seg_ros.segmentation.refinement import scoring_settings
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.studio.choices.choices import Choices
 from sclip_seg_ros.studio.labelled import Frame, Labelled, OfScores
@@ -63,7 +62,7 @@ def features_key(settings: SegmentorSettings, vocabulary: Vocabulary) -> tuple[A
     ResCLIP's feedback looks at the words; of all others, only the settings before the scores count.
     """
     feedback = settings.use_resclip and settings.resclip.sfr
-    return scoring_settings(settings), vocabulary.classes if feedback else ()
+    return settings.scoring(), vocabulary.classes if feedback else ()
 
 
 class Labeller:

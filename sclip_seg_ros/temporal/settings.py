@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sclip_seg_ros.segmentation.settings.declaration import Settings, number, switch
+from sclip_seg_ros.common.settings import Settings, number, switch
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from sclip_seg_ros.io.profiles import (
     read_vocabulary,
     refuse_pieces_of_lists,
 )
-from sclip_seg_ros.segmentation.settings.settings import PRECISIONS, SegmentorSettings
+from sclip_seg_ros.models.devices import PRECISIONS
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.templates import (
     DEFAULT_TEMPLATES,
     TEMPLATE_SETS,

@@ -23,9 +23,7 @@ from tqdm import tqdm
 
 from sclip_seg_ros.io.images import find_images, read_image
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.settings.settings import CONTRACTS
-from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS, upsampler_of
-from sclip_seg_ros.segmentation.upsamplers.check import (
+from sclip_seg_ros.segmentation.upsampler_check import (
     LEAST_AGREEMENT,
     LEAST_SHARPNESS,
     MOST_DRIFT,
@@ -33,6 +31,8 @@ from sclip_seg_ros.segmentation.upsamplers.check import (
     UpsamplingReport,
     compare_one,
 )
+from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS, upsampler_of
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import CONTRACTS
 from sclip_seg_ros.tools.arguments import (
     UsageError,
     add_segmentor_flags,

@@ -30,8 +30,8 @@ from sclip_seg_ros.models.loading import megabytes
 from sclip_seg_ros.models.recipe import CONFIG, SUITS, TEXT_FOLDER
 from sclip_seg_ros.models.weights import WeightsError, is_safetensors, sha256
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
-from sclip_seg_ros.segmentation.backbones.proxies.store import fetch_proxy
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
+from sclip_seg_ros.segmentation.backbones.proxies.weights import fetch_proxy
 from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import fetch_anyup
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import fetch_loftup, resolve_source
 from sclip_seg_ros.tools.arguments import UsageError, filled

@@ -15,12 +15,10 @@ from sclip_seg_ros.io.profiles import (
     read_vocabulary,
 )
 from sclip_seg_ros.models.resources import config_path
-from sclip_seg_ros.segmentation.settings.settings import (
-    PamrSettings,
-    ProxySettings,
-    ResClipSettings,
-    SegmentorSettings,
-)
+from sclip_seg_ros.segmentation.backbones.proxies.table import ProxySettings
+from sclip_seg_ros.segmentation.refinement.pamr import PamrSettings
+from sclip_seg_ros.segmentation.resclip.settings import ResClipSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.vocabulary import background_id, parse_class
 
 CLASSES = {"voc21": 21, "voc20": 20, "context60": 60, "context59": 59, "coco_object": 81,

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from sclip_seg_ros.latency.ladder import MAX_LEVELS, QualityLadder, QualityLevel, parse_ladder
-from sclip_seg_ros.segmentation.settings.settings import PamrSettings, SegmentorSettings
+from sclip_seg_ros.segmentation.refinement.pamr import PamrSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
 SHIPPED = sorted((Path(__file__).parents[2] / "config" / "ladders").glob("*.yaml"))
 EVERYTHING_ON = SegmentorSettings(use_loftup=True, use_resclip=True, use_densecrf=True,

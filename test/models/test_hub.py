@@ -50,10 +50,9 @@ from sclip_seg_ros.models import WeightsError, load_clip, transfer
 from sclip_seg_ros.models import hub as hub_module
 from sclip_seg_ros.models.hub import HubError, Place, list_cached, obtain
 from sclip_seg_ros.models.loading import now_loading
-from sclip_seg_ros.segmentation.settings.settings import LoftUpSettings
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, make_upsampler
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import REPOSITORY as LOFTUP
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import read_loftup
-from sclip_seg_ros.segmentation.upsamplers.upsampler import make_upsampler
 
 CLIPS = [pytest.param(SMALL, id="small"), pytest.param(FULL, id="full", marks=pytest.mark.slow)]
 if os.environ.get("SCLIP_LONG_TESTS") != "1":

@@ -60,10 +60,9 @@ from sclip_seg_ros.models import load_clip
 from sclip_seg_ros.models.hub import HubError
 from sclip_seg_ros.models.names import repository_of_tag
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.settings.settings import LoftUpSettings
 from sclip_seg_ros.segmentation.upsamplers.loftup import weights as loftup_weights
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, make_upsampler
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import read_loftup, resolve_source
-from sclip_seg_ros.segmentation.upsamplers.upsampler import make_upsampler
 from sclip_seg_ros.tools.figures import provenance
 
 LONG = os.environ.get("SCLIP_LONG_TESTS") == "1"

@@ -22,7 +22,7 @@ from sclip_research.training.loftup.settings import TrainingSettings
 from tiny_clip import write_tiny_clip
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import read_loftup
 
 ROOT = Path(__file__).resolve().parents[2]

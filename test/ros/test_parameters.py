@@ -16,6 +16,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from ros_harness import bare_nodes, domain_for
 
+from sclip_seg_ros.common.settings import Settings, choice, number, numbers
 from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.latency.ladder import QualityLadder, QualityLevel
 from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, GROUPS, declarations_of
@@ -33,7 +34,6 @@ from sclip_seg_ros.ros.parameters.options import (
 from sclip_seg_ros.ros.parameters.parsing import parse_classes, parse_value
 from sclip_seg_ros.ros.parameters.without_effect import warn_of_unknown
 from sclip_seg_ros.segmentation import SegmentorSettings
-from sclip_seg_ros.segmentation.settings.declaration import Settings, choice, number, numbers
 
 LADDER = QualityLadder((QualityLevel("full", {}), QualityLevel("no-overlap", {"stride": 224})))
 

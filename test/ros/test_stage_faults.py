@@ -32,9 +32,10 @@ from sclip_seg_ros.ros.cameras import outputs as publishers
 from sclip_seg_ros.ros.frames import pipeline, upsampler_check
 from sclip_seg_ros.ros.frames.vocabulary_server import VocabularyServer
 from sclip_seg_ros.segmentation import SegmentorSettings
-from sclip_seg_ros.segmentation import pipeline as segmentation_pipeline
-from sclip_seg_ros.segmentation.pipeline import Pipeline
-from sclip_seg_ros.segmentation.refinement import dense_crf, pamr
+from sclip_seg_ros.segmentation.pipeline import Pipeline, features
+from sclip_seg_ros.segmentation.pipeline import pipeline as segmentation_pipeline
+from sclip_seg_ros.segmentation.refinement import pamr
+from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf
 from sclip_seg_ros.segmentation.scores import labelling, window_batches
 from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
 from sclip_seg_ros.segmentation.text.encoder import TextEncoder
@@ -48,7 +49,7 @@ OUTPUTS = {"label": Image, "confidence": Image, "overlay": Image,
 STAGES = {
     "convert": (pipeline, "to_rgb", ""),
     "preprocess": (segmentation_pipeline, "to_tensor", ""),
-    "shrink": (segmentation_pipeline, "resize", ""),
+    "shrink": (features, "resize", ""),
     "windows": (window_batches, "cut", ""),
     "features": (WindowScorer, "dense", ""),
     "similarity": (WindowScorer, "compare", ""),

@@ -27,7 +27,7 @@ from sclip_research.training.loftup.settings import TrainingSettings, network_si
 from sclip_seg_ros.io.blending import blend
 from sclip_seg_ros.models import load_clip
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
-from sclip_seg_ros.segmentation.upsamplers.check import check_one
+from sclip_seg_ros.segmentation.upsampler_check import check_one
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUp
 
 pytestmark = pytest.mark.skipif(not accelerator.available(),
@@ -197,7 +197,7 @@ def test_a_frame_waits_for_its_device_for_one_check_and_its_results(found, name)
     waits = found["cases"][name]["waits"]
     assert len(waits) == 3, waits
     check, *results = waits
-    assert "checks.py" in check and all("pipeline.py" in place for place in results)
+    assert "isfinite" in check and all("pipeline.py" in place for place in results)
 
 
 def test_the_check_of_the_upsampler_finds_the_same_on_any_device(found):

@@ -13,10 +13,10 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.backbones.attention import cliptrase
 from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations
-from sclip_seg_ros.segmentation.refinement.clusters import Clusters, cluster_means
+from sclip_seg_ros.segmentation.refinement.clusters import Clusters, ClusterSettings, cluster_means
 from sclip_seg_ros.segmentation.refinement.refinement import Context
-from sclip_seg_ros.segmentation.settings.checks import refuse_unusable_stages
-from sclip_seg_ros.segmentation.settings.settings import ClusterSettings, SegmentorSettings
+from sclip_seg_ros.segmentation.segmentor import refuse_unusable_stages
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
 
 def test_a_clusters_pixels_get_their_mean_scores():

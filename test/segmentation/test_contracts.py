@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sclip_seg_ros.models.weights import WeightsError
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import PUBLISHED, FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import PUBLISHED, FeatureContract
 
 
 def test_a_file_without_metadata_is_taken_as_published():

@@ -10,14 +10,17 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.scores import decoding_compiled, decoding_plain
 from sclip_seg_ros.segmentation.scores.decoding import (
+    compiled,
+    plain,
+)
+from sclip_seg_ros.segmentation.scores.decoding.decoding import (
     class_probabilities,
     decide,
     decode,
     enlarged_probabilities,
 )
-from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
+from sclip_seg_ros.segmentation.scores.decoding.rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scores.windows import stitch, window_boxes
 
@@ -36,8 +39,8 @@ def one_each(count: int) -> torch.Tensor:
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Decode block by block, of a few pixels even where images are small."""
-    monkeypatch.setattr(decoding_compiled, "label", lambda *arguments: None)
-    monkeypatch.setitem(decoding_plain.CHUNK, "cpu", 2_000)
+    monkeypatch.setattr(compiled, "label", lambda *arguments: None)
+    monkeypatch.setitem(plain.CHUNK, "cpu", 2_000)
 
 
 def in_blocks(scores: torch.Tensor, size: tuple[int, int],
@@ -84,10 +87,10 @@ def test_no_score_tensor_of_full_size_exists(monkeypatch, queries):
 
     monkeypatch.setattr(ScoreMap, "blocks", spy)
     rule = DecodingRule(torch.arange(queries) * 0, SCALE)
-    labels, confidence = decoding_plain.label(ScoreMap.of(random_scores(queries, 12, 16)), rule,
+    labels, confidence = plain.label(ScoreMap.of(random_scores(queries, 12, 16)), rule,
                                               size)
     assert labels.shape == confidence.shape == size
-    assert max(largest) <= decoding_plain.CHUNK["cpu"]
+    assert max(largest) <= plain.CHUNK["cpu"]
     assert sum(largest) == queries * size[0] * size[1]
 
 

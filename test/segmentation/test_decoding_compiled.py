@@ -7,8 +7,12 @@ import torch
 from torch.nn.functional import interpolate
 
 import sclip_seg_ros
-from sclip_seg_ros.segmentation.scores import decoding, decoding_compiled, decoding_plain
-from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
+from sclip_seg_ros.segmentation.scores.decoding import (
+    compiled,
+    decoding,
+    plain,
+)
+from sclip_seg_ros.segmentation.scores.decoding.rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scores.windows import stitch, window_boxes
 
@@ -19,12 +23,12 @@ WORKING, SIZE = (84, 112), (120, 160)
 def library(request, monkeypatch):
     """Run every test with each library that was built for processors like this one."""
     capability = "DEFAULT" if request.param == "_decoding" else "AVX2"
-    if capability == "AVX2" and not decoding_compiled.has_avx2():
+    if capability == "AVX2" and not compiled.has_avx2():
         pytest.skip("this processor has no AVX2")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    decoding_compiled.library.cache_clear()
+    compiled.library.cache_clear()
     yield
-    decoding_compiled.library.cache_clear()
+    compiled.library.cache_clear()
 
 
 def smooth_scores(queries: int, grid: tuple[int, int], seed: int = 0,
@@ -45,9 +49,9 @@ def assert_same(scores: ScoreMap, rule: DecodingRule, size: tuple[int, int]) -> 
     Where the best two differ by rounding alone, another library of matrix products may round
     otherwise.
     """
-    found = decoding_compiled.label(scores, rule, size)
+    found = compiled.label(scores, rule, size)
     assert found is not None, "the picture was left to plain decoding"
-    labels, confidence = decoding_plain.label(scores, rule, size)
+    labels, confidence = plain.label(scores, rule, size)
     assert (found[1] - confidence).abs().max() < 2 / 255
     other = found[0] != labels
     if other.any():
@@ -90,7 +94,7 @@ def test_the_first_of_equal_classes_wins():
     for scale in (20.0, 100.0):
         rule = DecodingRule(torch.arange(51), scale)
         assert_same(score_map(many), rule, (240, 320))
-        assert not (decoding_compiled.label(score_map(many), rule, (240, 320))[0] % 3).any()
+        assert not (compiled.label(score_map(many), rule, (240, 320))[0] % 3).any()
     level = score_map(torch.full((4, 28, 38), 0.1))
     assert not assert_same(level, DecodingRule(torch.arange(4), 40.0), SIZE).any()
 
@@ -165,9 +169,9 @@ def test_what_is_not_worth_it_or_no_number_is_left_to_plain_decoding(broken):
     rule = DecodingRule(torch.arange(5), 40.0)
     scores = smooth_scores(5, (28, 38))
     scores[2, 3, 4] = broken
-    assert decoding_compiled.label(score_map(scores), rule, SIZE) is None
+    assert compiled.label(score_map(scores), rule, SIZE) is None
     fine = ScoreMap.of(smooth_scores(5, (120, 160)))
-    assert decoding_compiled.label(fine, rule, (30, 40)) is None
+    assert compiled.label(fine, rule, (30, 40)) is None
 
 
 @pytest.mark.parametrize("area", [0.0, 0.02])
@@ -175,7 +179,7 @@ def test_maps_are_decoded_so(monkeypatch, area):
     """And small classes are left out by the same count of pixels."""
     scores, size, words = score_map(smooth_scores(30, (56, 75))), (480, 800), torch.arange(30)
     labels, confidence = decoding.decode(scores, words, 40.0, size, 0, area_threshold=area)
-    monkeypatch.setattr(decoding_compiled, "label", lambda *arguments: None)
+    monkeypatch.setattr(compiled, "label", lambda *arguments: None)
     expected, sure = decoding.decode(scores, words, 40.0, size, 0, area_threshold=area)
     assert not torch.equal(confidence, sure), "both were decoded in the plain way"
     assert (labels == expected).float().mean() > 0.99999
@@ -184,17 +188,17 @@ def test_maps_are_decoded_so(monkeypatch, area):
 
 def test_without_a_library_torch_decodes_and_it_is_told(monkeypatch):
     monkeypatch.setattr(sclip_seg_ros, "__path__", [])
-    decoding_compiled.library.cache_clear()
+    compiled.library.cache_clear()
     scores, rule = score_map(smooth_scores(5, (28, 38))), DecodingRule(torch.arange(5), 40.0)
-    assert decoding_compiled.label(scores, rule, SIZE) is None
-    assert "not built" in decoding_compiled.fallback()
+    assert compiled.label(scores, rule, SIZE) is None
+    assert "not built" in compiled.fallback()
     found = decoding.decode(scores, torch.arange(5), 40.0, SIZE)
-    assert all(map(torch.equal, found, decoding_plain.label(scores, rule, SIZE)))
+    assert all(map(torch.equal, found, plain.label(scores, rule, SIZE)))
 
 
 @pytest.mark.parametrize("holding", ["no library at all", ""])
 def test_a_library_that_cannot_be_loaded_is_told(monkeypatch, tmp_path, holding):
     (tmp_path / "_decoding.so").write_text(holding)
     monkeypatch.setattr(sclip_seg_ros, "__path__", [str(tmp_path)])
-    decoding_compiled.library.cache_clear()
-    assert "_decoding.so" in decoding_compiled.fallback()
+    compiled.library.cache_clear()
+    assert "_decoding.so" in compiled.fallback()

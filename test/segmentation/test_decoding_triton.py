@@ -16,8 +16,11 @@ import pytest
 import torch
 from packaging.version import Version
 
-from sclip_seg_ros.segmentation.scores import decoding_plain, decoding_triton
-from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
+from sclip_seg_ros.segmentation.scores.decoding import (
+    plain,
+    triton_kernel,
+)
+from sclip_seg_ros.segmentation.scores.decoding.rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scores.windows import stitch, window_boxes
 
@@ -41,7 +44,7 @@ class Case:
     threshold: float = 0.0
     keep: tuple[bool, ...] | None = None
     broken: bool = False
-    piece: int = decoding_triton.ENLARGED_ROWS
+    piece: int = triton_kernel.ENLARGED_ROWS
 
     def scores(self, device: torch.device) -> ScoreMap:
         """Return random scores of windows that overlap, or of one map."""
@@ -83,9 +86,9 @@ def differences(device: torch.device) -> dict[str, dict[str, float]]:
     found = {}
     for name, case in CASES.items():
         scores, rule = case.scores(device), case.rule(device)
-        decoding_triton.ENLARGED_ROWS = case.piece
-        labels, confidence = decoding_triton.label(scores, rule, case.size)
-        expected_labels, expected = decoding_plain.label(scores, rule, case.size)
+        triton_kernel.ENLARGED_ROWS = case.piece
+        labels, confidence = triton_kernel.label(scores, rule, case.size)
+        expected_labels, expected = plain.label(scores, rule, case.size)
         found[name] = {"labels": (labels != expected_labels).float().mean().item(),
                        "confidence": (confidence - expected).abs().max().item(),
                        "distinct": len(expected_labels.unique())}
@@ -137,10 +140,10 @@ def test_the_kernel_compiles_for_every_kind_of_gpu(tmp_path, monkeypatch, capabi
         | dict.fromkeys(("scale", "least"), "fp32") | dict.fromkeys(("TAPS", "PIXELS"), "constexpr")
     pointers = {"rows": "*fp32", "cells": "*i32", "weights": "*fp32", "classes": "*i32",
                 "allowed": "*i32", "labels": "*u8", "confidence": "*fp32"}
-    kernel = decoding_triton._label_rows
+    kernel = triton_kernel._label_rows
     signature = {name: (pointers | kinds)[name] for name in kernel.arg_names}
     program = triton.compile(
-        ASTSource(kernel, signature, {"TAPS": taps, "PIXELS": decoding_triton.PIXELS}),
+        ASTSource(kernel, signature, {"TAPS": taps, "PIXELS": triton_kernel.PIXELS}),
         target=GPUTarget("cuda", capability, 32))
     assert program.asm["cubin"]
     assert f"sm_{capability}" in program.asm["ptx"]
@@ -153,7 +156,7 @@ def test_another_vocabulary_or_size_needs_no_other_program():
     from triton.compiler import make_backend
     from triton.runtime.jit import create_function_from_signature
 
-    kernel = decoding_triton._label_rows
+    kernel = triton_kernel._label_rows
     bind = create_function_from_signature(kernel.signature, kernel.params,
                                           make_backend(GPUTarget("cuda", 87, 32)))
     numbers = torch.empty(4096)
@@ -162,20 +165,20 @@ def test_another_vocabulary_or_size_needs_no_other_program():
     def program(width: int, queries: int, row_cells: int, fallback: int, first: int) -> str:
         _, specialisation, _ = bind(
             numbers, integers, numbers, integers, integers, labels[first:], numbers[first:], width,
-            queries, row_cells, 40.0, 0.5, fallback, TAPS=4, PIXELS=decoding_triton.PIXELS)
+            queries, row_cells, 40.0, 0.5, fallback, TAPS=4, PIXELS=triton_kernel.PIXELS)
         return str(specialisation)
 
-    step = decoding_triton.ALIGNMENT
+    step = triton_kernel.ALIGNMENT
     assert len({program(640, 21, 40, 255, 0), program(641, 1, 16, 0, 0), program(1, 16, 1, 1, 0),
                 program(641, 254, 210, 16, 641 * step)}) == 1
 
 
 def test_a_kernel_that_cannot_run_is_reported_once(monkeypatch, caplog):
-    monkeypatch.setattr(decoding_triton, "_failure", None)
-    monkeypatch.setattr(decoding_triton, "triton", None)
-    assert not decoding_triton.usable(torch.device("cpu"))
-    assert not decoding_triton.usable(torch.device("cpu"))
-    assert decoding_triton.fallback() == "triton is not installed"
+    monkeypatch.setattr(triton_kernel, "_failure", None)
+    monkeypatch.setattr(triton_kernel, "triton", None)
+    assert not triton_kernel.usable(torch.device("cpu"))
+    assert not triton_kernel.usable(torch.device("cpu"))
+    assert triton_kernel.fallback() == "triton is not installed"
     assert len(caplog.records) == 1
     assert "triton is not installed" in caplog.text
 
@@ -184,20 +187,20 @@ def test_a_kernel_that_lacked_memory_is_tried_again(monkeypatch):
     def full(device):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(decoding_triton, "_failure", None)
-    monkeypatch.setattr(decoding_triton, "_try_out", full)
+    monkeypatch.setattr(triton_kernel, "_failure", None)
+    monkeypatch.setattr(triton_kernel, "_try_out", full)
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        decoding_triton.usable(torch.device("cuda"))
-    assert decoding_triton.fallback() is None
-    monkeypatch.setattr(decoding_triton, "_try_out", lambda device: None)
-    assert decoding_triton.usable(torch.device("cuda"))
+        triton_kernel.usable(torch.device("cuda"))
+    assert triton_kernel.fallback() is None
+    monkeypatch.setattr(triton_kernel, "_try_out", lambda device: None)
+    assert triton_kernel.usable(torch.device("cuda"))
 
 
 def test_a_kernel_with_wrong_labels_is_not_used(monkeypatch, caplog):
-    monkeypatch.setattr(decoding_triton, "_failure", None)
-    monkeypatch.setattr(decoding_triton, "label", lambda scores, rule, size: (
+    monkeypatch.setattr(triton_kernel, "_failure", None)
+    monkeypatch.setattr(triton_kernel, "label", lambda scores, rule, size: (
         torch.zeros(size, dtype=torch.uint8), torch.ones(size)))
-    assert not decoding_triton.usable(torch.device("cpu"))
+    assert not triton_kernel.usable(torch.device("cpu"))
     assert "labels of a known image are wrong" in caplog.text
 
 

@@ -12,20 +12,17 @@ from sclip_research.scenes import render, sample_scene
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.refinement import dense_crf as dense_crf_module
-from sclip_seg_ros.segmentation.refinement.crf_lattice import MeanField
-from sclip_seg_ros.segmentation.refinement.dense_crf import (
+from sclip_seg_ros.segmentation.refinement.dense_crf import dense_crf as dense_crf_module
+from sclip_seg_ros.segmentation.refinement.dense_crf.dense_crf import (
     BACKENDS,
     available_backends,
     dense_crf,
     memory_estimate,
     resolve_backend,
 )
-from sclip_seg_ros.segmentation.settings.settings import (
-    CRF_BACKENDS,
-    CrfSettings,
-    SegmentorSettings,
-)
+from sclip_seg_ros.segmentation.refinement.dense_crf.lattice import MeanField
+from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CRF_BACKENDS, CrfSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
 try:
     import pydensecrf.densecrf  # noqa: F401

@@ -11,7 +11,7 @@ from sclip_research.evaluate_embedded_loftup import RESULTS, ROWS, SLICE, Row, m
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
 from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import EMBEDDED_FILE, read_loftup
 
 ROOT = Path(__file__).resolve().parents[2]

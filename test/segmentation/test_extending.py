@@ -12,14 +12,14 @@ from extending_page import import_example
 from tiny_clip import ARCHITECTURE, write_config
 from torch import Tensor
 
+from sclip_seg_ros.common.yaml_values import typed_changes
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS, Attention
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
 from sclip_seg_ros.segmentation.backbones.families import FAMILIES
-from sclip_seg_ros.segmentation.backbones.proxies.store import build_network
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
+from sclip_seg_ros.segmentation.backbones.proxies.weights import build_network
 from sclip_seg_ros.segmentation.refinement import REFINEMENTS
-from sclip_seg_ros.segmentation.settings.yaml_values import typed_changes
 from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS
 from sclip_seg_ros.tools import sclip
 from sclip_seg_ros.tools.sclip import VERBS

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.backbones.attention.rfclip import rfclip_tokens
 from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
-from sclip_seg_ros.segmentation.scores.image_words import moved_words, with_image, word_clusters
+from sclip_seg_ros.segmentation.text.image_words import moved_words, with_image, word_clusters
 
 GOLDEN = 2e-4
 SETS = sorted({name.split("/")[1] for name in golden_names("rfclip.npz")

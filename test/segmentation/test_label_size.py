@@ -8,7 +8,7 @@ import pytest
 from examples.demo.footage import render_footage
 from sclip_seg_ros.common.stopwatch import Stopwatch
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.scores.decoding import decode
+from sclip_seg_ros.segmentation.scores.decoding.decoding import decode
 
 WORDS = ("floor", "wall", "door", "ball", "table")
 SIZES = [(60, 80), (246, 322), (50, 161)]  # smaller, larger, of other proportions

@@ -8,7 +8,7 @@ import torch
 
 from examples.demo.footage import render_footage
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.scores.decoding import repeat_pixels
+from sclip_seg_ros.segmentation.scores.decoding.decoding import repeat_pixels
 
 WORDS = ("floor", "wall", "door", "ball", "table")
 

@@ -12,10 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.settings.settings import LoftUpSettings
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, make_upsampler
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import resolve_source
-from sclip_seg_ros.segmentation.upsamplers.upsampler import make_upsampler
 
 EMBEDDED_CONTRACT = FeatureContract("embedded", "attended", "clip")
 

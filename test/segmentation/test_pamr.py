@@ -12,8 +12,7 @@ from torch.nn.functional import interpolate, softmax
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.refinement.neighbours import EdgePadded, ring_offsets
-from sclip_seg_ros.segmentation.refinement.pamr import pamr, pamr_affinity, pamr_step
-from sclip_seg_ros.segmentation.settings.settings import PamrSettings
+from sclip_seg_ros.segmentation.refinement.pamr import PamrSettings, pamr, pamr_affinity, pamr_step
 
 DILATIONS = (2, 5)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.refinement.permutohedral import RUN, build_lattice
+from sclip_seg_ros.segmentation.refinement.dense_crf.permutohedral import RUN, build_lattice
 
 
 def random(*size: int, seed: int = 0) -> Tensor:

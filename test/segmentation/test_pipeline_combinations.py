@@ -26,11 +26,11 @@ from timm_towers import enliven, write_siglip
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult, SegmentorSettings
 from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS, last_block_rules
-from sclip_seg_ros.segmentation.backbones.proxies import store
+from sclip_seg_ros.segmentation.backbones.proxies import weights
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
-from sclip_seg_ros.segmentation.refinement.dense_crf import available_backends
+from sclip_seg_ros.segmentation.refinement.dense_crf.dense_crf import available_backends
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 
 CLASSES = ("floor|carpet", "wall", "cup", "chair")
 SMALL = {"precision": "fp32", "crop": 48, "stride": 32, "logit_scale": 40.0,
@@ -314,7 +314,7 @@ def test_anyup_and_the_text_side_go_with_every_attention(
 def test_a_proxy_goes_with_every_other_stage(
         pipeline: Pipeline, anyup: str, enlarged: str, beside: str, inference: str, resclip: str,
         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "build_network", lambda name: enliven(timm.create_model(
+    monkeypatch.setattr(weights, "build_network", lambda name: enliven(timm.create_model(
         PROXIES[name].architecture, num_classes=0, depth=2, embed_dim=48, num_heads=4)))
     more = {"off": {}, "loftup": {"use_loftup": True, "loftup__source": "bilinear"},
             "anyup": {"use_anyup": True, "anyup__source": anyup, "anyup__factor": 2.0}}[enlarged]

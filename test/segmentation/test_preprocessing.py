@@ -11,14 +11,8 @@ import torch
 from PIL import Image
 
 from sclip_seg_ros.segmentation import SegmentorSettings
-from sclip_seg_ros.segmentation.preprocessing import (
-    normalise,
-    resize,
-    to_tensor,
-    tower_crop,
-    tower_size,
-    working_size,
-)
+from sclip_seg_ros.segmentation.backbones.preprocessing import normalise, resize, to_tensor
+from sclip_seg_ros.segmentation.scores.windows import tower_crop, tower_size, working_size
 
 CPU = torch.device("cpu")
 

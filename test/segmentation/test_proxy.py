@@ -24,7 +24,7 @@ from sclip_seg_ros.segmentation.backbones.proxies.attention import proxy_attenti
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
 from sclip_seg_ros.segmentation.backbones.proxies.towers import Proxy, ProxyTower
 from sclip_seg_ros.segmentation.backbones.tower import shared_values
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 
 GOLDEN = 2e-4
 CASES = sorted({name.partition("/")[0] for name in golden_names("proxyclip.npz")
@@ -107,7 +107,7 @@ def small_network(name: str) -> nn.Module:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, row in PROXIES.items():
         monkeypatch.setitem(PROXIES, name, replace(row, width=48))
-    monkeypatch.setattr("sclip_seg_ros.segmentation.backbones.proxies.store.build_network",
+    monkeypatch.setattr("sclip_seg_ros.segmentation.backbones.proxies.weights.build_network",
                         small_network)
 
 

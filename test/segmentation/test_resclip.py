@@ -18,8 +18,8 @@ from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
 from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 from sclip_seg_ros.segmentation.resclip.correlation import recorded_blocks, resclip_rule
 from sclip_seg_ros.segmentation.resclip.feedback import semantic_matrix
+from sclip_seg_ros.segmentation.resclip.settings import ResClipSettings
 from sclip_seg_ros.segmentation.resclip.tokens import resclip_tokens
-from sclip_seg_ros.segmentation.settings.settings import ResClipSettings
 
 PUBLISHED = ResClipSettings(rcs_temperature=2.0, rcs_weight=0.6, sfr_temperature=2.1,
                             sfr_weight=0.6, sfr_threshold=0.1, sfr_logit_scale=40.0)

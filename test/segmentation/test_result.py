@@ -13,7 +13,7 @@ from sclip_seg_ros.segmentation.result import (
     summarise,
     unlabelled_share,
 )
-from sclip_seg_ros.segmentation.scores.decoding import class_probabilities
+from sclip_seg_ros.segmentation.scores.decoding.decoding import class_probabilities
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.text.palette import palette_of
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary, validate_classes

@@ -7,7 +7,8 @@ import pytest
 import torch
 from sclip_research.scenes import render, sample_scene
 
-from sclip_seg_ros.segmentation import SCLIPSegmentor, pipeline
+from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.segmentation.pipeline import pipeline
 from sclip_seg_ros.segmentation.text import encoder as text
 
 WORDS = ["red ball", "floor", "wall", "blue chair", "table"]

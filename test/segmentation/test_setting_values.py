@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sclip_seg_ros.common.yaml_values import flattened, typed
 from sclip_seg_ros.io.profiles import parse_assignments, read_profile
 from sclip_seg_ros.latency.ladder import parse_ladder
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
-from sclip_seg_ros.segmentation.settings.yaml_values import flattened, typed
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
 Reader = Callable[[str, str, Path], SegmentorSettings]
 
@@ -84,4 +84,4 @@ def test_two_spellings_of_one_setting_are_refused(section: dict) -> None:
 
 def test_an_unlike_name_is_answered_with_all_there_are() -> None:
     with pytest.raises(ValueError, match=r"choose one of attention, .*crf\.resolution, precision"):
-        typed("zzz", 5)
+        typed("zzz", 5, SegmentorSettings)

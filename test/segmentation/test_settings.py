@@ -12,19 +12,11 @@ import pytest
 import torch
 from tiny_clip import write_tiny_clip
 
+from sclip_seg_ros.common.settings import Settings, choice, group, number, numbers, switch, text
+from sclip_seg_ros.common.yaml_values import typed_changes
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
-from sclip_seg_ros.segmentation.refinement.permutohedral import build_lattice
-from sclip_seg_ros.segmentation.settings.declaration import (
-    Settings,
-    choice,
-    group,
-    number,
-    numbers,
-    switch,
-    text,
-)
-from sclip_seg_ros.segmentation.settings.settings import CRF_LEAST_WIDTH
-from sclip_seg_ros.segmentation.settings.yaml_values import typed_changes
+from sclip_seg_ros.segmentation.refinement.dense_crf.permutohedral import build_lattice
+from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CRF_LEAST_WIDTH
 
 
 @pytest.mark.parametrize("changed", [

@@ -21,10 +21,13 @@ from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.backbones.families.eva import EvaViT
 from sclip_seg_ros.segmentation.backbones.families.timm_vit import TimmViT
 from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
-from sclip_seg_ros.segmentation.settings.settings import LoftUpSettings
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 from sclip_seg_ros.segmentation.upsamplers.loftup.layers import ChannelNorm
-from sclip_seg_ros.segmentation.upsamplers.upsampler import Upsampler, upsample_bilinear
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import (
+    LoftUpSettings,
+    Upsampler,
+    upsample_bilinear,
+)
 
 GOLDEN = 2e-4
 # Architecture in timm, length of the embeddings, pooling, projection, as open_clip names them.

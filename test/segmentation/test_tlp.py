@@ -13,8 +13,13 @@ from torch import Tensor
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations
 from sclip_seg_ros.segmentation.refinement.refinement import Context
-from sclip_seg_ros.segmentation.refinement.tlp import LabelSystem, Tlp, own_share, propagate
-from sclip_seg_ros.segmentation.settings.settings import TlpSettings
+from sclip_seg_ros.segmentation.refinement.tlp import (
+    LabelSystem,
+    Tlp,
+    TlpSettings,
+    own_share,
+    propagate,
+)
 
 GOLDEN = 2e-4
 CASES = sorted({name.partition("/")[0] for name in golden_names("pearl_tlp.npz")

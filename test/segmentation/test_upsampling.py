@@ -15,9 +15,9 @@ from torch.nn.functional import normalize
 
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.settings.settings import LoftUpSettings
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUpSizes, build_loftup
-from sclip_seg_ros.segmentation.upsamplers.upsampler import (
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import (
+    LoftUpSettings,
     Upsampler,
     adaptive_factor,
     make_upsampler,

@@ -14,7 +14,7 @@ from sclip_research.scenes.held_out import held_out_scene
 from torch import Tensor
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.upsamplers.check import (
+from sclip_seg_ros.segmentation.upsampler_check import (
     LEAST_AGREEMENT,
     LEAST_SHARPNESS,
     MOST_DRIFT,

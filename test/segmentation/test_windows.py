@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate, normalize
 
 from sclip_seg_ros.segmentation.backbones.backbone import feature_map
 from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
-from sclip_seg_ros.segmentation.scores.decoding import class_probabilities, decode
+from sclip_seg_ros.segmentation.scores.decoding.decoding import class_probabilities, decode
 from sclip_seg_ros.segmentation.scores.windows import Box, cut, stitch, window_boxes
 
 TOLERANCE = 2e-4  # of the golden file

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sclip_research.scenes.films import film
 
-from sclip_seg_ros.segmentation.scores.decoding import decode
+from sclip_seg_ros.segmentation.scores.decoding.decoding import decode
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.temporal import Memory, TemporalSettings
 

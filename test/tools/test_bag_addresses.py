@@ -19,7 +19,7 @@ from ray_cluster import cluster_fixture, files, one_process_fixture, scenes
 from recordings import cut, data_file, record
 
 from sclip_seg_ros.cluster.work import Task
-from sclip_seg_ros.tools.pieces import open_engine
+from sclip_seg_ros.tools.pieces.pieces import open_engine
 
 pytest.importorskip("ray")
 from sclip_seg_ros.cluster.addresses import AddressError, Place  # noqa: E402

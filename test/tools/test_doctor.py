@@ -22,7 +22,10 @@ from sclip_seg_ros.common import cores
 from sclip_seg_ros.common.checkup import FAULT, OK, UNKNOWN, WARNING, Check, fault, ok
 from sclip_seg_ros.common.libraries import LIBRARIES
 from sclip_seg_ros.segmentation.backbones import cuda_graphs
-from sclip_seg_ros.segmentation.scores import decoding_compiled, decoding_triton
+from sclip_seg_ros.segmentation.scores.decoding import (
+    compiled,
+    triton_kernel,
+)
 from sclip_seg_ros.tools import scenes
 from sclip_seg_ros.tools.doctor import command, device, machine, software
 from sclip_seg_ros.tools.doctor.levels import Levels, advise, measure_levels
@@ -189,16 +192,16 @@ def test_a_gpu_that_is_full_is_told(monkeypatch, seen, free, state):
 
 @pytest.mark.parametrize("failure, state", [(None, OK), ("no C compiler", WARNING)])
 def test_a_kernel_that_does_not_compile_is_told(monkeypatch, seen, failure, state):
-    monkeypatch.setattr(decoding_triton, "triton", SimpleNamespace(__version__="3.4"))
-    monkeypatch.setattr(decoding_triton, "usable", lambda device: failure is None)
-    monkeypatch.setattr(decoding_triton, "fallback", lambda: failure)
+    monkeypatch.setattr(triton_kernel, "triton", SimpleNamespace(__version__="3.4"))
+    monkeypatch.setattr(triton_kernel, "usable", lambda device: failure is None)
+    monkeypatch.setattr(triton_kernel, "fallback", lambda: failure)
     assert device.kernels().state == state
     assert (failure or "Triton 3.4 compiles") in device.kernels().text
 
 
 @pytest.mark.parametrize("failure, state", [(None, OK), ("it is not built", WARNING)])
 def test_a_cpu_without_compiled_decoding_is_told(monkeypatch, failure, state):
-    monkeypatch.setattr(decoding_compiled, "fallback", lambda: failure)
+    monkeypatch.setattr(compiled, "fallback", lambda: failure)
     assert device.decoding().state == state
     assert (failure or "compiled") in device.decoding().text
 

@@ -23,7 +23,7 @@ from timm_towers import enliven, write_siglip, write_tokenizer
 
 from sclip_seg_ros.models import load_clip
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.segmentation.backbones.proxies import store
+from sclip_seg_ros.segmentation.backbones.proxies import weights
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
 from sclip_seg_ros.segmentation.upsamplers.loftup import weights as loftup_weights
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUpSizes
@@ -86,7 +86,7 @@ def small_proxy(hub, monkeypatch) -> str:
         return enliven(timm.create_model(PROXIES[wanted].architecture, num_classes=0, depth=2,
                                          embed_dim=48, num_heads=4))
 
-    monkeypatch.setattr(store, "build_network", small)
+    monkeypatch.setattr(weights, "build_network", small)
     hub.publish(PROXIES[name].repository, {"model.safetensors": save(small(name).state_dict())})
     return name
 

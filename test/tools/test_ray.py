@@ -21,7 +21,7 @@ from recordings import FRONT, IMAGE, cut, data_file, picture, raw, record, recor
 from sclip_seg_ros.cluster.work import Task
 from sclip_seg_ros.tools.bag import pieces
 from sclip_seg_ros.tools.benchmark.command import main as measure
-from sclip_seg_ros.tools.pieces import open_engine
+from sclip_seg_ros.tools.pieces.pieces import open_engine
 from sclip_seg_ros.tools.segment.command import main as segment_files
 from sclip_seg_ros.tools.segment.video import VideoSource
 

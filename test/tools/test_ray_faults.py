@@ -22,7 +22,7 @@ from recordings import record
 from sclip_seg_ros.cluster.work import Task
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.tools.bag import pieces
-from sclip_seg_ros.tools.pieces import open_engine
+from sclip_seg_ros.tools.pieces.pieces import open_engine
 
 pytest.importorskip("ray")
 

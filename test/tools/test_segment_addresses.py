@@ -20,7 +20,7 @@ from PIL import Image
 from ray_cluster import cluster_fixture, files, one_process_fixture
 from recordings import picture
 
-from sclip_seg_ros.tools.pieces import open_engine
+from sclip_seg_ros.tools.pieces.pieces import open_engine
 from sclip_seg_ros.tools.segment.command import main
 from sclip_seg_ros.tools.segment.video import VideoSource
 

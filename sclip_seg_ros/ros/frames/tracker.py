@@ -16,7 +16,6 @@ from sclip_seg_ros.ros.frames.tower import Outcome, Run, Tower, look
 from sclip_seg_ros.ros.log import describe
 from sclip_seg_ros.ros.parameters.options import NodeOptions
 from sclip_seg_ros.segmentation import SegmentationResult, SegmentorSettings, Vocabulary
-from sclip_seg_ros.segmentation.refinement import scoring_settings
 from sclip_seg_ros.temporal import LONGEST_GAP, Evidence, Memory
 
 SELDOM = 1.0            # seconds between frames from which on too much moves to carry scores far
@@ -137,7 +136,7 @@ class Tracker:
         """
         pipeline = self._quality.pipeline
         vocabulary = vocabulary.to(pipeline.device)
-        key = (vocabulary.version, scoring_settings(options.settings))
+        key = (vocabulary.version, options.settings.scoring())
         if options.settings != self._settings:
             self._settings = options.settings
             self._extras.clear()

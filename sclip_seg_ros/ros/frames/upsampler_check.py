@@ -8,7 +8,7 @@ import numpy as np
 
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
-from sclip_seg_ros.segmentation.upsamplers.check import check_one
+from sclip_seg_ros.segmentation.upsampler_check import check_one
 
 
 class UpsamplerCheck:

@@ -14,7 +14,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Store(Protocol):
-    """Weights of a stage in memory; see :class:`~sclip_seg_ros.segmentation.upsamplers.store`."""
+    """Weights of a stage in memory; see :mod:`sclip_seg_ros.segmentation.pipeline`."""
 
     def lacks(self, settings: SegmentorSettings) -> bool: ...
     def title(self, settings: SegmentorSettings) -> str: ...

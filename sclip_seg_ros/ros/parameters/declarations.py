@@ -9,8 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sclip_seg_ros.segmentation.settings.declaration import Setting, Settings
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.common.settings import Setting, Settings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.templates import DEFAULT_TEMPLATES, TEMPLATE_SETS
 from sclip_seg_ros.temporal import TemporalSettings
 

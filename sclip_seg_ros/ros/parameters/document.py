@@ -11,7 +11,7 @@ from sclip_seg_ros.ros.parameters.declarations import GROUPS, Declaration
 _HEAD = """# Parameters
 
 Written by `python -m sclip_seg_ros.ros.parameters.document`; edit
-`sclip_seg_ros/segmentation/settings/settings.py` or, for the node's own parameters,
+`sclip_seg_ros/segmentation/settings.py` or, for the node's own parameters,
 `sclip_seg_ros/ros/parameters/declarations.py`, not this page. `ros2 param describe /sclip_seg NAME`
 tells the same of a running node.
 

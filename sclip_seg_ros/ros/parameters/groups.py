@@ -8,7 +8,7 @@ from typing import Any
 
 from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, VOCABULARY
 from sclip_seg_ros.ros.parameters.options import NodeOptions
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
 _BASE = ""  # the settings that belong to no stage
 

@@ -29,11 +29,12 @@ from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, TIME, Declar
 from sclip_seg_ros.ros.parameters.label_size import LabelSize
 from sclip_seg_ros.ros.parameters.parsing import parse_value
 from sclip_seg_ros.ros.parameters.point_options import PointOptions
-from sclip_seg_ros.segmentation.settings.settings import LoftUpSettings, SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.class_ids import ClassIds
 from sclip_seg_ros.segmentation.text.palette import Colour
 from sclip_seg_ros.segmentation.text.templates import resolve_templates
 from sclip_seg_ros.segmentation.text.vocabulary import validate_classes, validate_negatives
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings
 from sclip_seg_ros.temporal import TemporalSettings
 
 _SHOWN = 40  # characters of a value in a message

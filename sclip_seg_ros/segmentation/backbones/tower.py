@@ -14,7 +14,6 @@ from torch import Tensor
 from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS, attention_rule
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
 from sclip_seg_ros.segmentation.backbones.cuda_graphs import Call, Replayed
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,6 @@ class LastBlock:
     attention: str = "vanilla"
     residual: bool = True
     options: tuple[tuple[str, Any], ...] = ()
-
-    @classmethod
-    def of(cls, settings: SegmentorSettings, values: bool) -> LastBlock:
-        """Return what settings ask for; all that mean the same are equal."""
-        if values:
-            return cls(True)
-        row = ATTENTIONS[settings.attention]
-        options = tuple((name, getattr(settings, name)) for name in row.settings)
-        return cls(False, settings.attention, settings.residual or row.tokens is not None, options)
 
 
 def shared_tower(backbone: DenseBackbone, last: LastBlock) -> Replayed:

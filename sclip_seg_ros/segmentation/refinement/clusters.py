@@ -6,18 +6,33 @@ are averaged; its stand-alone program lets their labels vote instead, which leav
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from sclip_seg_ros.common.settings import Settings, number
 from sclip_seg_ros.segmentation.backbones.attention.cliptrase import (
     cluster_image,
     cluster_maps,
     density_clusters,
+    refuse_clusters,
     without_shared,
 )
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations
 from sclip_seg_ros.segmentation.refinement.refinement import Context, Refinement
-from sclip_seg_ros.segmentation.settings.settings import ClusterSettings
+
+
+@dataclass(frozen=True)
+class ClusterSettings(Settings):
+    """Clusters of patches that correlate (CLIPtrase, ECCV 2024)."""
+
+    radius: float = number(1.1, 1e-3, 1e3, "Distance of rows of the correlation within which "
+                           "patches are neighbours; it grows with the grid: 0.7 for 14 x 14 "
+                           "patches, 1.1 for 21 x 21.")
+    least: int = number(7, 1, 10_000, "Neighbours that begin a cluster, the patch itself "
+                        "included; 3 for 14 x 14 patches.", unit="patches")
+
 
 
 class Clusters(Refinement):
@@ -28,6 +43,10 @@ class Clusters(Refinement):
     def __init__(self, context: Context | None = None) -> None:
         """Refine in a context; None before it is known, see :meth:`in_context`."""
         self._context = context
+
+    def refuse(self, settings: ClusterSettings, depth: int, prefix: int) -> None:
+        """Refuse a tower without what they compare."""
+        refuse_clusters(depth, prefix)
 
     def in_context(self, context: Context) -> Clusters:
         """Return one for the tower that the scores come from."""

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations
 
+# More can only be a mistake, and would hold a camera's frames up for minutes; the papers run 10.
+MOST_ITERATIONS = 100
+
 
 @dataclass(frozen=True, eq=False)
 class Context:
@@ -43,8 +46,13 @@ class Refinement(ABC):
     group: ClassVar[str]
     of_probabilities: ClassVar[bool] = False
 
-    def refuse(self, settings: Any) -> None:
-        """Refuse settings of the group that cannot run on this machine, before any image comes.
+    def refuse(self, settings: Any, depth: int, prefix: int) -> None:
+        """Refuse what cannot run on this machine, or with the tower, before any image comes.
+
+        Args:
+            settings: the group's.
+            depth: number of the tower's blocks.
+            prefix: number of its tokens before the patches.
 
         Raises:
             ValueError: naming the setting and the remedy.

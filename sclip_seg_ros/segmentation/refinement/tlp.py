@@ -15,15 +15,24 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from sclip_seg_ros.common.settings import Settings, number
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations
-from sclip_seg_ros.segmentation.refinement.refinement import Context, Refinement
-from sclip_seg_ros.segmentation.settings.settings import TlpSettings
+from sclip_seg_ros.segmentation.refinement.refinement import MOST_ITERATIONS, Context, Refinement
 
 WORD_TEMPERATURE, OWN_WORD = 0.5, 10.0   # of the words' likeness; what a word's own gets on top
 LEAST_CONFIDENCE = 0.05
 CONTRAST = 5.0                           # how much a change of grey weakens an edge
 GREY = (0.299, 0.587, 0.114)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)  # published for CLIP's normalised images
+
+
+@dataclass(frozen=True)
+class TlpSettings(Settings):
+    """Text-aware label propagation (PEARL, CVPR 2026)."""
+
+    steps: int = number(25, 0, MOST_ITERATIONS, "Conjugate-gradient steps: how far scores spread.")
+    cells: int = number(80, 1, 1024, "Cells on each side of the grid; for streets PEARL takes 224.")
+
 
 
 class Tlp(Refinement):

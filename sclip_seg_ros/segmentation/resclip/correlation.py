@@ -19,7 +19,7 @@ from sclip_seg_ros.segmentation.backbones.attention import (
     last_block_attention,
     with_leading,
 )
-from sclip_seg_ros.segmentation.settings.settings import ResClipSettings
+from sclip_seg_ros.segmentation.resclip.settings import ResClipSettings
 
 
 def recorded_blocks(depth: int, choice: str = "auto") -> tuple[int, ...]:

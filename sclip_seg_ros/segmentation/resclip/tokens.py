@@ -10,7 +10,7 @@ from torch import Tensor
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, feature_map
 from sclip_seg_ros.segmentation.resclip.correlation import recorded_blocks, resclip_rule
 from sclip_seg_ros.segmentation.resclip.feedback import first_pass_labels, semantic_matrix
-from sclip_seg_ros.segmentation.settings.settings import ResClipSettings
+from sclip_seg_ros.segmentation.resclip.settings import ResClipSettings
 
 
 def resclip_tokens(backbone: DenseBackbone, images: Tensor, query_features: Tensor,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.scores.decoding import class_probabilities
+from sclip_seg_ros.segmentation.scores.decoding.decoding import class_probabilities
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary

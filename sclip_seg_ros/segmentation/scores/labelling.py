@@ -12,7 +12,7 @@ from sclip_seg_ros.common.stopwatch import Stopwatch
 from sclip_seg_ros.segmentation.refinement import Context, Refinement, refinements_of
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations, KeepGoing
 from sclip_seg_ros.segmentation.scores.competition import Competition
-from sclip_seg_ros.segmentation.scores.decoding import (
+from sclip_seg_ros.segmentation.scores.decoding.decoding import (
     decide,
     decode,
     decoding_size,
@@ -22,7 +22,7 @@ from sclip_seg_ros.segmentation.scores.decoding import (
     repeat_pixels,
 )
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 
 

@@ -15,6 +15,11 @@ from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS
 from sclip_seg_ros.segmentation.backbones.attention.cliptrase import patch_correlation
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone, Penultimate, feature_map
 from sclip_seg_ros.segmentation.backbones.cuda_graphs import Replayed
+from sclip_seg_ros.segmentation.backbones.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    normalise,
+)
 from sclip_seg_ros.segmentation.backbones.proxies.attention import proxy_tokens
 from sclip_seg_ros.segmentation.backbones.proxies.towers import Proxy
 from sclip_seg_ros.segmentation.backbones.tower import (
@@ -23,20 +28,15 @@ from sclip_seg_ros.segmentation.backbones.tower import (
     shared_tower,
     shared_values,
 )
-from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 from sclip_seg_ros.segmentation.resclip.documents import (
     feature_correlation,
     similarity_pyramid,
 )
 from sclip_seg_ros.segmentation.resclip.tokens import resclip_tokens
-from sclip_seg_ros.segmentation.scores.image_words import (
-    moved_words,
-    with_image,
-    word_clusters,
-)
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.text.image_words import moved_words, with_image, word_clusters
 from sclip_seg_ros.segmentation.upsamplers import FeatureUpsampler
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 
 _log = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class WindowScorer:
         images = normalise(windows, *self._statistics)
         if self._published:
             tokens = resclip_tokens(backbone, images, words, settings.resclip, settings.attention,
-                                    settings.residual, dict(LastBlock.of(settings, False).options))
+                                    settings.residual, dict(last_block(settings).options))
         else:
             tokens = self.tower(images)
         return feature_map(tokens, backbone.grid(*windows.shape[-2:]))
@@ -177,7 +177,7 @@ class WindowScorer:
             return shared_values(self.backbone)
         if self._layer == "plain":
             return shared_plain(self.backbone)
-        return shared_tower(self.backbone, LastBlock.of(self._settings, self._takes_values))
+        return shared_tower(self.backbone, last_block(self._settings, self._takes_values))
 
     def _proxied(self, windows: Tensor, proxy: Proxy, watch: Stopwatch) -> Tensor:
         """Return the features of windows, on the proxy's grid or on its enlarged one."""
@@ -237,3 +237,16 @@ class WindowScorer:
         if contract and self._layer != "attended" and contract.normalisation == "imagenet":
             return IMAGENET_MEAN, IMAGENET_STD
         return self._clip.mean, self._clip.std
+
+
+def last_block(settings: SegmentorSettings, values: bool = False) -> LastBlock:
+    """Return how settings have the last block run, or with ``values`` its values alone.
+
+    All that mean the same are equal.
+    """
+    if values:
+        return LastBlock(True)
+    row = ATTENTIONS[settings.attention]
+    options = tuple((name, getattr(settings, name)) for name in row.settings)
+    return LastBlock(False, settings.attention, settings.residual or row.tokens is not None,
+                     options)

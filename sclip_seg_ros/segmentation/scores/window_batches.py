@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.preprocessing import tower_crop
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
-from sclip_seg_ros.segmentation.scores.windows import Box, cut, stitch, window_boxes
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.scores.windows import Box, cut, stitch, tower_crop, window_boxes
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
 
 class WindowBatches:

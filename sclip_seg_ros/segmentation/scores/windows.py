@@ -1,4 +1,4 @@
-"""Sliding windows: where they lie, how they are cut out, how their scores are put together."""
+"""Sliding windows: of which size of an image, where they lie, and how their scores are joined."""
 
 from __future__ import annotations
 
@@ -9,6 +9,46 @@ import torch
 from torch import Tensor
 
 from sclip_seg_ros.segmentation.scores.score_map import Axis, ScoreMap
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
+
+MAX_LONG_SIDE = 2048  # pixels, as in the papers' protocol (scale=(2048, short side))
+
+
+def working_size(height: int, width: int, short_side: int,
+                 enlarge: bool = False) -> tuple[int, int]:
+    """Return the size an image is worked on: short side at most ``short_side``, long side 2048.
+
+    A smaller image keeps its size, unless ``enlarge`` brings it up to one of the two limits, as
+    the papers' ``Resize(scale=(2048, short side), keep_ratio=True)`` does.
+    """
+    scale = min(short_side / min(height, width), MAX_LONG_SIDE / max(height, width))
+    if not enlarge:
+        scale = min(scale, 1.0)
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def tower_size(height: int, width: int, settings: SegmentorSettings,
+               patch: int) -> tuple[int, int]:
+    """Return the size an image is worked on with given settings, by a tower of given patches.
+
+    It is :func:`working_size`, but a side that holds no full window is rounded to whole patches:
+    the tower drops a remainder, and its cells would be stretched over pixels that it never saw.
+    A side smaller than one patch stays, to be refused. With ``enlarge``, the papers' own protocol,
+    nothing is rounded: their code leaves the remainder out as well.
+    """
+    size = working_size(height, width, settings.short_side, settings.enlarge)
+    if settings.enlarge:
+        return size
+    whole = settings.inference == "whole"
+    rows, columns = ((side + patch // 2) // patch * patch
+                     if side >= patch and (whole or side < settings.crop) else side
+                     for side in size)
+    return rows, columns
+
+
+def tower_crop(settings: SegmentorSettings, patch: int) -> int:
+    """Return the side of a window in pixels, rounded down to whole patches as in tower_size."""
+    return settings.crop if settings.enlarge else settings.crop // patch * patch
 
 
 class Box(NamedTuple):

@@ -3,29 +3,25 @@
 The registry names them all. At most one is on.
 """
 
-from sclip_seg_ros.segmentation.settings.settings import (
-    AnyUpSettings,
-    LoftUpSettings,
-    SegmentorSettings,
-    two_upsamplers,
-)
+from operator import attrgetter
+
+from sclip_seg_ros.common.settings import Settings
 from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import ScoreUpsampler, make_anyup
 from sclip_seg_ros.segmentation.upsamplers.interface import FeatureUpsampler, UpsamplerKind
-from sclip_seg_ros.segmentation.upsamplers.upsampler import Upsampler, make_upsampler
-
-
-def _source(settings: LoftUpSettings | AnyUpSettings) -> str:
-    return settings.source
-
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import Upsampler, make_upsampler
 
 UPSAMPLERS: dict[str, UpsamplerKind] = {
-    Upsampler.name: UpsamplerKind(Upsampler.title, "use_loftup", "loftup", make_upsampler, _source),
-    ScoreUpsampler.name: UpsamplerKind(ScoreUpsampler.title, "use_anyup", "anyup", make_anyup,
-                                       _source),
+    Upsampler.name: UpsamplerKind(
+        Upsampler.title, "use_loftup", "loftup", make_upsampler, attrgetter("source"),
+        # It is trained on squares, and gains nothing from whole images.
+        suits={"inference": "slide", "short_side": 336}),
+    ScoreUpsampler.name: UpsamplerKind(
+        ScoreUpsampler.title, "use_anyup", "anyup", make_anyup, attrgetter("source"),
+        of_scores=True),
 }
 
 
-def upsampler_of(settings: SegmentorSettings) -> str | None:
+def upsampler_of(settings: Settings) -> str | None:
     """Return the name of the upsampler that settings switch on; None where none is.
 
     Raises:
@@ -33,7 +29,9 @@ def upsampler_of(settings: SegmentorSettings) -> str | None:
     """
     on = [name for name, kind in UPSAMPLERS.items() if getattr(settings, kind.switch, False)]
     if len(on) > 1:
-        raise ValueError(two_upsamplers(*(UPSAMPLERS[name].switch for name in on)))
+        raise ValueError(f"{' and '.join(UPSAMPLERS[name].switch for name in on)} cannot both be "
+                         "on, because each makes the grid that the other would start from; switch "
+                         "one of them off")
     return on[0] if on else None
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 
 
 class FeatureUpsampler(ABC):
@@ -18,7 +18,6 @@ class FeatureUpsampler(ABC):
     Attributes:
         name: key of its kind in the registry.
         title: for people.
-        of_scores: whether it enlarges an image's stitched scores instead of windows' features.
         settings: its group of settings.
         network: with weights that go where the model goes; None where it has none.
         contract: the features that the network was trained on; None where any will do.
@@ -29,7 +28,6 @@ class FeatureUpsampler(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
-    of_scores: ClassVar[bool] = False
     settings: Any
     network: nn.Module | None = None
     contract: FeatureContract | None = None
@@ -84,6 +82,8 @@ class UpsamplerKind:
             WeightsError where weights are out of reach or do not fit.
         weights: returns what its group's settings say of the weights; where that is equal, loaded
             ones serve again.
+        of_scores: whether it enlarges an image's stitched scores instead of windows' features.
+        suits: settings that suit it, before those that suit the model.
     """
 
     title: str
@@ -91,3 +91,5 @@ class UpsamplerKind:
     group: str
     load: Callable[..., FeatureUpsampler]
     weights: Callable[[Any], Hashable]
+    of_scores: bool = False
+    suits: Mapping[str, Any] = field(default_factory=dict)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sclip_seg_ros.common.settings import Setting, check_number
+from sclip_seg_ros.common.yaml_values import typed
 from sclip_seg_ros.io.profiles import TEMPORAL, refuse_pieces_of_lists
-from sclip_seg_ros.segmentation.settings.declaration import Setting, check_number
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
-from sclip_seg_ros.segmentation.settings.yaml_values import typed
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.palette import Colour
 from sclip_seg_ros.segmentation.text.vocabulary import (
     VocabularyClass,
@@ -188,7 +188,7 @@ class Choices:
             inner = name.removeprefix(TEMPORAL)
             value = typed(inner, value, TemporalSettings)
             return replace(self, temporal=self.temporal.with_changes({inner: value}))
-        value = typed(name, value)
+        value = typed(name, value, SegmentorSettings)
         if SegmentorSettings.declared()[name].fixed:
             raise ValueError(f"{name} cannot change while the model is loaded; start the studio "
                              "with it")

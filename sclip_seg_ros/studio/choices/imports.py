@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from sclip_seg_ros.io.profiles import load_profile, profile_names
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.palette import parse_palette
 from sclip_seg_ros.studio.choices.choices import (
     Choices,

@@ -24,7 +24,7 @@ from sclip_seg_ros.tools.arguments import (
     refuse_address,
 )
 from sclip_seg_ros.tools.bag.addresses import check_addresses
-from sclip_seg_ros.tools.pieces import add_piece_flags, check_piece_flags
+from sclip_seg_ros.tools.pieces.pieces import add_piece_flags, check_piece_flags
 
 PROGRAM = "sclip-bag"
 EXAMPLE = (f"{PROGRAM} --bag drive_1 drive_2 --jobs 2 --model ViT-B/16 "

@@ -25,10 +25,10 @@ from sclip_seg_ros.tools.bag.processing import (
     process,
 )
 from sclip_seg_ros.tools.bag.recording.recording import RecordingError
-from sclip_seg_ros.tools.bag.results.finished import differences
 from sclip_seg_ros.tools.console import unexpected
 from sclip_seg_ros.tools.estimate import Estimate
-from sclip_seg_ros.tools.pieces import open_engine
+from sclip_seg_ros.tools.pieces.finished_frames import differences
+from sclip_seg_ros.tools.pieces.pieces import open_engine
 
 _YEARS = 1e9  # seconds: a piece so long is the whole recording
 _CLAIM = b"{}"  # of a receipt: this program is about to put the recording there

@@ -31,12 +31,12 @@ from sclip_seg_ros.tools.bag.processing import (
 from sclip_seg_ros.tools.bag.recording.messages import Codec
 from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
 from sclip_seg_ros.tools.bag.results.earlier import FRAMES, check_partial, partial_of, remove
-from sclip_seg_ros.tools.bag.results.finished import FinishedFrames
 from sclip_seg_ros.tools.bag.results.topics import Plan, make_plan
 from sclip_seg_ros.tools.bag.segmenting import segment_piece
 from sclip_seg_ros.tools.console import unexpected
 from sclip_seg_ros.tools.figures import provenance
-from sclip_seg_ros.tools.pieces import (
+from sclip_seg_ros.tools.pieces.finished_frames import FinishedFrames, ForeignRunError
+from sclip_seg_ros.tools.pieces.pieces import (
     frames_in,
     new_store,
     open_engine,
@@ -44,7 +44,7 @@ from sclip_seg_ros.tools.pieces import (
     shown,
     why_missing,
 )
-from sclip_seg_ros.tools.seams import seams_of, sentence
+from sclip_seg_ros.tools.pieces.seams import seams_of, sentence
 
 MOST_PIECES = 100_000  # of one recording; more come of a stamp that is wrong
 
@@ -125,7 +125,7 @@ def _jobs(arguments: argparse.Namespace,
             source.pieces = len(pieces)
             source.outcome.before = sum(filter(None, there.values()))
             jobs[index] = Job(index, [piece for piece in pieces if there[piece] is None])
-        except (RecordingError, OSError) as error:
+        except (RecordingError, ForeignRunError, OSError) as error:
             source.outcome.error = str(error)
         except Exception as error:  # the others of the command shall be done
             source.outcome.error = f"'{arguments.bags[index]}' cannot be segmented: " \
@@ -216,7 +216,7 @@ class BagWorker(ModelWorker):
             if task.piece is not None:
                 return self._segment(opened, task.piece), "", None
             self._join(opened, outcome)
-        except RecordingError as error:
+        except (RecordingError, ForeignRunError) as error:
             outcome.error = str(error)
         except (WriterError, OSError, sqlite3.Error) as error:
             outcome.error = (f"'{outcome.target}' cannot be written ({error}); make room or choose "

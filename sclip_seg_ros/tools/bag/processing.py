@@ -34,12 +34,12 @@ from sclip_seg_ros.tools.bag.results.earlier import (
     read_summary,
     remove,
 )
-from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, differences
 from sclip_seg_ros.tools.bag.results.topics import Plan, make_plan
 from sclip_seg_ros.tools.bag.results.writing import write_recording
 from sclip_seg_ros.tools.bag.segmenting import segment_images
 from sclip_seg_ros.tools.console import unexpected
 from sclip_seg_ros.tools.figures import provenance
+from sclip_seg_ros.tools.pieces.finished_frames import FinishedFrames, ForeignRunError, differences
 
 
 @dataclass
@@ -121,7 +121,7 @@ def process(bag: Path, target: Path, arguments: argparse.Namespace, segmentor: S
     outcome = Outcome(target)
     try:
         _process(bag, outcome, arguments, segmentor, vocabulary, position)
-    except RecordingError as error:
+    except (RecordingError, ForeignRunError) as error:
         outcome.error = str(error)
     except (WriterError, OSError, sqlite3.Error) as error:
         outcome.error = (f"'{target}' cannot be written ({error}); make room or choose another "

@@ -14,10 +14,10 @@ from sclip_seg_ros.temporal import FilmSegmentor, TemporalSettings
 from sclip_seg_ros.tools.bag.recording.channel import Message
 from sclip_seg_ros.tools.bag.recording.messages import Codec
 from sclip_seg_ros.tools.bag.recording.recording import Recording
-from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, Frame
 from sclip_seg_ros.tools.bag.results.topics import Plan
 from sclip_seg_ros.tools.console import BAR, IMAGE_ERRORS, cause_of
-from sclip_seg_ros.tools.seams import Entrance
+from sclip_seg_ros.tools.pieces.finished_frames import FinishedFrames, Frame
+from sclip_seg_ros.tools.pieces.seams import Entrance
 
 CHECKPOINT = 32  # frames after which what is carried from frame to frame is written down
 

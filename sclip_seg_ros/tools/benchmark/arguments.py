@@ -13,7 +13,7 @@ from sclip_seg_ros.tools.arguments import (
     refuse_stage_switches,
 )
 from sclip_seg_ros.tools.benchmark.datasets import DATASETS, VIDEOS
-from sclip_seg_ros.tools.pieces import add_ray_flags, check_ray_flags
+from sclip_seg_ros.tools.pieces.pieces import add_ray_flags, check_ray_flags
 
 PROGRAM = "sclip-benchmark"
 EXAMPLE = (f"{PROGRAM} --dataset voc21 --data-root VOCdevkit/VOC2012 "

@@ -47,23 +47,23 @@ def kernels() -> Finding:
     """Compile and run the decoding kernel."""
     import torch
 
-    from sclip_seg_ros.segmentation.scores import decoding_triton
+    from sclip_seg_ros.segmentation.scores.decoding import triton_kernel
 
     if not torch.cuda.is_available():
         return not_run(NO_GPU)
-    if decoding_triton.usable(torch.device("cuda", torch.cuda.current_device())):
-        return ok(f"Triton {decoding_triton.triton.__version__} compiles")
-    return warning(f"the decoding kernel cannot run: {decoding_triton.fallback()}")
+    if triton_kernel.usable(torch.device("cuda", torch.cuda.current_device())):
+        return ok(f"Triton {triton_kernel.triton.__version__} compiles")
+    return warning(f"the decoding kernel cannot run: {triton_kernel.fallback()}")
 
 
 def decoding() -> Finding:
     """Load what decodes on the CPU."""
-    from sclip_seg_ros.segmentation.scores import decoding_compiled
+    from sclip_seg_ros.segmentation.scores.decoding import compiled
 
-    failure = decoding_compiled.fallback()
+    failure = compiled.fallback()
     if failure:
         return warning(f"the compiled decoding cannot run: {failure}")
-    return ok(f"compiled, {decoding_compiled.library_name()}")
+    return ok(f"compiled, {compiled.library_name()}")
 
 
 def graphs() -> Finding:

@@ -20,7 +20,7 @@ from sclip_seg_ros.tools.arguments import (
     refuse_address,
 )
 from sclip_seg_ros.tools.console import readable
-from sclip_seg_ros.tools.pieces import add_piece_flags, check_piece_flags
+from sclip_seg_ros.tools.pieces.pieces import add_piece_flags, check_piece_flags
 
 PROGRAM = "sclip-segment"
 EXAMPLE = (f"{PROGRAM} photos 'walk/*.mp4' --model ViT-B/16 "

@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 from tqdm import tqdm
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from sclip_seg_ros.common.entry import INTERRUPTED
 from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.io.files import real_path
-from sclip_seg_ros.io.points import PointFile, Score, judge, read_points
+from sclip_seg_ros.io.points import Score, judge, read_points
 from sclip_seg_ros.models import EMBEDDED, EMBEDDED_HINT
 from sclip_seg_ros.tools.arguments import (
     UsageError,
@@ -43,28 +43,8 @@ from sclip_seg_ros.tools.segment.inputs import Input, find_inputs
 from sclip_seg_ros.tools.segment.labelling import Labelling, depends_on
 from sclip_seg_ros.tools.segment.outputs import read_labels, write_json
 from sclip_seg_ros.tools.segment.pieces import segment_in_pieces
+from sclip_seg_ros.tools.segment.run import Run
 from sclip_seg_ros.tools.segment.training import FOLDER, refuse_other_words, write_summary
-
-
-@dataclass
-class Run:
-    """What the command works on, and what came of it so far.
-
-    Attributes:
-        said: what results depend on, as :meth:`Labelling.describe` has it.
-    """
-
-    arguments: argparse.Namespace
-    inputs: Sequence[Input]
-    said: dict[str, Any] = field(default_factory=dict)
-    images: int = 0
-    videos: int = 0
-    frames: int = 0
-    before: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
-    notices: list[str] = field(default_factory=list)
-    points: PointFile | None = None
-    score: Score | None = None
 
 
 def segment(arguments: argparse.Namespace) -> int:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from sclip_seg_ros.cluster.addresses import AddressError, Place
 from sclip_seg_ros.cluster.work import Tally, Task
 from sclip_seg_ros.tools.addresses import temporary_folder
 from sclip_seg_ros.tools.console import IMAGE_ERRORS, NO_ROOM, cause_of, unexpected
 from sclip_seg_ros.tools.estimate import PROBED, Estimate, compute_like_a_worker
-from sclip_seg_ros.tools.pieces import open_engine
+from sclip_seg_ros.tools.pieces.pieces import open_engine
 from sclip_seg_ros.tools.segment.addresses import MADE, Copy, below_output
 from sclip_seg_ros.tools.segment.estimate import estimate
 from sclip_seg_ros.tools.segment.finished import tells_of
@@ -26,9 +26,7 @@ from sclip_seg_ros.tools.segment.inputs import Input
 from sclip_seg_ros.tools.segment.labelling import Labelling, depends_on
 from sclip_seg_ros.tools.segment.outputs import beside, json_of
 from sclip_seg_ros.tools.segment.pieces import Batch, Desk, SegmentWorker, Source, sources_of
-
-if TYPE_CHECKING:
-    from sclip_seg_ros.tools.segment.command import Run
+from sclip_seg_ros.tools.segment.run import Run
 
 _CLAIM = b"{}\n"  # in the place of a receipt: these results are being replaced
 

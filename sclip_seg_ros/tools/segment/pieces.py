@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sclip_seg_ros.cluster.pieces import Piece, cut
 from sclip_seg_ros.cluster.work import Engine, Job, Lost, Tally, Task, work_through
 from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.temporal import FilmSegmentor
-from sclip_seg_ros.tools.bag.recording.files import RecordingError
-from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, Frame
 from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, unexpected
-from sclip_seg_ros.tools.pieces import (
+from sclip_seg_ros.tools.pieces.finished_frames import FinishedFrames, ForeignRunError, Frame
+from sclip_seg_ros.tools.pieces.pieces import (
     frames_in,
     new_store,
     open_engine,
@@ -28,15 +27,13 @@ from sclip_seg_ros.tools.pieces import (
     shown,
     why_missing,
 )
-from sclip_seg_ros.tools.seams import Entrance, seams_of, sentence
+from sclip_seg_ros.tools.pieces.seams import Entrance, seams_of, sentence
 from sclip_seg_ros.tools.segment.finished import is_finished, made_of
 from sclip_seg_ros.tools.segment.inputs import Input
 from sclip_seg_ros.tools.segment.labelling import Labelling, depends_on, notices_of
 from sclip_seg_ros.tools.segment.outputs import beside
+from sclip_seg_ros.tools.segment.run import Run
 from sclip_seg_ros.tools.segment.video import VideoError, VideoResults, VideoSource
-
-if TYPE_CHECKING:
-    from sclip_seg_ros.tools.segment.command import Run
 
 BATCH = 16  # photos that are one task
 _TOPIC = ""  # of a film's frames
@@ -138,7 +135,7 @@ class Desk:
             return False
         try:
             return frames_in(*_place(entry, piece, self._run.said)) is not None
-        except RecordingError:  # of other settings; it will be replaced
+        except ForeignRunError:  # of other settings; it will be replaced
             return False
 
     def _note_missing(self, index: int, tally: Tally) -> None:

@@ -18,7 +18,7 @@ from sclip_research.training.loftup.settings import (
 from sclip_research.training.scene_pool import HEIGHT
 from sclip_seg_ros.models.clip import DENSE_LOGIT_SCALE
 from sclip_seg_ros.segmentation.backbones.attention import last_block_rules
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import LAYERS, NORMALISATIONS
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import LAYERS, NORMALISATIONS
 from sclip_seg_ros.tools.arguments import UsageError, positive
 
 PROGRAM = "sclip-train-loftup"

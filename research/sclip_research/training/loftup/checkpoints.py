@@ -17,10 +17,10 @@ from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.models.clip import WEIGHTS
 from sclip_seg_ros.models.weights import WeightsError
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import HEADS_KEY, LoftUp, build_loftup
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import stated_heads
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import read_loftup
-from sclip_seg_ros.segmentation.upsamplers.upsampler import stated_heads
 from sclip_seg_ros.tools.fetch import write_configuration
 
 _PER_PROCESS = "accumulation"

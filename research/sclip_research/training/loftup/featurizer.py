@@ -9,9 +9,13 @@ from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.segmentation.backbones.attention import attention_rule
 from sclip_seg_ros.segmentation.backbones.backbone import feature_map
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
-from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import FeatureContract
-from sclip_seg_ros.segmentation.upsamplers.upsampler import upsampled_size
+from sclip_seg_ros.segmentation.backbones.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    normalise,
+)
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import upsampled_size
 
 
 class Featurizer:

@@ -22,7 +22,7 @@ from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.segmentation.backbones.attention import attention_rule
 from sclip_seg_ros.segmentation.backbones.backbone import feature_map
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
-from sclip_seg_ros.segmentation.preprocessing import normalise
+from sclip_seg_ros.segmentation.backbones.preprocessing import normalise
 from sclip_seg_ros.segmentation.scores.windows import cut, stitch, window_boxes
 
 PLACES = 256  # patches of a batch that stand for words in the contrast

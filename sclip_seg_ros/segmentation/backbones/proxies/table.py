@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sclip_seg_ros.common.settings import Settings, choice, number, text
+from sclip_seg_ros.models.devices import PRECISIONS
+
 
 @dataclass(frozen=True)
 class ProxyKind:
@@ -47,3 +50,21 @@ PROXIES: dict[str, ProxyKind] = {  # by the names that their authors gave them
     "dino_vitb16": _dino("base", 16),
     "dino_vitb8": _dino("base", 8),
 }
+
+
+@dataclass(frozen=True)
+class ProxySettings(Settings):
+    """Attention by another tower's features, as ProxyCLIP's (Lan et al., ECCV 2024)."""
+
+    model: str = choice("dinov2_vitb14", PROXIES, "Tower by whose features places are compared.",
+                        fixed=True)
+    source: str = text(
+        "hub", "Its weights: 'hub' for timm's copies, the path of a file, or literally 'random'; "
+        "'hub@<commit>' pins a download, '...#sha256=<checksum>' any file.",
+        hint="'hub' or the path of a file", fixed=True)
+    precision: str = choice("auto", PRECISIONS, "Arithmetic of that tower; auto: the model's.",
+                            fixed=True)
+    beta: float = number(1.2, 0.0, 10.0, "Share of the mean likeness below which places do not "
+                         "attend to each other.")
+    gamma: float = number(3.0, 1e-3, 1e3, "Sharpness of the attention.")
+

@@ -8,8 +8,12 @@ from torch.nn.functional import interpolate
 
 from sclip_seg_ros.segmentation.backbones.cuda_graphs import Replayed
 from sclip_seg_ros.segmentation.backbones.families.timm_vit import TimmViT
+from sclip_seg_ros.segmentation.backbones.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    normalise,
+)
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
-from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
 
 
 class ProxyTower(TimmViT):

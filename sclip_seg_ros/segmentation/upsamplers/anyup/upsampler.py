@@ -7,18 +7,23 @@ channels they were compared in. Scores tell places apart as well as features do.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from sclip_seg_ros.common.settings import Settings, number, text
 from sclip_seg_ros.models.hub import obtain_published
 from sclip_seg_ros.models.weights import WeightsError, read_state_dict, sha256
-from sclip_seg_ros.segmentation.preprocessing import IMAGENET_MEAN, IMAGENET_STD, normalise
-from sclip_seg_ros.segmentation.settings.settings import AnyUpSettings
+from sclip_seg_ros.segmentation.backbones.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    normalise,
+)
 from sclip_seg_ros.segmentation.upsamplers.anyup.network import AnyUp, build_anyup
 from sclip_seg_ros.segmentation.upsamplers.interface import FeatureUpsampler
-from sclip_seg_ros.segmentation.upsamplers.upsampler import resize_guidance, upsampled_size
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import resize_guidance, upsampled_size
 
 RELEASE = "release"
 FILE_NAME = "anyup_multi_backbone.pth"
@@ -29,10 +34,22 @@ _CHECKSUM_MARK = "#sha256="  # as pip writes it behind an address
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class AnyUpSettings(Settings):
+    """AnyUp upsampling of scores (Wimmer et al., 2025)."""
+
+    factor: float = number(4.0, 1.0, 16.0, "Enlargement of the scores.")
+    source: str = text(
+        "release", "AnyUp's weights: 'release' for its authors' file for many backbones, or the "
+        "path of a file; '...#sha256=<checksum>' pins it.",
+        hint="'release' or the path of a file", fixed=True)
+
+
+
 class ScoreUpsampler(FeatureUpsampler):
     """Class scores and their image in, scores on a finer grid out."""
 
-    name, title, of_scores = "anyup", "AnyUp", True
+    name, title = "anyup", "AnyUp"
     network: AnyUp
 
     def __init__(self, settings: AnyUpSettings, network: AnyUp, origin: str = "") -> None:

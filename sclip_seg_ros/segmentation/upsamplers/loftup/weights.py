@@ -11,10 +11,7 @@ from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
 from sclip_seg_ros.models.hub import MAIN, HubFile, Place, obtain, split_pin
 from sclip_seg_ros.models.loading import loading
 from sclip_seg_ros.models.weights import WeightsError, read_metadata, read_state_dict, sha256
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import (
-    PUBLISHED,
-    FeatureContract,
-)
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import PUBLISHED, FeatureContract
 
 _ORGANISATION = "haiwen/loftup-"
 REPOSITORY = f"{_ORGANISATION}clip"

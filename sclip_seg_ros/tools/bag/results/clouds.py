@@ -19,8 +19,8 @@ from sclip_seg_ros.segmentation import Vocabulary
 from sclip_seg_ros.tools.bag.recording.channel import Channel, Message
 from sclip_seg_ros.tools.bag.recording.messages import CAMERA_INFO, CLOUD, IMAGE, Codec
 from sclip_seg_ros.tools.bag.recording.recording import Recording
-from sclip_seg_ros.tools.bag.results.finished import Frame
 from sclip_seg_ros.tools.bag.results.topics import Plan, Points
+from sclip_seg_ros.tools.pieces.finished_frames import Frame
 
 
 @dataclass(frozen=True)

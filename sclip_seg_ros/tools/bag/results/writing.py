@@ -20,9 +20,9 @@ from sclip_seg_ros.tools.bag.recording.messages import Codec
 from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingError
 from sclip_seg_ros.tools.bag.results.clouds import Clouds, at_size
 from sclip_seg_ros.tools.bag.results.earlier import OWNER
-from sclip_seg_ros.tools.bag.results.finished import Frame
 from sclip_seg_ros.tools.bag.results.topics import Outputs, Plan
 from sclip_seg_ros.tools.console import BAR
+from sclip_seg_ros.tools.pieces.finished_frames import Frame
 
 FORMAT_VERSION: Final = 8  # of rosbag2; the newest that Humble reads, too
 

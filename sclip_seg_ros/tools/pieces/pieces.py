@@ -19,8 +19,8 @@ from sclip_seg_ros.cluster.work import Done, Engine, Job, Lost, OneProcess, Tall
 from sclip_seg_ros.common.libraries import remedy_for
 from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.tools.arguments import UsageError, positive
-from sclip_seg_ros.tools.bag.results.finished import FinishedFrames
 from sclip_seg_ros.tools.console import BAR
+from sclip_seg_ros.tools.pieces.finished_frames import FinishedFrames
 
 PIECE_SECONDS = 60.0
 LOCAL = "local"  # Ray's name for a cluster that it starts here
@@ -156,7 +156,7 @@ def frames_in(path: Path, run: Mapping[str, Any]) -> int | None:
     """Return how many frames a finished piece has; None where there is no such piece.
 
     Raises:
-        RecordingError: it is one of another run.
+        ForeignRunError: it is one of another run.
     """
     if not path.is_file():
         return None

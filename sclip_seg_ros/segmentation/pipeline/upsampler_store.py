@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS, FeatureUpsampler, upsampler_of
 from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import anyup_at_hand
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sclip_seg_ros.common.text import first_line
-from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
+from sclip_seg_ros.segmentation.scores.decoding.rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap, enlargement, taps
 
 try:

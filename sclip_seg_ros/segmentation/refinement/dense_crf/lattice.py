@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from sclip_seg_ros.common.device_cache import device_cache
-from sclip_seg_ros.segmentation.refinement.permutohedral import (
+from sclip_seg_ros.segmentation.refinement.dense_crf.permutohedral import (
     Lattice,
     build_lattice,
     interpolate,
 )
-from sclip_seg_ros.segmentation.settings.settings import CrfSettings
+from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CrfSettings
 
 CPU_BLOCK = 1 << 18     # floats updated at a time on the CPU, which bounds the memory in passing
 CPU_VECTOR = 16         # floats in the widest vector register

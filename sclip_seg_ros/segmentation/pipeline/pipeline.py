@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,25 +14,21 @@ from sclip_seg_ros.common.forks import survive_fork
 from sclip_seg_ros.common.stopwatch import Stopwatch
 from sclip_seg_ros.models import ClipModel
 from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
+from sclip_seg_ros.segmentation.backbones.preprocessing import resize_pixels, to_tensor
 from sclip_seg_ros.segmentation.backbones.proxies.towers import Proxy
-from sclip_seg_ros.segmentation.preprocessing import (
-    resize,
-    resize_pixels,
-    to_tensor,
-    tower_size,
-)
+from sclip_seg_ros.segmentation.pipeline.features import Features, Picture
 from sclip_seg_ros.segmentation.refinement import Context
 from sclip_seg_ros.segmentation.refinement.anytime import KeepGoing
 from sclip_seg_ros.segmentation.result import DeviceView, SegmentationResult, summarise
-from sclip_seg_ros.segmentation.scores import decoding_compiled, decoding_triton
+from sclip_seg_ros.segmentation.scores.decoding import compiled, triton_kernel
 from sclip_seg_ros.segmentation.scores.labelling import Labelling
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
 from sclip_seg_ros.segmentation.scores.window_batches import WindowBatches
-from sclip_seg_ros.segmentation.settings.checks import refuse_foreign, refuse_not_finite
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.scores.windows import tower_size
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
-from sclip_seg_ros.segmentation.upsamplers import FeatureUpsampler
+from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS, FeatureUpsampler
 
 
 @dataclass(eq=False)
@@ -60,82 +55,6 @@ class Model:
 
 
 Settle = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """An image on the device.
-
-    Attributes:
-        original: (3, H, W) uint8 RGB, at the size that labels are decided at.
-        source: (3, H', W') uint8 RGB, as it came.
-        size: (h, w) it is worked on at.
-        antialias: of the resizing to it.
-    """
-
-    original: Tensor
-    source: Tensor
-    size: tuple[int, int]
-    antialias: bool
-
-    @cached_property
-    def working(self) -> Tensor:
-        """(3, h, w) float32 RGB in 0..1, made when it is first asked for."""
-        return resize(self.source, self.size, self.antialias)
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """What the image tower saw of some pictures; scored against any words, at any time.
-
-    Attributes:
-        batches: how the pictures' windows lie.
-        parts: indices of pictures with windows of one size, and the features of those windows,
-            (N, D, h', w') of length 1 along D, in as many pieces as there were forwards.
-        overviews: (P, D) embeddings of the pictures as a whole, where the settings want them.
-    """
-
-    batches: WindowBatches
-    parts: Iterable[tuple[list[int], Iterable[Tensor]]]
-    overviews: Tensor | None = None
-
-    def overviews_of(self, windows: Sequence[int]) -> Tensor | None:
-        """Return the overview of the picture that each window belongs to."""
-        return None if self.overviews is None else self.overviews[list(windows)]
-
-
-class KeptFeatures:
-    """Features that can be scored again later, if they are not too large to be kept.
-
-    Pass :attr:`passing` to :meth:`Pipeline.score`; afterwards :attr:`features` has what went by.
-    """
-
-    def __init__(self, features: Features, most_bytes: int) -> None:
-        """Keep at most so many bytes of features that are made as they are asked for."""
-        self.passing = replace(features, parts=self._pass(features))
-        self._features = features
-        self._left = most_bytes
-        self._kept: list[tuple[list[int], list[Tensor]]] = []
-
-    @property
-    def features(self) -> Features | None:
-        """What went by; None where it was too large."""
-        return replace(self._features, parts=self._kept) if self._left >= 0 else None
-
-    def _pass(self, features: Features) -> Iterator[tuple[list[int], Iterator[Tensor]]]:
-        for indices, pieces in features.parts:
-            kept: list[Tensor] = []
-            self._kept.append((indices, kept))
-            yield indices, self._pass_pieces(pieces, kept)
-
-    def _pass_pieces(self, pieces: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
-        for piece in pieces:
-            self._left -= piece.nbytes
-            if self._left >= 0:
-                kept.append(piece)
-            else:
-                self._kept.clear()
-            yield piece
 
 
 class Pipeline:
@@ -171,8 +90,9 @@ class Pipeline:
         self.decided = model.decide(settings)
         self.attention = f"proxy {proxy.name}" if proxy else self.decided.attention
         self.upsampler = upsampler
-        of_features = None if upsampler is None or upsampler.of_scores else upsampler
-        self.scorer = WindowScorer(model.backbone, model.clip, self.decided, of_features, proxy)
+        self._enlarges_scores = upsampler is not None and UPSAMPLERS[upsampler.name].of_scores
+        self.scorer = WindowScorer(model.backbone, model.clip, self.decided,
+                                   None if self._enlarges_scores else upsampler, proxy)
         self.device = model.device
         self._model = model
 
@@ -205,9 +125,9 @@ class Pipeline:
         found = []
         if self.upsampler is not None and self.upsampler.fallback:
             found.append(f"{self.upsampler.name} -> bilinear")
-        if self.device.type == "cuda" and decoding_triton.fallback():
+        if self.device.type == "cuda" and triton_kernel.fallback():
             found.append("decoding kernel -> torch")
-        if self.device.type == "cpu" and decoding_compiled.fallback():
+        if self.device.type == "cpu" and compiled.fallback():
             found.append("compiled decoding -> torch")
         if self.scorer.tower.failure:
             found.append("CUDA graph -> single kernels")
@@ -278,7 +198,7 @@ class Pipeline:
             ValueError: words of another model, or scores that are not numbers, from broken weights
                 or an overflow.
         """
-        refuse_foreign(vocabulary, self._model.backbone.dimension)
+        _refuse_foreign(vocabulary, self._model.backbone.dimension)
         scores: dict[int, ScoreMap] = {}
         for indices, pieces in features.parts:
             owners, compared = features.batches.owners(indices), []
@@ -289,7 +209,7 @@ class Pipeline:
             with watch.stage("stitch"):
                 scores.update(features.batches.stitch(indices, torch.cat(compared)))
         found = [scores[index] for index in range(len(scores))]
-        refuse_not_finite(found, self._model.precision)
+        _refuse_not_finite(found, self._model.precision)
         return found
 
     @torch.inference_mode()
@@ -370,7 +290,7 @@ class Pipeline:
                 image's proportions; None for the image's own, empty for all.
         """
         vocabulary = vocabulary.to(self.device)  # words encoded while released are on the CPU
-        refuse_foreign(vocabulary, self._model.backbone.dimension)
+        _refuse_foreign(vocabulary, self._model.backbone.dimension)
         watch = self.stopwatch()
         pictures = self.read(images, watch, label_sizes)
         scores = self.score(self.glance(pictures, vocabulary, watch), vocabulary, watch)
@@ -408,7 +328,7 @@ class Pipeline:
 
     def _enlarged(self, pictures: Sequence[Picture], scores: Sequence[ScoreMap],
                   watch: Stopwatch) -> list[ScoreMap]:
-        if self.upsampler is None or not self.upsampler.of_scores:
+        if self.upsampler is None or not self._enlarges_scores:
             return list(scores)
         with watch.stage("upsample"):
             return [self._enlarge(picture, score, self.upsampler)
@@ -431,3 +351,21 @@ class Pipeline:
                              f"{size[1]}x{size[0]}, smaller than one patch of {patch}; enlarge it "
                              "or crop its long side")
         return size
+
+
+def _refuse_foreign(vocabulary: Vocabulary, dimension: int) -> None:
+    """Refuse words encoded by a model of another embedding length."""
+    found = vocabulary.embeddings.shape[1]
+    if found != dimension:
+        raise ValueError(f"the vocabulary's embeddings have length {found}, this model's "
+                         f"{dimension}; make it with this segmentor's own vocabulary()")
+
+
+def _refuse_not_finite(scores: Sequence[ScoreMap], precision: str) -> None:
+    """Refuse scores that hold NaN: argmax would make labels of them without a word."""
+    # One sum an image: NaN and infinity survive it, and cosines cannot overflow float32.
+    sums = torch.stack([score.values.sum() for score in scores]) if scores else torch.zeros(0)
+    if not bool(sums.isfinite().all()):
+        raise ValueError(
+            "the scores of an image are not finite: the model's weights hold NaN, or they overflow "
+            f"in {precision}; check the weights file, or set precision to 'fp32'")

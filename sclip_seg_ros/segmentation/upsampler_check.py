@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from sclip_seg_ros.segmentation.preprocessing import resize, to_tensor
+from sclip_seg_ros.segmentation.backbones.preprocessing import resize, to_tensor
 from sclip_seg_ros.segmentation.refinement import refinements_of
 from sclip_seg_ros.segmentation.segmentor import SCLIPSegmentor
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS, upsampler_of
 

@@ -9,8 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.scores import decoding_compiled, decoding_plain, decoding_triton
-from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
+from sclip_seg_ros.segmentation.scores.decoding import (
+    compiled,
+    plain,
+    triton_kernel,
+)
+from sclip_seg_ros.segmentation.scores.decoding.rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 
@@ -44,7 +48,7 @@ def enlarged_probabilities(scores: ScoreMap, query_class: Tensor, logit_scale: f
     """Return every class's probability (C, H, W) float32 at a size; the scores stay in blocks."""
     classes = int(query_class[-1]) + 1
     whole = scores.values.new_empty((classes, *size))
-    for rows, columns, block in scores.blocks(size, decoding_plain.chunk(scores)):
+    for rows, columns, block in scores.blocks(size, plain.chunk(scores)):
         whole[:, rows, columns] = class_probabilities(block.transpose(0, 1), query_class,
                                                       logit_scale)
     return whole
@@ -86,10 +90,10 @@ def decode(scores: ScoreMap | Tensor, query_class: Tensor, logit_scale: float,
 def _label(scores: ScoreMap, rule: DecodingRule, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Label all pixels in the way that is fastest."""
     device = scores.values.device
-    if device.type == "cuda" and decoding_triton.usable(device):
-        return decoding_triton.label(scores, rule, size)
-    found = decoding_compiled.label(scores, rule, size) if device.type == "cpu" else None
-    return found or decoding_plain.label(scores, rule, size)
+    if device.type == "cuda" and triton_kernel.usable(device):
+        return triton_kernel.label(scores, rule, size)
+    found = compiled.label(scores, rule, size) if device.type == "cpu" else None
+    return found or plain.label(scores, rule, size)
 
 
 def decide(probabilities: Tensor, background: int | None = None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from sclip_seg_ros.models.weights import WeightsError
 
 LAYERS = ("value", "attended", "plain")
+CONTRACTS = ("auto", *LAYERS)
 NORMALISATIONS = ("imagenet", "clip")
 
 _METADATA_PREFIX = "feature_"

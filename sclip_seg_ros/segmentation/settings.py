@@ -7,170 +7,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS, AUTO, automatic_attention
-from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
-from sclip_seg_ros.segmentation.settings.declaration import (
+from sclip_seg_ros.common.settings import (
     Settings,
     by_name,
     check_number,
     choice,
     group,
     number,
-    numbers,
     switch,
-    text,
 )
+from sclip_seg_ros.models.devices import PRECISIONS
+from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS, AUTO, automatic_attention
+from sclip_seg_ros.segmentation.backbones.proxies.table import ProxySettings
+from sclip_seg_ros.segmentation.refinement import REFINEMENTS
+from sclip_seg_ros.segmentation.refinement.clusters import ClusterSettings
+from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CrfSettings
+from sclip_seg_ros.segmentation.refinement.pamr import PamrSettings
+from sclip_seg_ros.segmentation.refinement.tlp import TlpSettings
+from sclip_seg_ros.segmentation.resclip.settings import ResClipSettings
+from sclip_seg_ros.segmentation.text.image_words import ImageWordsSettings
+from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS, upsampler_of
+from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import AnyUpSettings
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings
 
 INFERENCES = (AUTO, "slide", "whole")
-CONTRACTS = ("auto", "value", "attended", "plain")
-RESCLIP_VARIANTS = ("paper", "documents")
-RESCLIP_BLOCKS = ("auto", "5-8")
-CRF_BACKENDS = ("auto", "lattice", "pydensecrf", "bilateral")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DECISION = "Decision"   # section of the settings that decide labels from scores
-# More can only be a mistake, and would hold a camera's frames up for minutes.
-MOST_ITERATIONS = 100   # of PAMR and of the CRF; the papers run 10
-MOST_DILATIONS = 16
 LEAST_SIDE = 16         # pixels; of an image that is worked on
 LEAST_STRIDE = 8        # pixels; of 1, a picture of 640x480 has some 100 000 windows
-CRF_LEAST_WIDTH = 0.5   # pixels or grey levels; the cells of a lattice much finer than an image's
-                        # pixels cannot be numbered. Of 7680x4320 pixels they still can at 0.5.
-
-
-@dataclass(frozen=True)
-class LoftUpSettings(Settings):
-    """LoftUp upsampling (Huang et al., ICCV 2025)."""
-
-    adaptive: bool = switch(True, "Choose LoftUp's factor from the grid's size.")
-    factor: float = number(2.0, 1.0, 16.0, "Enlargement where it is not adaptive.")
-    contract: str = choice("auto", CONTRACTS, "Features that LoftUp is fed: 'value', 'attended', "
-                           "'plain', or as it was trained.")
-    source: str = text(
-        "auto", "LoftUp's weights: 'embedded', 'hub', 'torch-hub', 'hub:siglip2' and the like, the "
-        "path of a checkpoint, 'bilinear' for interpolation without any, or 'auto' for the model's "
-        "own. "
-        "'hub@<commit>' pins a download, '...#sha256=<checksum>' any file.",
-        hint="'auto', 'embedded', 'hub', 'torch-hub', 'bilinear' or the path of a checkpoint",
-        fixed=True)
-    allow_fallback: bool = switch(False, "Enlarge bilinearly, with a warning and a mark in the "
-                                  "status, where LoftUp cannot be loaded.", shared=True)
-
-
-@dataclass(frozen=True)
-class AnyUpSettings(Settings):
-    """AnyUp upsampling of scores (Wimmer et al., 2025)."""
-
-    factor: float = number(4.0, 1.0, 16.0, "Enlargement of the scores.")
-    source: str = text(
-        "release", "AnyUp's weights: 'release' for its authors' file for many backbones, or the "
-        "path of a file; '...#sha256=<checksum>' pins it.",
-        hint="'release' or the path of a file", fixed=True)
-
-
-@dataclass(frozen=True)
-class ProxySettings(Settings):
-    """Attention by another tower's features, as ProxyCLIP's (Lan et al., ECCV 2024)."""
-
-    model: str = choice("dinov2_vitb14", PROXIES, "Tower by whose features places are compared.",
-                        fixed=True)
-    source: str = text(
-        "hub", "Its weights: 'hub' for timm's copies, the path of a file, or literally 'random'; "
-        "'hub@<commit>' pins a download, '...#sha256=<checksum>' any file.",
-        hint="'hub' or the path of a file", fixed=True)
-    precision: str = choice("auto", PRECISIONS, "Arithmetic of that tower; auto: the model's.",
-                            fixed=True)
-    beta: float = number(1.2, 0.0, 10.0, "Share of the mean likeness below which places do not "
-                         "attend to each other.")
-    gamma: float = number(3.0, 1e-3, 1e3, "Sharpness of the attention.")
-
-
-@dataclass(frozen=True)
-class ResClipSettings(Settings):
-    """ResCLIP (Yang et al., CVPR 2025), as published or as the design documents describe it."""
-
-    variant: str = choice("paper", RESCLIP_VARIANTS, "As published, or as the project's design "
-                          "documents describe it (docs/reproducing.md).")
-    rcs: bool = switch(True, "Residual cross-correlation self-attention.")
-    sfr: bool = switch(True, "Semantic feedback refinement.")
-    blocks: str = choice("auto", RESCLIP_BLOCKS, "Blocks, counted from 0, whose attention the "
-                         "cross-correlation takes: 5-8 in towers of any depth, as in the authors' "
-                         "code, or those at like places by the tower's depth.")
-    rcs_temperature: float = number(2.0, 1e-3, 1e3, "Temperature of the cross-correlation.")
-    rcs_weight: float = number(0.4, 0.0, 1.0, "Weight of the cross-correlation.")
-    sfr_temperature: float = number(1.8, 1e-3, 1e3, "Temperature of the feedback.")
-    sfr_weight: float = number(0.7, 0.0, 1.0, "Weight of the feedback.")
-    sfr_threshold: float = number(0.25, 0.0, 1.0, "Probability below which the first pass gives "
-                                  "label 0.")
-    sfr_logit_scale: float = number(40.0, 0.0, 1000.0, "Inverse softmax temperature of the first "
-                                    "pass.")
-    documents_weight: float = number(0.3, 0.0, 10.0, "Variant 'documents': weight of the attended "
-                                     "features.")
-    documents_temperature: float = number(0.07, 1e-3, 1e3, "Variant 'documents': temperature.")
-    documents_blend: float = number(0.6, 0.0, 1.0, "Variant 'documents': share of the finer "
-                                    "scale.")
-
-
-@dataclass(frozen=True)
-class ImageWordsSettings(Settings):
-    """RF-CLIP's text side (AAAI 2026); its authors tune the three for each data set."""
-
-    image_share: float = number(0.1, 0.0, 1.0, "Share of the word's likeness to the whole image "
-                                "in its score.")
-    patch_share: float = number(0.03, 0.0, 1.0, "Share of the best patches in a word that moves.")
-    distance: float = number(0.1, 0.0, 2.0, "Cosine distance within which words form a cluster, "
-                             "of which one moves.")
-
-
-@dataclass(frozen=True)
-class PamrSettings(Settings):
-    """Pixel-adaptive mask refinement (Araslanov and Roth, CVPR 2020).
-
-    Published are 10 steps with dilations 8 and 16 at full resolution. The defaults take a fifteenth
-    of that time and harm less where scores are good already: ``benchmarks/results/pamr.md``.
-    """
-
-    steps: int = number(4, 0, MOST_ITERATIONS, "Iterations.")
-    dilations: tuple[int, ...] = numbers((3, 12), 1, 1024, MOST_DILATIONS,
-                                         "Distances of the neighbours in the working "
-                                         "image.", unit="pixels", items="steps")
-    resolution: float = number(0.333, 0.05, 1.0, "Side of the copy it works on, as a share of the "
-                               "working image's side (short_side); dilations shrink with it.")
-
-
-@dataclass(frozen=True)
-class TlpSettings(Settings):
-    """Text-aware label propagation (PEARL, CVPR 2026)."""
-
-    steps: int = number(25, 0, MOST_ITERATIONS, "Conjugate-gradient steps: how far scores spread.")
-    cells: int = number(80, 1, 1024, "Cells on each side of the grid; for streets PEARL takes 224.")
-
-
-@dataclass(frozen=True)
-class ClusterSettings(Settings):
-    """Clusters of patches that correlate (CLIPtrase, ECCV 2024)."""
-
-    radius: float = number(1.1, 1e-3, 1e3, "Distance of rows of the correlation within which "
-                           "patches are neighbours; it grows with the grid: 0.7 for 14 x 14 "
-                           "patches, 1.1 for 21 x 21.")
-    least: int = number(7, 1, 10_000, "Neighbours that begin a cluster, the patch itself "
-                        "included; 3 for 14 x 14 patches.", unit="patches")
-
-
-@dataclass(frozen=True)
-class CrfSettings(Settings):
-    """Fully connected CRF (Kraehenbuehl and Koltun, NIPS 2011)."""
-
-    backend: str = choice("auto", CRF_BACKENDS, "What computes the CRF; auto: the best at hand.")
-    iterations: int = number(10, 0, MOST_ITERATIONS, "Iterations.")
-    gaussian_sxy: float = number(3.0, CRF_LEAST_WIDTH, 1e4, "Smoothness: radius.", unit="pixels")
-    gaussian_compat: float = number(3.0, 0.0, 1e4, "Smoothness: weight.")
-    bilateral_sxy: float = number(80.0, CRF_LEAST_WIDTH, 1e4, "Appearance: radius.",
-                                  unit="pixels")
-    bilateral_srgb: float = number(13.0, CRF_LEAST_WIDTH, 1e4, "Appearance: difference of "
-                                   "colours.", unit="grey levels")
-    bilateral_compat: float = number(10.0, 0.0, 1e4, "Appearance: weight.")
-    resolution: float = number(1.0, 0.05, 1.0, "Side of the copy it works on, as a share of the "
-                               "image's side; a smaller one is faster.")
 
 
 @dataclass(frozen=True)
@@ -270,8 +133,7 @@ class SegmentorSettings(Settings):
         """
         super().__post_init__()
         self.check()
-        if self.use_loftup and self.use_anyup:
-            raise ValueError(two_upsamplers("use_loftup", "use_anyup"))
+        upsampler_of(self)
         if self.use_proxy and self.use_resclip and self.resclip.variant == "paper":
             raise ValueError("use_proxy and use_resclip cannot both be on, because both replace "
                              "the last block's attention; switch one of them off, or set "
@@ -310,8 +172,9 @@ class SegmentorSettings(Settings):
                 raise ValueError(f"the configuration of model '{model}' states '{name}', which is "
                                  f"not left to models; {', '.join(stated)} are")
             stated[name] = value
-        if self.use_loftup:  # it is trained on squares, and gains nothing from whole images
-            stated |= {"inference": "slide", "short_side": 336}
+        upsampler = upsampler_of(self)
+        if upsampler is not None:
+            stated |= UPSAMPLERS[upsampler].suits
         published_resclip = self.use_resclip and self.resclip.variant == "paper"
         stated["attention"] = automatic_attention(model, published_resclip, stated["attention"])
         return self.with_changes({name: value for name, value in stated.items()
@@ -341,8 +204,16 @@ class SegmentorSettings(Settings):
                         "loftup.adaptive": True}
         return self.with_changes(changes)
 
+    def scoring(self) -> SegmentorSettings:
+        """Return settings with all at their defaults that an image's scores do not depend on.
 
-def two_upsamplers(*switches: str) -> str:
-    """Say why upsamplers of these switches cannot be on together, and what to do."""
-    return (f"{' and '.join(switches)} cannot both be on, because each makes the grid that the "
-            "other would start from; switch one of them off")
+        Those of what comes after the scores: upsamplers of scores, the refinements, the decision.
+        Where refined scores are kept, they stay as they are until there are newer ones.
+        """
+        own = self.own()
+        later = [name for name, item in own.items() if item.section == DECISION]
+        later += [name for each in REFINEMENTS.values() for name in (each.switch, each.group)]
+        later += [name for kind in UPSAMPLERS.values() if kind.of_scores
+                  for name in (kind.switch, kind.group)]
+        return self.with_changes({name: own[name].default for name in later
+                                  if name in own}).effective()

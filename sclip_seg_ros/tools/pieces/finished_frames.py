@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from sclip_seg_ros.tools.bag.recording.files import RecordingError
-
 _FRAMES = ("SELECT topic, stamp, problem, height, width, labels, coverage, mean_confidence, "
            "confidence FROM frames")
+
+
+class ForeignRunError(ValueError):
+    """Finished frames are of another run; the message says what differs, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class FinishedFrames:
                 for the disk.
 
         Raises:
-            RecordingError: it belongs to another run, or is no such file.
+            ForeignRunError: it belongs to another run, or is no such file.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
@@ -72,9 +74,9 @@ class FinishedFrames:
             self.count = self._database.execute("SELECT count(*) FROM frames").fetchone()[0]
         except sqlite3.Error as error:
             self.close()
-            raise RecordingError(f"'{path}' cannot be continued ({error}); add --restart") \
+            raise ForeignRunError(f"'{path}' cannot be continued ({error}); add --restart") \
                 from error
-        except RecordingError:
+        except ForeignRunError:
             self.close()
             raise
 
@@ -135,7 +137,7 @@ class FinishedFrames:
             self._database.execute("INSERT INTO run VALUES (?)", (json.dumps(run),))
             return
         if different := differences(json.loads(found[0]), run):
-            raise RecordingError(f"'{self._path.parent}' was begun with another "
+            raise ForeignRunError(f"'{self._path.parent}' was begun with another "
                                  f"{different}; go back to that one, or add --restart")
 
 

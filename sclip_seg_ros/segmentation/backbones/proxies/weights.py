@@ -1,107 +1,25 @@
-"""The proxy's weights: from the hub, its cache, or a file; loaded once, and kept in memory."""
+"""The proxy's weights: from the hub, its cache, or a file."""
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Hashable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from sclip_seg_ros.models.devices import DTYPES
 from sclip_seg_ros.models.hub import MAIN, HubFile, Place, obtain, split_pin
 from sclip_seg_ros.models.loading import loading
 from sclip_seg_ros.models.weights import WeightsError, read_state_dict, sha256
-from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
+from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES, ProxySettings
 from sclip_seg_ros.segmentation.backbones.proxies.towers import (
     Proxy,
     build_network,
     proxy_names_of_authors,
 )
-from sclip_seg_ros.segmentation.settings.settings import ProxySettings, SegmentorSettings
 
 HUB, RANDOM = "hub", "random"
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 _log = logging.getLogger(__name__)
-
-
-class ProxyStore:
-    """Hold the weights that the newest settings named.
-
-    All methods but :meth:`load` belong to one thread.
-    """
-
-    def __init__(self, device: torch.device, dtype: torch.dtype, cache_dir: str | None,
-                 beside: Mapping[str, Path] | None = None) -> None:
-        """Begin without any weights.
-
-        Args:
-            device: where the proxy is to run.
-            dtype: the image tower's arithmetic, which is the proxy's where its settings say none.
-            cache_dir: folder for downloads instead of the hub's own.
-            beside: files of proxies that came along with the model, by name; they are taken
-                before the hub is asked.
-        """
-        self._beside = beside or {}
-        self._device, self._dtype, self._cache_dir = device, dtype, cache_dir
-        self._kept: tuple[Hashable, Proxy] | None = None
-
-    def key(self, settings: SegmentorSettings) -> Hashable:
-        """Return what settings say of the weights; where it is equal, loaded ones serve again."""
-        return settings.proxy.model, settings.proxy.source, settings.proxy.precision
-
-    def title(self, settings: SegmentorSettings) -> str:
-        """Name what settings want, for people."""
-        return settings.proxy.model
-
-    def lacks(self, settings: SegmentorSettings) -> bool:
-        """Tell whether :meth:`provide` would have to load weights."""
-        return settings.use_proxy \
-            and (self._kept is None or self._kept[0] != self.key(settings))
-
-    def load(self, settings: SegmentorSettings) -> Proxy:
-        """Load the weights into main memory; for any thread.
-
-        Raises:
-            WeightsError: they are out of reach, or do not fit.
-        """
-        proxy = settings.proxy
-        if proxy.source == HUB and proxy.model in self._beside:
-            proxy = replace(proxy, source=str(self._beside[proxy.model]))
-        return load_proxy(proxy, self._cache_dir)
-
-    def keep(self, settings: SegmentorSettings, loaded: Proxy) -> None:
-        """Take over loaded weights, between two images, so that :meth:`provide` finds them."""
-        loaded.network.to(self._device, DTYPES.get(settings.proxy.precision, self._dtype))
-        loaded.moved()
-        self._kept = self.key(settings), loaded
-
-    def provide(self, settings: SegmentorSettings) -> Proxy | None:
-        """Return what settings ask for, with its weights loaded where they are not; None if off.
-
-        Raises:
-            WeightsError: weights out of reach, or not fitting.
-        """
-        if not settings.use_proxy:
-            return None
-        if self.lacks(settings):
-            self.keep(settings, self.load(settings))
-        assert self._kept is not None
-        return self._kept[1]
-
-    def origin(self, settings: SegmentorSettings) -> str | None:
-        """Return where the weights in use come from; None where the proxy is off."""
-        proxy = self.provide(settings)
-        return proxy.origin if proxy else None
-
-    def move(self, device: torch.device) -> None:
-        """Bring the weights in use to a device."""
-        if self._kept is not None:
-            self._kept[1].network.to(device)
-            self._kept[1].moved()
 
 
 def load_proxy(settings: ProxySettings, cache_dir: str | None = None) -> Proxy:

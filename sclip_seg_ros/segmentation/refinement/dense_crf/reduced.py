@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sclip_seg_ros.segmentation.settings.settings import CrfSettings
+from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CrfSettings
 
 Refine = Callable[[Tensor, Tensor, CrfSettings, Callable[[], bool]], Tensor]
 

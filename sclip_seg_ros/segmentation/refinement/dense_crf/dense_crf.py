@@ -12,15 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.refinement import crf_bilateral, crf_lattice, crf_pydensecrf
 from sclip_seg_ros.segmentation.refinement.anytime import Iterations
-from sclip_seg_ros.segmentation.refinement.crf_reduced import (
+from sclip_seg_ros.segmentation.refinement.dense_crf import (
+    bilateral,
+    lattice,
+    with_pydensecrf,
+)
+from sclip_seg_ros.segmentation.refinement.dense_crf.reduced import (
     Refine,
     reduced_settings,
     refine_reduced,
 )
+from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CrfSettings
 from sclip_seg_ros.segmentation.refinement.refinement import Refinement
-from sclip_seg_ros.segmentation.settings.settings import CrfSettings
 
 PROBABILITY_FLOOR = 1e-5    # keeps the unary energy -log p finite, as in pydensecrf's own helper
 NOTABLE_MEMORY = 2e9        # bytes
@@ -55,9 +59,9 @@ class Backend:
 # In the order in which "auto" prefers them. The lattice gives pydensecrf's result in less time
 # (docs/methods.md), on the CPU too, and runs wherever torch does.
 BACKENDS = {
-    "lattice": Backend(crf_lattice.mean_field, lambda: None),
-    "pydensecrf": Backend(crf_pydensecrf.mean_field, crf_pydensecrf.load),
-    "bilateral": Backend(crf_bilateral.joint_bilateral, lambda: None, crf_bilateral.levels),
+    "lattice": Backend(lattice.mean_field, lambda: None),
+    "pydensecrf": Backend(with_pydensecrf.mean_field, with_pydensecrf.load),
+    "bilateral": Backend(bilateral.joint_bilateral, lambda: None, bilateral.levels),
 }
 
 
@@ -102,7 +106,7 @@ class DenseCrf(Refinement):
     name, switch, group = "densecrf", "use_densecrf", "crf"
     of_probabilities = True
 
-    def refuse(self, settings: CrfSettings) -> None:
+    def refuse(self, settings: CrfSettings, depth: int, prefix: int) -> None:
         """Refuse a backend that is not installed."""
         try:
             resolve_backend(settings.backend)

@@ -12,7 +12,7 @@ import numpy as np
 
 from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.temporal import LONGEST_GAP, FilmSegmentor
-from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, Frame
+from sclip_seg_ros.tools.pieces.finished_frames import FinishedFrames, Frame
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sclip_seg_ros.common.device_cache import device_cache
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-MAX_LONG_SIDE = 2048  # pixels, as in the papers' protocol (scale=(2048, short side))
 _DEEP_MODES = ("I", "F")  # PIL's 16 and 32 bit greys, which convert() would clip at 255
 
 
@@ -51,43 +49,6 @@ def to_tensor(image: np.ndarray | Tensor | Image, device: torch.device) -> Tenso
         # Writable, because torch cannot express a read-only view such as a message's buffer.
         image = torch.from_numpy(np.require(image, requirements=["C", "W"]))
     return image.to(device).permute(2, 0, 1)
-
-
-def working_size(height: int, width: int, short_side: int,
-                 enlarge: bool = False) -> tuple[int, int]:
-    """Return the size an image is worked on: short side at most ``short_side``, long side 2048.
-
-    A smaller image keeps its size, unless ``enlarge`` brings it up to one of the two limits, as
-    the papers' ``Resize(scale=(2048, short side), keep_ratio=True)`` does.
-    """
-    scale = min(short_side / min(height, width), MAX_LONG_SIDE / max(height, width))
-    if not enlarge:
-        scale = min(scale, 1.0)
-    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
-
-
-def tower_size(height: int, width: int, settings: SegmentorSettings,
-               patch: int) -> tuple[int, int]:
-    """Return the size an image is worked on with given settings, by a tower of given patches.
-
-    It is :func:`working_size`, but a side that holds no full window is rounded to whole patches:
-    the tower drops a remainder, and its cells would be stretched over pixels that it never saw.
-    A side smaller than one patch stays, to be refused. With ``enlarge``, the papers' own protocol,
-    nothing is rounded: their code leaves the remainder out as well.
-    """
-    size = working_size(height, width, settings.short_side, settings.enlarge)
-    if settings.enlarge:
-        return size
-    whole = settings.inference == "whole"
-    rows, columns = ((side + patch // 2) // patch * patch
-                     if side >= patch and (whole or side < settings.crop) else side
-                     for side in size)
-    return rows, columns
-
-
-def tower_crop(settings: SegmentorSettings, patch: int) -> int:
-    """Return the side of a window in pixels, rounded down to whole patches as in tower_size."""
-    return settings.crop if settings.enlarge else settings.crop // patch * patch
 
 
 def resize(image: Tensor, size: tuple[int, int], antialias: bool = True) -> Tensor:

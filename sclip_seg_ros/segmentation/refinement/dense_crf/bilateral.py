@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CrfSettings
 from sclip_seg_ros.segmentation.refinement.neighbours import EdgePadded, ring_offsets
-from sclip_seg_ros.segmentation.settings.settings import CrfSettings
 
 # Without a unary term a wider filter wipes out small objects. Five levels reach 31 pixels, enough
 # to bring a boundary that is blurred over one 16-pixel patch back to its edge.

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
+from sclip_seg_ros.common.settings import Settings, choice, number, switch, text
 from sclip_seg_ros.models.weights import WeightsError
-from sclip_seg_ros.segmentation.settings.settings import LoftUpSettings
-from sclip_seg_ros.segmentation.upsamplers.interface import FeatureUpsampler
-from sclip_seg_ros.segmentation.upsamplers.loftup.feature_contract import (
+from sclip_seg_ros.segmentation.upsamplers.feature_contract import (
+    CONTRACTS,
     PUBLISHED,
     FeatureContract,
     stated_names,
 )
+from sclip_seg_ros.segmentation.upsamplers.interface import FeatureUpsampler
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import HEADS_KEY, LoftUp, build_loftup
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import (
     BILINEAR,
@@ -27,6 +29,26 @@ from sclip_seg_ros.segmentation.upsamplers.loftup.weights import (
 )
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoftUpSettings(Settings):
+    """LoftUp upsampling (Huang et al., ICCV 2025)."""
+
+    adaptive: bool = switch(True, "Choose LoftUp's factor from the grid's size.")
+    factor: float = number(2.0, 1.0, 16.0, "Enlargement where it is not adaptive.")
+    contract: str = choice("auto", CONTRACTS, "Features that LoftUp is fed: 'value', 'attended', "
+                           "'plain', or as it was trained.")
+    source: str = text(
+        "auto", "LoftUp's weights: 'embedded', 'hub', 'torch-hub', 'hub:siglip2' and the like, the "
+        "path of a checkpoint, 'bilinear' for interpolation without any, or 'auto' for the model's "
+        "own. "
+        "'hub@<commit>' pins a download, '...#sha256=<checksum>' any file.",
+        hint="'auto', 'embedded', 'hub', 'torch-hub', 'bilinear' or the path of a checkpoint",
+        fixed=True)
+    allow_fallback: bool = switch(False, "Enlarge bilinearly, with a warning and a mark in the "
+                                  "status, where LoftUp cannot be loaded.", shared=True)
+
 
 
 def adaptive_factor(grid: tuple[int, int]) -> float:

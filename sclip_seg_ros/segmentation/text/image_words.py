@@ -7,12 +7,28 @@ best; a share of every score is the unmoved word's likeness to the whole image.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sclip_seg_ros.common.settings import Settings, number
+
 NEAREST = 2   # patches that a word moves towards
+
+
+@dataclass(frozen=True)
+class ImageWordsSettings(Settings):
+    """RF-CLIP's text side (AAAI 2026); its authors tune the three for each data set."""
+
+    image_share: float = number(0.1, 0.0, 1.0, "Share of the word's likeness to the whole image "
+                                "in its score.")
+    patch_share: float = number(0.03, 0.0, 1.0, "Share of the best patches in a word that moves.")
+    distance: float = number(0.1, 0.0, 2.0, "Cosine distance within which words form a cluster, "
+                             "of which one moves.")
+
 
 
 def word_clusters(words: Tensor, distance: float) -> Tensor:

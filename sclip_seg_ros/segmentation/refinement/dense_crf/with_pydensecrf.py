@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.settings.settings import CrfSettings
+from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CrfSettings
 
 
 def load() -> ModuleType:

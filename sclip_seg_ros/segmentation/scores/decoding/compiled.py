@@ -6,7 +6,7 @@ lowest of another; others count for confidence alone. Those that can win or coun
 are summed pixel by pixel, relative to one another. What is left is one query more: the logarithm
 of its sum goes straight from cell to cell. Where that would be too much, more queries are summed.
 
-The build makes two libraries of decoding_compiled.cpp: for any processor, and for x86 with AVX2.
+The build makes two libraries of compiled.cpp: for any processor, and for x86 with AVX2.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 import sclip_seg_ros
 from sclip_seg_ros.common.device_cache import device_cache
 from sclip_seg_ros.common.text import first_line
-from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
+from sclip_seg_ros.segmentation.scores.decoding.rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import Axis, ScoreMap, enlargement
 
 SIDE = 16    # pixels of a patch each way, as in the C++ file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sclip_seg_ros.segmentation.scores.decoding_rule import DecodingRule
+from sclip_seg_ros.segmentation.scores.decoding.rule import DecodingRule
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 
@@ -17,7 +17,7 @@ STEEP = 1e30  # makes any difference of two scores larger than any class id
 
 def label(scores: ScoreMap, rule: DecodingRule,
                   size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Label all pixels; see :func:`sclip_seg_ros.segmentation.scores.decoding.decode`."""
+    """Label all pixels; see :func:`sclip_seg_ros.segmentation.scores.decoding.decoding.decode`."""
     device = scores.values.device
     labels = torch.empty(size, dtype=torch.uint8, device=device)
     confidence = torch.empty(size, device=device)

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from sclip_seg_ros.common.settings import Settings, by_name
 from sclip_seg_ros.common.text import shortened
-from sclip_seg_ros.segmentation.settings.declaration import Settings, by_name
-from sclip_seg_ros.segmentation.settings.settings import SegmentorSettings
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text",
           tuple: "a list of whole numbers"}
@@ -17,8 +16,7 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 _SCIENTIFIC = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
-def typed_changes(section: Mapping[Any, Any],
-                  settings: type[Settings] = SegmentorSettings) -> dict[str, Any]:
+def typed_changes(section: Mapping[Any, Any], settings: type[Settings]) -> dict[str, Any]:
     """Turn a section of a file into changes, as ``with_changes`` of a settings class takes them.
 
     Raises:
@@ -42,7 +40,7 @@ def flattened(section: Mapping[Any, Any]) -> dict[str, Any]:
                                        else [("", value)]))
 
 
-def typed(name: str, value: Any, settings: type[Settings] = SegmentorSettings) -> Any:
+def typed(name: str, value: Any, settings: type[Settings]) -> Any:
     """Return a value of YAML as the type of its setting: lists become tuples, 2 becomes 2.0.
 
     Args:

@@ -1,0 +1,1 @@
+"""Fully connected CRF of class probabilities, by several backends."""

@@ -1,1 +1,0 @@
-"""How images become labels: every setting, its range, its spellings."""

@@ -1,0 +1,1 @@
+"""Work in pieces: flags, engines, finished frames on disk, and where pieces meet."""
