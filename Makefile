@@ -116,6 +116,8 @@ $(BUILD)/.built: $(STAMPS)/relocated $(BUILD)/.files package.xml CMakeLists.txt 
 
 build: $(BUILD)/.built
 
+# Each worker, and each program of a test, would compile all files anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: build
 	@echo "== testing on $(ROS)"
 	$(OVERLAY) python -m pytest --timeout=300 --numprocesses=$(TEST_WORKERS) --dist=loadfile \
