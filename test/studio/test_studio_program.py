@@ -6,14 +6,18 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
 import pytest
+from forked_programs import ForkedProgram, can_fork
 from studio_harness import browsing, page_of, until, write_rooms
 
 from sclip_seg_ros.studio.command import main
+
+SCLIP = "import sys; from sclip_seg_ros.tools.sclip import main; sys.exit(main())"
 
 
 @contextmanager
@@ -49,16 +53,26 @@ def test_the_page_opens_at_the_address_that_is_said_and_ctrl_c_ends_it(tmp_path)
 
 
 def test_another_address_wants_the_token_that_is_printed_once(tmp_path):
-    with started(str(write_rooms(tmp_path)), "--host", "0.0.0.0") as (process, url):
-        port, token = re.fullmatch(r"http://\S+?:(\d+)/\?token=(\S{20,})", url).groups()
+    log = tmp_path / "log"
+    assert can_fork()
+    process = ForkedProgram(SCLIP, ["sclip", "studio", "--port", "0", str(write_rooms(tmp_path)),
+                                    "--host", "0.0.0.0"], log)
+    try:
+        while not (found := re.match(r"ready: http://\S+?:(\d+)/\?token=(\S{20,})\n",
+                                     log.read_text() if log.exists() else "")):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        port, token = found.groups()
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/")
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         answer = opener.open(f"http://127.0.0.1:{port}/?token={token}")
         assert answer.geturl().endswith("/") and b"sclip studio" in answer.read()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert token not in out + err
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+    assert log.read_text().count(token) == 1
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from importlib.util import find_spec
@@ -17,6 +15,7 @@ import pytest
 import timm
 import torch
 from checkpoints import random_state
+from forked_programs import ForkedProgram, can_fork
 from model_hub import REPOSITORY, STATISTICS, TINY, Faults
 from safetensors.torch import save
 from timm_towers import enliven, write_siglip, write_tokenizer
@@ -31,6 +30,7 @@ from sclip_seg_ros.tools.fetch import main
 from sclip_seg_ros.tools.figures import provenance
 
 FILE = "open_clip_model.safetensors"
+SCLIP = "import sys; from sclip_seg_ros.tools.sclip import main; sys.exit(main())"
 
 
 @pytest.fixture
@@ -192,23 +192,24 @@ def test_what_cannot_be_fetched_is_refused_in_one_line(hub, published, capsys, a
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("program", ["fetch", "segment"])
 def test_ctrl_c_in_a_download_is_one_line_and_the_next_start_goes_on(
-        hub, published, tmp_path, number, program):
+        hub, published, tmp_path, monkeypatch, number, program):
     """Through the tags of the repository itself: another process knows no tiny architecture."""
     (tmp_path / "a.png").write_bytes(PNG)
-    what = ["--model", f"hf-hub:{REPOSITORY}"]
-    command = [sys.executable, "-m", "sclip_seg_ros.tools.sclip", program, *what] + (
-        ["a.png", "--output", "out", "--vocabulary", "a", "b"] if program == "segment" else [])
+    monkeypatch.chdir(tmp_path)
     hub.faults = Faults(only="storage", rate=2e6)
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-                               env=dict(os.environ))
+    assert can_fork()
+    log = tmp_path / "log"
+    process = ForkedProgram(SCLIP, ["sclip", program, "--model", f"hf-hub:{REPOSITORY}"] + (
+        ["a.png", "--output", "out", "--vocabulary", "a", "b"] if program == "segment" else []),
+        log)
     end = time.monotonic() + 60
     cache = hub.folder.parent / "cache"
     while not any(path.stat().st_size > 100_000 for path in cache.rglob("*.incomplete")):
         assert time.monotonic() < end and process.poll() is None
         time.sleep(0.02)
     process.send_signal(number)
-    said = process.communicate(timeout=30)[1]
-    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGTERM)
+    assert process.wait(timeout=30) == (130 if number == signal.SIGINT else -signal.SIGTERM)
+    said = log.read_text()
     assert "Traceback" not in said
     if number == signal.SIGINT:
         assert len(said.strip().splitlines()) == 1 and "interrupted" in said

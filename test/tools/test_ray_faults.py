@@ -6,8 +6,6 @@ import os
 import re
 import resource
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -122,15 +120,18 @@ def test_workers_without_room_are_refused(more, said, cluster, drive, tiny_model
 
 def test_a_machine_without_memory_is_told(drive, tiny_model, tmp_path):
     """Ray's memory monitor kills every worker at once, as it does where a model does not fit."""
-    done = subprocess.run(
-        [sys.executable, "-c", IMPATIENT,
-         *flags(tiny_model, tmp_path / "out", "--device", "cpu", "--bag", drive, *PIECES, "--ray")],
-        env=os.environ | {"RAY_memory_usage_threshold": "0.01",
-                          "RAY_memory_monitor_refresh_ms": "100"},
-        capture_output=True, text=True, timeout=LIMIT)
-    assert done.returncode == 2, done.stderr
+    assert can_fork()
+    process = ForkedProgram(IMPATIENT, ["sclip-bag", *flags(
+        tiny_model, tmp_path / "out", "--device", "cpu", "--bag", drive, *PIECES, "--ray")],
+        tmp_path / "log", {"RAY_memory_usage_threshold": "0.01",
+                           "RAY_memory_monitor_refresh_ms": "100"})
+    try:
+        code, told = process.wait(LIMIT), (tmp_path / "log").read_text()
+    finally:
+        process.kill()
+    assert code == 2, told
     assert re.search(r"a worker cannot begin \((its process was killed|[12] worker\(s\) were "
-                     "killed due to the node running low on memory)", done.stderr), done.stderr
+                     "killed due to the node running low on memory)", told), told
 
 
 class Cramped(pieces.BagWorker):
