@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import torch
@@ -16,11 +16,13 @@ from tqdm import tqdm
 
 from sclip_seg_ros.common.cores import usable_cores
 from sclip_seg_ros.common.streams import outlive_listeners
+from sclip_seg_ros.tools.bag import processing
 from sclip_seg_ros.tools.bag.processing import Outcome, load, process
 from sclip_seg_ros.tools.console import USER_ERRORS, unexpected
 
-# Neither threads nor CUDA survive a fork.
-_CONTEXT = multiprocessing.get_context("spawn")
+# Neither threads nor CUDA survive a fork; so it is one of a process that has imported the libraries
+# and done nothing else. Importing them takes seconds, for each recording.
+_CONTEXT = multiprocessing.get_context("forkserver")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class _Job:
 
     index: int
     line: int
-    child: SpawnProcess
+    child: ForkServerProcess
     pipe: Connection
 
 
@@ -43,6 +45,7 @@ def process_side_by_side(arguments: argparse.Namespace) -> Iterator[Outcome]:
     free_lines = list(range(arguments.jobs))[::-1]
     lock = _CONTEXT.RLock()
     running: dict[Connection, _Job] = {}
+    _CONTEXT.set_forkserver_preload([processing.__name__])
     try:
         while waiting or running:
             while waiting and free_lines:
