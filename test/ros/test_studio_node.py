@@ -46,6 +46,12 @@ class Camera(threading.Thread):
 
 
 @pytest.fixture(scope="module")
+def browser():
+    with browsing() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
 def camera():
     camera = Camera()
     camera.start()
@@ -86,8 +92,8 @@ def desk(node, camera, bench):
     return desk
 
 
-def test_the_nodes_labels_are_on_the_page_and_its_words_change_from_there(desk):
-    with serving(desk) as served, browsing() as browser, page_of(browser, served.url) as page:
+def test_the_nodes_labels_are_on_the_page_and_its_words_change_from_there(browser, desk):
+    with serving(desk) as served, page_of(browser, served.url) as page:
         until(page, "document.body.dataset.serial")
         assert [chip.get_attribute("data-name") for chip in page.locator(".chip").all()] == WORDS
         assert np.array_equal(desk.shown.labelled.frame.image, room(2))
@@ -112,9 +118,9 @@ def test_the_nodes_labels_are_on_the_page_and_its_words_change_from_there(desk):
         wait_until(lambda: desk.shown.labelled.names == tuple(WORDS))
 
 
-def test_a_refusal_of_the_node_stands_at_its_field(desk):
+def test_a_refusal_of_the_node_stands_at_its_field(browser, desk):
     before = desk.choices
-    with serving(desk) as served, browsing() as browser, page_of(browser, served.url) as page:
+    with serving(desk) as served, page_of(browser, served.url) as page:
         page.get_by_role("tab", name="Settings").click()
         page.locator("details[data-section=Features] summary").click()
         field = page.locator("[id='set-short_side']")
@@ -158,14 +164,14 @@ def test_a_synonym_changes_no_published_id(desk):
     assert published() == ids
 
 
-def test_a_node_that_begins_anew_goes_on_under_the_open_page(camera, bench, tmp_path):
+def test_a_node_that_begins_anew_goes_on_under_the_open_page(browser, camera, bench, tmp_path):
     first = NodeProcess(DOMAIN, tmp_path / "first.txt", PARAMETERS)
     try:
         first.wait_for("ready")
         desk = Desk(bench, bench.read())
         bench.on_adopted = desk.adopt
         bench.start()
-        with serving(desk) as served, browsing() as browser, page_of(browser, served.url) as page:
+        with serving(desk) as served, page_of(browser, served.url) as page:
             until(page, "document.body.dataset.serial")
             first.stop()
             until(page, "document.getElementById('picture-error').textContent"
@@ -179,13 +185,13 @@ def test_a_node_that_begins_anew_goes_on_under_the_open_page(camera, bench, tmp_
         first.kill()
 
 
-def test_nobody_looks_nothing_is_subscribed(desk):
+def test_nobody_looks_nothing_is_subscribed(browser, desk):
     def listeners() -> int:
         return desk.bench._node.count_subscribers("/sclip_seg/probabilities")
 
     wait_until(lambda: desk.bench.sources)
     assert listeners() == 0
-    with serving(desk) as served, browsing() as browser:
+    with serving(desk) as served:
         with page_of(browser, served.url):
             wait_until(lambda: listeners() == 1)
         wait_until(lambda: listeners() == 0)
