@@ -22,6 +22,7 @@ from sclip_seg_ros.studio.desk import Desk
 from sclip_seg_ros.studio.web.running import LOCAL, listen, server_of
 
 WAIT_SECONDS = 60.0
+EMPTY = "about:blank"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -101,13 +102,24 @@ def browsing() -> Iterator[Any]:
 
 @contextmanager
 def page_of(browser: Any, url: str, width: int = 1280, height: int = 720) -> Iterator[Any]:
-    """Open the page and wait for its first picture; no script may fail on it."""
-    page = browser.new_page(viewport={"width": width, "height": height})
+    """Open the page and wait for its first picture; no script may fail on it.
+
+    In a tab that is empty again, if there is one: a new one takes the browser a second. What a page
+    keeps is kept by its address, which has another port each time.
+    """
+    context = browser.contexts[0] if browser.contexts else browser.new_context()
+    page = next((tab for tab in context.pages if tab.url == EMPTY), None) or context.new_page()
     problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
+
+    def note(error: Exception) -> None:
+        problems.append(str(error))
+
+    page.on("pageerror", note)
+    page.set_viewport_size({"width": width, "height": height})
     page.set_default_timeout(1000 * WAIT_SECONDS)
     page.goto(url)
     until(page, "document.body.dataset.ready")
     yield page
+    page.goto(EMPTY)
+    page.remove_listener("pageerror", note)
     assert problems == []
-    page.close()
