@@ -169,8 +169,11 @@ class TextEncoder:
         prompts = [template(word) for template in templates]
         tokens = self._clip.tokenize(prompts)
         limit = tokens.shape[1]
+        full = tokens[:, -1] != 0  # by the padding of CLIP's own tokenizer; none else ends with it
+        longest = [prompt for prompt, is_full in zip(prompts, full.tolist(), strict=True) if is_full]
         # With room for one token more, a prompt that had been cut shows another one at its end.
-        if not torch.equal(self._clip.tokenize(prompts, limit + 1)[:, :limit], tokens):
+        if longest and not torch.equal(self._clip.tokenize(longest, limit + 1)[:, :limit],
+                                       tokens[full]):
             raise ValueError(f"class '{word[:40]}' with its prompt does not fit into the {limit} "
                              "tokens that the text tower reads; use fewer words")
         return tokens
