@@ -45,12 +45,12 @@ OF_ROS = re.compile(r"No module named '"
 # compute. A file with few long tests goes early, because a worker is given its next file before the
 # last tests of this one.
 SLOW = (
-    "test_ray_faults", "test_gpu_day", "test_three_hosts", "test_ray", "test_ros_doctor",
-    "test_soak", "test_security", "test_pipeline_combinations", "test_bag_addresses",
-    "test_benchmark_ablation", "test_node_points", "test_bag_resuming", "test_segment_addresses",
-    "test_benchmark_command", "test_studio_page", "test_train_loftup", "test_refusals",
-    "test_bag_command", "test_node_loading", "test_train_embedded_model", "test_studio_node",
-    "test_node_more_faults", "test_accelerator")
+    "test_ray_faults", "test_gpu_day", "test_three_hosts", "test_soak", "test_node_points",
+    "test_timm_towers", "test_lifecycle_faults", "test_pipeline_combinations", "test_node_time",
+    "test_studio_page", "test_packaging", "test_ray", "test_node_lifecycle", "test_embedded_model",
+    "test_node_shutdown", "test_benchmark_command", "test_ros_doctor", "test_studio_node",
+    "test_security", "test_train_embedded_model", "test_node", "test_benchmark_ablation",
+    "test_node_more_faults", "test_accelerator", "test_train_loftup")
 
 
 # Made once for each set of options: 0.1 s each, for a thousand models. All ask for the tokens of the
