@@ -169,8 +169,8 @@ class TextEncoder:
         prompts = [template(word) for template in templates]
         tokens = self._clip.tokenize(prompts)
         limit = tokens.shape[1]
-        full = tokens[:, -1] != 0  # by the padding of CLIP's own tokenizer; none else ends with it
-        longest = [prompt for prompt, is_full in zip(prompts, full.tolist(), strict=True) if is_full]
+        full = tokens[:, -1] != 0  # CLIP's own tokenizer pads with 0, with which no text ends
+        longest = [prompt for prompt, last in zip(prompts, full.tolist(), strict=True) if last]
         # With room for one token more, a prompt that had been cut shows another one at its end.
         if longest and not torch.equal(self._clip.tokenize(longest, limit + 1)[:, :limit],
                                        tokens[full]):
