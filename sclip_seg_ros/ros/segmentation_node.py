@@ -36,7 +36,7 @@ from sclip_seg_ros.ros.parameters.without_effect import (
     warn_of_others,
     warn_of_unknown,
 )
-from sclip_seg_ros.ros.services import Services, Verdict
+from sclip_seg_ros.ros.services import Answer, Services
 from sclip_seg_ros.segmentation.backbones.cuda_graphs import give_back_device_memory
 
 NAME = "sclip_seg"
@@ -277,23 +277,23 @@ class SegmentNode(LifecycleNode):
             (f"the words will be those of vocabulary_file='{file}', which is read when the node is "
              "configured; change them after that, or set vocabulary_file to ''")
 
-    def _judge_words(self, words: tuple[Any, ...]) -> Verdict | None:
+    def _judge_words(self, words: tuple[Any, ...]) -> Answer | None:
         """Return what became of words that were asked for; None while they are encoded."""
         engine = self._engine
         if obstacle := self._words_of_file():
-            return Verdict(False, obstacle, self._next_version)
+            return Answer(False, obstacle, self._next_version)
         if words != self._words():
-            return Verdict(False, "other words have been asked for meanwhile", self._version())
+            return Answer(False, "other words have been asked for meanwhile", self._version())
         if engine is None:
-            return Verdict(True, "they hold once the node is configured", self._next_version)
+            return Answer(True, "they hold once the node is configured", self._next_version)
         found = engine.vocabularies.version_of(words)
         if found is None:
             return None
         version, in_force = found
         if in_force:
-            return Verdict(True, "they hold", version)
+            return Answer(True, "they hold", version)
         return None if self._phase == ACTIVE else \
-            Verdict(True, "they hold once the node is active", version)
+            Answer(True, "they hold once the node is active", version)
 
     def _version(self) -> int:
         """Return the version of the vocabulary in force; before there is one, of the first."""
