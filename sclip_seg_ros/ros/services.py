@@ -45,7 +45,7 @@ class Services:
 
     def __init__(self, node: Node, obstacle: Callable[[], str], take: Callable[[], Any],
                  judge: Callable[[Any], Answer | None], version: Callable[[], int],
-                 phase: Callable[[], str]) -> None:
+                 at_rest: Callable[[], str]) -> None:
         """Create the services.
 
         Args:
@@ -54,14 +54,14 @@ class Services:
             take: has the node read its parameters now, and returns the words they ask for.
             judge: returns what became of such words, None while that is open.
             version: returns that of the vocabulary in force.
-            phase: returns in which phase of its lifecycle the node is, "active" where it labels.
+            at_rest: returns why the node works on no frames, empty where it does.
         """
         self._node = node
         self._obstacle = obstacle
         self._take = take
         self._judge = judge
         self._version = version
-        self._phase = phase
+        self._at_rest = at_rest
         self._waiting: list[_Waiting] = []
         # A group of its own: whoever waits must not keep the node's other callbacks waiting.
         node.create_service(ChangeWords, "~/change_words", self._change_words,
@@ -110,8 +110,8 @@ class Services:
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         answer = self._node.set_parameters_atomically([Parameter("enabled", value=request.data)])
         response.success = answer.successful
-        phase = self._phase()
+        at_rest = self._at_rest()
         state = "labelling" if request.data else "images are skipped"
         response.message = answer.reason if not answer.successful else \
-            state if phase == "active" else f"{state} once the node is active; it is {phase}"
+            f"{state} once the node is active; it is {at_rest}" if at_rest else state
         return response
