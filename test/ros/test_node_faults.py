@@ -7,7 +7,16 @@ import math
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from ros_harness import by_stamp, domain_for, node_fixture, picture, probe_fixture, ran, stamp_of
+from ros_harness import (
+    by_stamp,
+    domain_for,
+    node_fixture,
+    picture,
+    probe_fixture,
+    ran,
+    stamp_of,
+    stated,
+)
 from sclip_seg_ros.msg import SegmentationStatus
 from sensor_msgs.msg import Image
 
@@ -77,7 +86,8 @@ def test_diagnostics_warn_of_bad_frames(probe):
                          "a warning", lambda: spoilt(encoding="rainbow"))
         status = diagnostics[-1].status[0]
         assert status.level == DiagnosticStatus.WARN
-        values = {entry.key: entry.value for entry in status.values}
+        values = stated(status)
+        assert values["verdict"] == "recent error"
         assert int(values["frames rejected"]) > 0
         assert "rainbow" in values["last error"]
 

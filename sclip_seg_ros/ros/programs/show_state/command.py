@@ -28,7 +28,8 @@ from rclpy.utilities import remove_ros_args
 from sclip_seg_ros.common.entry import INTERRUPTED
 from sclip_seg_ros.msg import Vocabulary
 from sclip_seg_ros.ros.cameras.qos import latched
-from sclip_seg_ros.ros.diagnostics.publisher import LOADING, ONLY_CAMERA, nodes_called
+from sclip_seg_ros.ros.diagnostics.publisher import ONLY_CAMERA, nodes_called
+from sclip_seg_ros.ros.diagnostics.verdict import Verdict
 from sclip_seg_ros.ros.programs.refusals import why_no_node, why_refused
 from sclip_seg_ros.ros.programs.show_state.text import CameraState, NodeState, state_text
 
@@ -86,8 +87,8 @@ class StateReader:
             answer = request.result() if request is not None and request.done() else None
             if answer is not None:
                 answers.lifecycle = answer.current_state.label
-            elif answers.cameras and LOADING in answers.cameras[0].values \
-                    and "model" not in answers.cameras[0].values:
+            elif answers.cameras \
+                    and answers.cameras[0].values.get("verdict") == Verdict.LOADING.word:
                 # Its services answer once that is done.
                 return NodeState(self.name, "configuring", tuple(answers.cameras), None,
                                  nodes_called(self.name, self._node))
