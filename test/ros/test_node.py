@@ -290,7 +290,7 @@ def test_a_missed_budget_is_told(probe):
     ("short_side", 1, "short_side must be 16 to 4096, or 0"), ("short_side", -1, "out of range"),
     ("model", "ViT-B/16", "clean up the node"),
     ("logit_scale", "much", "is not a number; give 0.0 to 1000.0"),
-    ("pamr_dilations", [], "name at least one"),
+    ("pamr.dilations", [], "name at least one"),
     ("overlay_alpha", 2.0, "out of range"),
 ])
 def test_settings_that_cannot_work_are_refused_with_a_reason(probe, name, value, reason):

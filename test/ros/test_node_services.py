@@ -50,7 +50,7 @@ def test_words_hold_from_the_version_that_the_answer_names(probe):
 
 
 @pytest.mark.parametrize("values", [
-    {"attention": ["sclip"]}, {"proxy_model": [True]}, {"class_ids": [1.0, float("inf")]}])
+    {"attention": ["sclip"]}, {"proxy.model": [True]}, {"class_ids": [1.0, float("inf")]}])
 def test_values_of_any_type_are_answered_and_the_node_goes_on(probe, values):
     [name] = values
     before = probe.get_parameter(name)

@@ -73,8 +73,8 @@ ERRORS = {"out of memory": torch.cuda.OutOfMemoryError("CUDA out of memory"),
 @pytest.fixture(scope="module")
 def node():
     # Every stage runs on every frame; a tower that no frame waits for is test_node_time's.
-    with node_in_process(DOMAIN, classes=CLASSES, short_side=SHORT_SIDE, crf_iterations=1,
-                         **{"temporal.enabled": False}) as node:
+    with node_in_process(DOMAIN, classes=CLASSES, short_side=SHORT_SIDE,
+                         **{"crf.iterations": 1, "temporal.enabled": False}) as node:
         assert node.start()
         yield node
 

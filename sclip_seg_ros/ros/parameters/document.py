@@ -25,9 +25,9 @@ stage that cannot work, and no others. With a latency budget, settings that a le
 ladder does not allow are refused at once. Where a parameter is a number with decimals, a whole
 number will do, and `64.0` where it is a whole number.
 
-A setting inside a group, such as the node's `crf_iterations`, is written `crf.iterations` in
-quality ladders, profiles, `--set`, messages and Python (`settings.with_changes({"crf.iterations":
-5})`; as a keyword, which cannot have a dot, `crf__iterations=5`).
+Settings have these names in quality ladders, profiles, `--set`, messages and Python, too
+(`settings.with_changes({"crf.iterations": 5})`; as a keyword, which cannot have a dot,
+`crf__iterations=5`).
 
 Each per-frame output also has `qos_overrides.<topic>.publisher.{history,depth,reliability}`, and
 each camera subscription `qos_overrides.<topic>.subscription.{history,depth}`, read at configure and

@@ -13,7 +13,7 @@ from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
 
 from sclip_seg_ros.ros.parameters.camera_topics import COMPRESSED
-from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS
+from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, FORMERLY
 
 QOS_OVERRIDES = "qos_overrides."
 _VALUES = "ros__parameters"
@@ -26,10 +26,14 @@ _LATER = "camera_info"  # subscribed to once it is published
 
 def warn_of_unknown(node: Node) -> None:
     """Log a warning for each parameter given at start that the node does not have."""
-    for name in _overrides(node):
-        if not node.has_parameter(name) and not name.startswith(QOS_OVERRIDES):
-            # Groups are written crf.iterations elsewhere, but not in ROS.
-            near = get_close_matches(name.replace(".", "_"), DECLARATIONS, n=1)
+    given = given_at_start(node)
+    for name in given:
+        now = FORMERLY.get(name)
+        if now is not None:
+            what = "and is ignored beside that" if now in given else "and was taken for that"
+            node.get_logger().warning(f"parameter '{name}' is called '{now}' now, {what}")
+        elif not node.has_parameter(name) and not name.startswith(QOS_OVERRIDES):
+            near = get_close_matches(name, DECLARATIONS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "see `ros2 param list`"
             node.get_logger().warning(f"parameter '{name}' does not exist and is ignored; {hint}")
 
@@ -98,7 +102,7 @@ def warn_of_idle_qos(node: Node) -> None:
     """
     declared = [QOS_OVERRIDES + name
                 for name in node.get_parameters_by_prefix(QOS_OVERRIDES[:-1])]
-    for name in _overrides(node):
+    for name in given_at_start(node):
         if not name.startswith(QOS_OVERRIDES) or name in declared:
             continue
         owner, _, policy = name.rpartition(".")
@@ -166,7 +170,7 @@ def _ros_arguments(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield "remap" if ":=" in word else "word", word
 
 
-def _overrides(node: Node) -> Mapping[str, Any]:
+def given_at_start(node: Node) -> Mapping[str, Any]:
     """Return the parameters given at start; rclpy offers no public way to ask for them."""
     return getattr(node, "_parameter_overrides", {})
 

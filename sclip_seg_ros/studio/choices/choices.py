@@ -215,14 +215,6 @@ def declared_settings() -> dict[str, Setting]:
     return {**chosen, **TemporalSettings.declared(TEMPORAL), BUDGET: budget}
 
 
-def parameter_name(setting: str) -> str:
-    """Return the node's parameter of a setting: crf.iterations is crf_iterations there.
-
-    Those that concern time, and are not settings of a segmentor, keep their dot.
-    """
-    return setting if setting.startswith(TEMPORAL) else setting.replace(".", "_")
-
-
 def values_of(choices: Choices) -> dict[str, Any]:
     """Return the value of every setting of :func:`declared_settings`."""
     return {name: value_of(choices, name) for name in declared_settings()}

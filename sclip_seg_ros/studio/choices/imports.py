@@ -17,7 +17,6 @@ from sclip_seg_ros.studio.choices.choices import (
     Choices,
     Refusal,
     declared_settings,
-    parameter_name,
     value_of,
 )
 from sclip_seg_ros.tools.arguments import (
@@ -137,7 +136,9 @@ def of_node(values: Mapping[str, Any]) -> Import:
     if left.get("palette"):
         choices = replace(choices, palette=dict(parse_palette(str(left["palette"]))))
     left.pop("palette", None)
-    names = {parameter_name(name): name for name in declared_settings()}
+    # Files may have the names that the node's parameters had, with an underscore for the dot.
+    names = {spelt: name for name in declared_settings()
+             for spelt in (name.replace(".", "_"), name)}
     settings = {names[name]: value for name, value in left.items() if name in names}
     notes = [_aside(name, value) for name, value in left.items() if name not in names]
     return Import(choices.with_settings(settings), tuple(notes))
