@@ -19,7 +19,12 @@ from ros_harness import bare_nodes, domain_for
 from sclip_seg_ros.common.settings import Settings, choice, number, numbers
 from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.latency.ladder import QualityLadder, QualityLevel
-from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, GROUPS, declarations_of
+from sclip_seg_ros.ros.parameters.declarations import (
+    DECLARATIONS,
+    GROUPS,
+    SETTINGS,
+    declarations_of,
+)
 from sclip_seg_ros.ros.parameters.document import markdown
 from sclip_seg_ros.ros.parameters.options import (
     NodeOptions,
@@ -61,22 +66,21 @@ def test_no_parameter_is_declared_twice():
 
 
 def test_every_setting_is_a_parameter():
-    assert {entry.setting for entry in DECLARATIONS.values() if entry.setting} \
-        == setting_paths(SegmentorSettings())
+    assert set(DECLARATIONS) >= SETTINGS == setting_paths(SegmentorSettings())
 
 
 @pytest.mark.parametrize("entry", [entry for entry in DECLARATIONS.values()
-                                   if entry.setting and entry.low is not None],
+                                   if entry.name in SETTINGS and entry.low is not None],
                          ids=lambda entry: entry.name)
 def test_declared_ranges_are_those_of_the_settings(entry):
     kind = type(entry.default)
-    together = ("crop", "stride") if entry.name in ("crop", "stride") else (entry.setting,)
+    together = ("crop", "stride") if entry.name in ("crop", "stride") else (entry.name,)
     for value in (max(entry.low, 16) if entry.name == "stride" else entry.low, entry.high):
         SegmentorSettings().with_changes(**dict.fromkeys(together, kind(value)))
     if entry.name not in ("crop", "stride"):
         for value in (kind(entry.low) - 1, kind(entry.high) + 1):
             with pytest.raises(ValueError, match="must be .* to .*, got"):
-                SegmentorSettings().with_changes(**{entry.setting: value})
+                SegmentorSettings().with_changes(**{entry.name: value})
 
 
 def test_a_parameter_follows_from_a_settings_declaration():
@@ -94,9 +98,9 @@ def test_a_parameter_follows_from_a_settings_declaration():
     assert "Cannot change while the node is configured." in cups.additional_constraints
     assert rim.additional_constraints == "One of mirror, zero."
     [prefixed] = declarations_of(Own, "own.", "Others")["Others"]
-    assert (prefixed.name, prefixed.setting) == ("own.taps", "own.taps")
+    assert prefixed.name == "own.taps"
     taps, = sections["Stages"]
-    assert (taps.default, taps.description, taps.setting) == ([3, 5], "Sizes. At most 4.", "taps")
+    assert (taps.default, taps.description) == ([3, 5], "Sizes. At most 4.")
 
 
 def test_without_overrides_the_options_are_the_settings_defaults(make_node):
