@@ -600,6 +600,6 @@ def test_the_default_vocabulary_is_the_demos(make_node):
 
 
 def test_the_parameter_page_is_up_to_date():
-    page = Path(__file__).resolve().parents[2] / "docs" / "parameters.md"
+    page = Path(__file__).resolve().parents[3] / "docs" / "parameters.md"
     assert page.read_text(encoding="utf-8") == markdown(), \
         "run: python -m sclip_seg_ros.ros.parameters.document > docs/parameters.md"

@@ -13,7 +13,7 @@ from launch_files import context_of, launch_file_fixture
 
 from sclip_seg_ros.models.resources import config_folders
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 launch_file = launch_file_fixture("segment.launch.py")
 
 
