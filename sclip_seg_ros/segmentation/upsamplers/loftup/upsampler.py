@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,6 +49,15 @@ class LoftUpSettings(Settings):
         fixed=True)
     allow_fallback: bool = switch(False, "Enlarge bilinearly, with a warning and a mark in the "
                                   "status, where LoftUp cannot be loaded.", shared=True)
+
+    @classmethod
+    def implied(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        """Return changes with the adaptive factor off where one is named and that is not."""
+        return {"adaptive": False, **changes} if "factor" in changes else changes
+
+    def effective(self) -> LoftUpSettings:
+        """Return the settings with the factor at its default where the grid's size decides."""
+        return replace(self, factor=self.own()["factor"].default) if self.adaptive else self
 
 
 
