@@ -26,8 +26,8 @@ from sclip_seg_ros.tools.bag.processing import (
 )
 from sclip_seg_ros.tools.bag.recording.recording import RecordingError
 from sclip_seg_ros.tools.bag.results.finished import differences
-from sclip_seg_ros.tools.console import unexpected
 from sclip_seg_ros.tools.estimate import Estimate
+from sclip_seg_ros.tools.failures import unexpected
 from sclip_seg_ros.tools.pieces import open_engine
 
 _YEARS = 1e9  # seconds: a piece so long is the whole recording

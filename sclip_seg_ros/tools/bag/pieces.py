@@ -34,7 +34,7 @@ from sclip_seg_ros.tools.bag.results.earlier import FRAMES, check_partial, parti
 from sclip_seg_ros.tools.bag.results.finished import FinishedFrames
 from sclip_seg_ros.tools.bag.results.topics import Plan, make_plan
 from sclip_seg_ros.tools.bag.segmenting import segment_piece
-from sclip_seg_ros.tools.console import unexpected
+from sclip_seg_ros.tools.failures import unexpected
 from sclip_seg_ros.tools.figures import provenance
 from sclip_seg_ros.tools.pieces import (
     frames_in,

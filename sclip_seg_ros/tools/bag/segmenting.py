@@ -16,7 +16,8 @@ from sclip_seg_ros.tools.bag.recording.messages import Codec
 from sclip_seg_ros.tools.bag.recording.recording import Recording
 from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, Frame
 from sclip_seg_ros.tools.bag.results.topics import Plan
-from sclip_seg_ros.tools.console import BAR, IMAGE_ERRORS, cause_of
+from sclip_seg_ros.tools.console import BAR
+from sclip_seg_ros.tools.failures import IMAGE_ERRORS, cause_of
 from sclip_seg_ros.tools.seams import Entrance
 
 CHECKPOINT = 32  # frames after which what is carried from frame to frame is written down

@@ -19,7 +19,7 @@ from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.temporal import FilmSegmentor
 from sclip_seg_ros.tools.bag.recording.files import RecordingError
 from sclip_seg_ros.tools.bag.results.finished import FinishedFrames, Frame
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, unexpected
+from sclip_seg_ros.tools.failures import IMAGE_ERRORS, cause_of, unexpected
 from sclip_seg_ros.tools.pieces import (
     frames_in,
     new_store,
