@@ -19,12 +19,8 @@ from sclip_seg_ros.studio.choices.choices import (
     declared_settings,
     value_of,
 )
-from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
-    chosen_classes,
-    chosen_settings,
-    chosen_temporal,
-)
+from sclip_seg_ros.tools.arguments import chosen_classes, chosen_settings, chosen_temporal
+from sclip_seg_ros.tools.program import OneLineParser
 from sclip_seg_ros.tools.segment.arguments import add_arguments
 
 LONGEST = 200_000  # characters

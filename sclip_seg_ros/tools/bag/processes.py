@@ -17,7 +17,8 @@ from tqdm import tqdm
 from sclip_seg_ros.common.cores import usable_cores
 from sclip_seg_ros.common.streams import outlive_listeners
 from sclip_seg_ros.tools.bag.processing import Outcome, load, process
-from sclip_seg_ros.tools.console import USER_ERRORS, unexpected
+from sclip_seg_ros.tools.console import USER_ERRORS
+from sclip_seg_ros.tools.failures import unexpected
 
 # Neither threads nor CUDA survive a fork.
 _CONTEXT = multiprocessing.get_context("spawn")

@@ -209,7 +209,8 @@ def test_classes_keep_the_ids_that_consumers_know():
 
 def test_a_node_that_is_not_there_is_told_in_one_line(capsys):
     from sclip_seg_ros.ros.programs.studio.command import main
-    assert main(["/nobody", "--port", "0", "--timeout", "3"]) == 1
+    assert main(["/nobody", "--port", "0", "--timeout", "3",
+                 "--ros-args", "--log-level", "warn"]) == 1
     said = capsys.readouterr()
     told = said.err
     assert said.out.endswith("; waiting up to 3 s for it ...\n") and said.out.count("\n") == 1

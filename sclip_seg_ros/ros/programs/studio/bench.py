@@ -12,8 +12,9 @@ import numpy as np
 from rclpy.node import Node
 
 from sclip_seg_ros.io.points import Point, Score
+from sclip_seg_ros.ros.programs.program import NoAnswer
 from sclip_seg_ros.ros.programs.studio.feed import Feed, LiveCamera, cameras_of
-from sclip_seg_ros.ros.programs.studio.parameters import NoAnswer, NodeParameters
+from sclip_seg_ros.ros.programs.studio.parameters import NodeParameters
 from sclip_seg_ros.segmentation.text.palette import palette_of
 from sclip_seg_ros.studio.choices.choices import (
     BACKGROUND,
