@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 
 from sclip_seg_ros.common.entry import run_program
-from sclip_seg_ros.segmentation.scores.scoring import last_block
 
 if __name__ == "__main__":  # before libraries that take seconds to import
     sys.exit(run_program("benchmarks.attentions", "attentions"))
@@ -30,6 +29,7 @@ from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS
 from sclip_seg_ros.segmentation.backbones.tower import shared_tower
+from sclip_seg_ros.segmentation.scores.scoring import last_block
 from sclip_seg_ros.segmentation.scores.windows import window_boxes, working_size
 from sclip_seg_ros.tools.program import Program, documented, positive
 

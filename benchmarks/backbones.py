@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 
 from sclip_seg_ros.common.entry import run_program
-from sclip_seg_ros.segmentation.scores.scoring import last_block
 
 if __name__ == "__main__":  # before libraries that take seconds to import
     sys.exit(run_program("benchmarks.backbones", "backbones"))
@@ -39,6 +38,7 @@ from sclip_seg_ros.segmentation.backbones.families.clip_vit import absorb_quick_
 from sclip_seg_ros.segmentation.backbones.proxies.attention import proxy_tokens
 from sclip_seg_ros.segmentation.backbones.proxies.towers import Proxy, build_network
 from sclip_seg_ros.segmentation.backbones.tower import shared_tower, shared_values
+from sclip_seg_ros.segmentation.scores.scoring import last_block
 from sclip_seg_ros.segmentation.scores.windows import window_boxes, working_size
 from sclip_seg_ros.tools.program import Program, documented, positive
 

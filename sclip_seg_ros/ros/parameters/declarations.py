@@ -200,5 +200,3 @@ GROUPS: dict[str, tuple[Declaration, ...]] = {
     "Time": TIME, "Node": NODE, "Points": POINTS}
 DECLARATIONS = {entry.name: entry for group in GROUPS.values() for entry in group}
 SETTINGS = frozenset(SegmentorSettings.declared())  # names of the parameters that are a segmentor's
-# By the names that they had, in which an underscore stood for the dot.
-FORMERLY = {name.replace(".", "_"): name for name in SETTINGS if "." in name}

@@ -10,10 +10,10 @@ from sclip_seg_ros.ros.parameters.declarations import GROUPS, Declaration
 
 _HEAD = """# Parameters
 
-Written by `python -m sclip_seg_ros.ros.parameters.document`; edit
-`sclip_seg_ros/segmentation/settings.py` or, for the node's own parameters,
-`sclip_seg_ros/ros/parameters/declarations.py`, not this page. `ros2 param describe /sclip_seg NAME`
-tells the same of a running node.
+Written by `python -m sclip_seg_ros.ros.parameters.document`. Edit the setting's own field instead,
+in `sclip_seg_ros/segmentation/settings.py`, in its stage's file or in `temporal/settings.py`, or,
+for the node's own parameters, `sclip_seg_ros/ros/parameters/declarations.py`. `ros2 param describe
+/sclip_seg NAME` tells the same of a running node.
 
 A parameter marked *at configure* is read when the node is configured; another value is refused
 while it is. Every other change takes effect between two frames, is checked together with the

@@ -27,7 +27,6 @@ from sclip_seg_ros.ros.log import describe
 from sclip_seg_ros.ros.parameters.camera_topics import CameraTopic, camera_topics
 from sclip_seg_ros.ros.parameters.declarations import (
     DECLARATIONS,
-    FORMERLY,
     SETTINGS,
     TIME,
     Declaration,
@@ -35,8 +34,8 @@ from sclip_seg_ros.ros.parameters.declarations import (
 from sclip_seg_ros.ros.parameters.label_size import LabelSize
 from sclip_seg_ros.ros.parameters.parsing import parse_value
 from sclip_seg_ros.ros.parameters.point_options import PointOptions
-from sclip_seg_ros.ros.parameters.without_effect import given_at_start
-from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.ros.parameters.without_effect import given_at_start, warn_of_former
+from sclip_seg_ros.segmentation.settings import FORMERLY, SegmentorSettings
 from sclip_seg_ros.segmentation.text.class_ids import ClassIds
 from sclip_seg_ros.segmentation.text.palette import Colour
 from sclip_seg_ros.segmentation.text.templates import resolve_templates
@@ -149,9 +148,10 @@ def declare_parameters(node: Node) -> NodeOptions:
         ValueError: a value that cannot be used.
         rclpy.exceptions.ParameterException: a number out of its range.
     """
+    warn_of_former(node)
     formerly = {FORMERLY[name]: parameter.value
                 for name, parameter in given_at_start(node).items() if name in FORMERLY}
-    for entry in DECLARATIONS.values():
+    for entry in DECLARATIONS.values():  # what is given under the present name goes before this
         node.declare_parameter(entry.name, formerly.get(entry.name, entry.default),
                                descriptor_of(entry))
     # An empty list in a file or on a command line, where it has no type, arrives as no value.

@@ -64,7 +64,11 @@ class UpsamplerStore:
                 getattr(wanted, "allow_fallback", False))
 
     def at_hand(self, settings: SegmentorSettings) -> bool:
-        """Tell whether what settings want may be tried without waiting for a network."""
+        """Tell whether loading what settings want is worth a try, see :class:`UpsamplerKind`.
+
+        Raises:
+            ValueError: no upsampler is on.
+        """
         name = _named(settings)
         kind = UPSAMPLERS[name]
         return name in self._beside or kind.at_hand(getattr(settings, kind.group), self._cache_dir)

@@ -86,8 +86,8 @@ class UpsamplerKind:
         fetch: downloads published weights, given a model's name, a folder (None: the hub's own) and
             whether to ask for the newest, and returns their file; None where none are published.
             Raises WeightsError where they are out of reach.
-        at_hand: whether weights of its group's settings, and of that folder, may be tried without
-            waiting for a network.
+        at_hand: tells, given its group's settings and that folder, whether loading is worth a try
+            where nobody has asked for it by name; by default it is.
         of_scores: whether it enlarges an image's stitched scores instead of windows' features.
         suits: settings that suit it, before those that suit the model.
     """

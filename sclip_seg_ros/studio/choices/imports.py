@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from sclip_seg_ros.io.profiles import load_profile, profile_names
-from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import FORMERLY, SegmentorSettings
 from sclip_seg_ros.segmentation.text.palette import parse_palette
 from sclip_seg_ros.studio.choices.choices import (
     Choices,
@@ -132,11 +132,11 @@ def of_node(values: Mapping[str, Any]) -> Import:
     if left.get("palette"):
         choices = replace(choices, palette=dict(parse_palette(str(left["palette"]))))
     left.pop("palette", None)
-    # Files may have the names that the node's parameters had, with an underscore for the dot.
-    names = {spelt: name for name in declared_settings()
-             for spelt in (name.replace(".", "_"), name)}
-    settings = {names[name]: value for name, value in left.items() if name in names}
-    notes = [_aside(name, value) for name, value in left.items() if name not in names]
+    former = {name: left.pop(name) for name in list(left) if name in FORMERLY}
+    notes = [f"{name} is called {FORMERLY[name]} now." for name in former]
+    left = {FORMERLY[name]: value for name, value in former.items()} | left
+    settings = {name: value for name, value in left.items() if name in declared_settings()}
+    notes += [_aside(name, value) for name, value in left.items() if name not in settings]
     return Import(choices.with_settings(settings), tuple(notes))
 
 
@@ -202,4 +202,6 @@ def _yaml(text: str, what: str) -> Any:
 def _aside(name: str, value: Any) -> str:
     if name in ("model", "pretrained", "--model", "--pretrained"):
         return f"{name} '{value}' is not loaded by an import; start the studio with it."
+    if name in SegmentorSettings.declared():
+        return f"{name} is not changed by an import; start the studio with it."
     return f"{name} is the node's alone and was left aside."

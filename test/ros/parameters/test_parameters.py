@@ -12,6 +12,7 @@ import rclpy
 import yaml
 from rcl_interfaces.msg import ParameterType, SetParametersResult
 from rclpy.context import Context
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from ros_harness import bare_nodes, domain_for
@@ -311,13 +312,22 @@ def test_a_misspelt_parameter_is_told_with_what_it_may_have_been(make_node, monk
 
 def test_a_group_written_with_an_underscore_is_understood_and_told(make_node, monkeypatch):
     node = make_node(crf_iterations=3, pamr_steps=5, **{"pamr.steps": 7})
+    warnings = warnings_of(node, monkeypatch)
     settings = declare_parameters(node).settings
     assert settings.crf.iterations == 3 and settings.pamr.steps == 7
-    warnings = warnings_of(node, monkeypatch)
     warn_of_unknown(node)
     assert warnings == [
-        "parameter 'crf_iterations' is called 'crf.iterations' now, and was taken for that",
-        "parameter 'pamr_steps' is called 'pamr.steps' now, and is ignored beside that"]
+        "parameter 'crf_iterations' is called 'crf.iterations' now: its value is taken; rename it",
+        "parameter 'pamr_steps' is called 'pamr.steps' now, which is given too: it is ignored; "
+        "leave it out"]
+
+
+def test_a_bad_value_under_a_former_name_is_refused_after_that_is_told(make_node, monkeypatch):
+    node = make_node(crf_iterations=1000)
+    warnings = warnings_of(node, monkeypatch)
+    with pytest.raises(ParameterException, match=r"crf\.iterations"):
+        declare_parameters(node)
+    assert len(warnings) == 1
 
 
 @pytest.mark.parametrize("classes, negatives, warned", [
