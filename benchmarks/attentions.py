@@ -1,7 +1,6 @@
 """What each attention rule costs, beside SCLIP's in the same run.
 
-    python -m benchmarks.attentions [--model ViT-B/16] [--rounds 9] [--device cuda]
-        [--rules NAME ...]
+    python -m benchmarks.attentions --rounds 9 --rules naclip clearclip
 
 The tower runs on the windows of one 640x480 image, and on the image whole. On a CPU it is one
 thread's processor time; ViT-B/16 has random weights, which take the same time as real ones.
@@ -12,7 +11,6 @@ from __future__ import annotations
 import sys
 
 from sclip_seg_ros.common.entry import run_program
-from sclip_seg_ros.segmentation.scores.scoring import last_block
 
 if __name__ == "__main__":  # before libraries that take seconds to import
     sys.exit(run_program("benchmarks.attentions", "attentions"))
@@ -31,21 +29,24 @@ from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS
 from sclip_seg_ros.segmentation.backbones.tower import shared_tower
+from sclip_seg_ros.segmentation.scores.scoring import last_block
 from sclip_seg_ros.segmentation.scores.windows import window_boxes, working_size
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 REFERENCE = "sclip"
 
 
-@torch.inference_mode()
-def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=BASE)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--device", default="cpu")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--model", default=BASE, help="(default %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=9, help="(default %(default)s)")
+    parser.add_argument("--device", default="cpu", help="(default %(default)s)")
     parser.add_argument("--rules", nargs="+", choices=list(ATTENTIONS), default=list(ATTENTIONS))
-    arguments = parser.parse_args()
+
+
+@torch.inference_mode()
+def run(arguments: argparse.Namespace) -> None:
+    """Measure and print a table."""
     logging.getLogger("sclip_seg_ros").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     device = resolve_device(arguments.device)
@@ -73,3 +74,6 @@ def main() -> None:
     print(f"{arguments.model}, {backbone.dtype}, {device_name(device)}\n")
     print("\n".join(markdown_table(
         ("input", "attention", "ms", f"of {REFERENCE}'s (lowest to highest)"), rows)))
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -1,6 +1,6 @@
 """What each family of image towers costs, and a proxy beside one, next to CLIP's with SCLIP's rule.
 
-    python -m benchmarks.backbones [--rounds 7] [--device cuda]
+    python -m benchmarks.backbones --rounds 7 --device cuda
 
 The towers see the windows of one 640x480 image, of 224 pixels, all in one forward. On a CPU it is
 one thread's processor time. Weights are random, which takes the same time as real ones; text towers
@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 
 from sclip_seg_ros.common.entry import run_program
-from sclip_seg_ros.segmentation.scores.scoring import last_block
 
 if __name__ == "__main__":  # before libraries that take seconds to import
     sys.exit(run_program("benchmarks.backbones", "backbones"))
@@ -39,7 +38,9 @@ from sclip_seg_ros.segmentation.backbones.families.clip_vit import absorb_quick_
 from sclip_seg_ros.segmentation.backbones.proxies.attention import proxy_tokens
 from sclip_seg_ros.segmentation.backbones.proxies.towers import Proxy, build_network
 from sclip_seg_ros.segmentation.backbones.tower import shared_tower, shared_values
+from sclip_seg_ros.segmentation.scores.scoring import last_block
 from sclip_seg_ros.segmentation.scores.windows import window_boxes, working_size
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 REFERENCE = "ViT-B-16-quickgelu", "sclip"
 ROWS = (REFERENCE, ("ViT-B-16-SigLIP2", "vanilla"), ("EVA02-B-16", "sclip"),
@@ -50,14 +51,15 @@ PROXIES = ("dinov2_vits14", "dinov2_vitb14", "dino_vitb16", "dino_vitb8")
 Call = Callable[[Tensor], Tensor]
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--rounds", type=positive, default=7, help="(default %(default)s)")
+    parser.add_argument("--device", default="cpu", help="(default %(default)s)")
+
+
 @torch.inference_mode()
-def main() -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
     torch.set_num_threads(1)
     device = resolve_device(arguments.device)
     clock, _ = clock_of(device)
@@ -115,3 +117,6 @@ def _visual(name: str) -> nn.Module:
 
 def _ratio(found: list[float]) -> str:
     return f"{median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+
+
+main = Program(*documented(__doc__), add_arguments, run)

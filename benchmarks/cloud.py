@@ -30,6 +30,7 @@ from sclip_seg_ros.geometry.sensors import positions_in
 from sclip_seg_ros.ros.cameras.clouds import cloud_message
 from sclip_seg_ros.ros.parameters.point_options import PointOptions
 from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.tools.program import Program, documented, pixels
 
 ROUNDS = 100
 WORDS = ("floor", "wall", "table", "chair", "box", "ball")
@@ -47,11 +48,15 @@ def depth_message(metres: np.ndarray, encoding: str, header: Header) -> Image:
     return message
 
 
-def main() -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--size", type=pixels, default=(640, 480), metavar="WxH",
+                        help="(default 640x480)")
+
+
+def run(arguments: argparse.Namespace) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--size", default="640x480", help="WIDTHxHEIGHT (default: %(default)s)")
-    width, height = map(int, parser.parse_args().size.split("x"))
+    width, height = arguments.size
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     rendered = render(sample_scene(np.random.default_rng(2)), height, width)
@@ -83,3 +88,6 @@ def main() -> None:
                      f"{np.percentile(times, 95):.1f}"))
     print(f"{width}x{height}, one thread\n")
     print("\n".join(markdown_table(("cloud", "points", "ms, median", "95 of 100"), rows)))
+
+
+main = Program(*documented(__doc__), add_arguments, run)

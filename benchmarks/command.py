@@ -1,6 +1,6 @@
 """Measure the pipeline beside its plain form; writes out/bench/summary.json and a table.
 
-    python -m benchmarks [--full] [--device cuda] [--threads N] [--keep]
+    python -m benchmarks --full --device cuda --keep
 
 On a CPU it computes with one thread and counts that thread's processor time, so that other programs
 hardly matter; with more threads it takes elapsed time and wants the machine for itself.
@@ -13,7 +13,6 @@ import json
 import logging
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,12 @@ from benchmarks.configurations import BASE, Configuration, load
 from benchmarks.curves import curves
 from benchmarks.matrix_rate import matrix_rate
 from benchmarks.measuring import compare
+from sclip_seg_ros.common.errors import Failed
 from sclip_seg_ros.models import EMBEDDED, resolve_device
 from sclip_seg_ros.models.devices import PRECISIONS
 from sclip_seg_ros.segmentation.refinement.dense_crf import with_pydensecrf
 from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CrfSettings
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -56,7 +57,7 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, An
     _, clock = clock_of(device)
     return {"device": device_name(device), "threads": torch.get_num_threads(), "clock": clock,
             "torch": torch.__version__, "date": date, "commit": measured,
-            "command": " ".join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+            "command": arguments.command,
             "matrix_rate_gops": {name: round(rate / 1e9, 1) for name, rate in rates.items()},
             "legend": report.LEGEND, "results": results, "crf": measure_crf(device, arguments),
             "curves": grown}
@@ -91,29 +92,31 @@ def commit() -> str:
     return (git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changed else "")
 
 
-def parse() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--full", action="store_true", help="every configuration")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU (default %(default)s)")
+    parser.add_argument("--threads", type=positive, default=1,
+                        help="of the CPU (default %(default)s)")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto",
                         help="of the pipeline's tower; the reference's is fp32")
-    parser.add_argument("--rounds", type=int, default=5, help="turns each (default %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=5,
+                        help="turns each (default %(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / "out" / "bench")
     parser.add_argument("--keep", action="store_true",
                         help=f"also write into {RESULTS.relative_to(ROOT)}, by device and date")
-    return parser.parse_args()
 
 
-def main() -> None:
-    """Measure, print and write."""
-    arguments = parse()
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, print and write.
+
+    Raises:
+        Failed: a library of the reference is missing.
+    """
     try:
         with_pydensecrf.load()  # which the reference needs in the end
     except ImportError as error:
-        sys.exit(str(error))
+        raise Failed(str(error)) from error
     logging.getLogger("sclip_seg_ros").setLevel(logging.ERROR)  # random weights are on purpose
     torch.set_num_threads(arguments.threads)
     summary = measure(arguments, resolve_device(arguments.device))
@@ -128,3 +131,6 @@ def main() -> None:
         Path(f"{place}.json").write_text(json.dumps(summary, indent=2) + "\n")
         Path(f"{place}.md").write_text(text)
     print(text, end="")
+
+
+main = Program(*documented(__doc__), add_arguments, run)

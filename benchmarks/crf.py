@@ -1,5 +1,7 @@
 """Compare the CRF on the lattice with pydensecrf on rendered rooms; prints JSON.
 
+    python -m benchmarks.crf --classes 21 --scenes 5
+
 Times of the CPU are processor time of one thread, so that other programs do not count; on another
 device they are wall time. Of several repeats, taken in turn, the fastest counts.
 """
@@ -24,9 +26,11 @@ from sclip_research.scenes import render, sample_scene
 from torch import Tensor
 from torch.nn.functional import interpolate, one_hot
 
+from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.segmentation.refinement.dense_crf.dense_crf import dense_crf
 from sclip_seg_ros.segmentation.refinement.dense_crf.lattice import smoothness_lattice
 from sclip_seg_ros.segmentation.refinement.dense_crf.settings import CrfSettings
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 PATCH = 16
 
@@ -87,24 +91,25 @@ def compare(image: Tensor, probabilities: Tensor, settings: CrfSettings, device:
     }
 
 
-def main() -> None:
-    """Parse the command line, measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--classes", type=int, nargs="+", default=[8, 21])
-    parser.add_argument("--height", type=int, default=480)
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--scenes", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--iterations", type=int, default=10)
-    parser.add_argument("--device", type=torch.device, default="cpu")
-    arguments = parser.parse_args()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--classes", type=positive, nargs="+", default=[8, 21])
+    for name, default in (("height", 480), ("width", 640), ("scenes", 20), ("repeats", 3),
+                          ("iterations", 10)):
+        parser.add_argument(f"--{name}", type=positive, default=default,
+                            help="(default %(default)s)")
+    parser.add_argument("--device", default="cpu", help="(default %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure and print."""
+    device = resolve_device(arguments.device)
     torch.set_num_threads(1)
     settings = CrfSettings("lattice", arguments.iterations)
     results = []
     for classes in arguments.classes:
         rows = [compare(*rendered(seed, arguments.height, arguments.width, classes), settings,
-                        arguments.device, arguments.repeats) for seed in range(arguments.scenes)]
+                        device, arguments.repeats) for seed in range(arguments.scenes)]
         mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         results.append({
             "classes": classes, **mean,
@@ -113,5 +118,8 @@ def main() -> None:
         })
     print(json.dumps({"height": arguments.height, "width": arguments.width,
                       "scenes": arguments.scenes, "iterations": arguments.iterations,
-                      "device": str(arguments.device), "torch": torch.__version__,
+                      "device": str(device), "torch": torch.__version__,
                       "results": results}, indent=2))
+
+
+main = Program(*documented(__doc__), add_arguments, run)

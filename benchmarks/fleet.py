@@ -1,14 +1,22 @@
 """What work in pieces costs, with Ray and without it, what a run-in brings, and a thousand hours.
 
-    scripts/run_in_overlay python -m benchmarks.fleet > benchmarks/results/fleet.md
+    scripts/run_in_overlay python -m benchmarks.fleet --rounds 3
 
-Recordings and films are made of rendered ones, played to and fro. Times are those of whole commands
-on the computer as it is, beside what else it does (its load is told); the ways take turns, and of
-each the fastest of some rounds counts. The work itself is counted in the workers' own seconds. One
-thread a process, so that two workers are two cores, but where another number is told.
+It prints the page of benchmarks/results/fleet.md. Recordings and films are made of rendered ones,
+played to and fro. Times are those of whole commands on the computer as it is, beside what else it
+does (its load is told); the ways take turns, and of each the fastest of some rounds counts. The
+work itself is counted in the workers' own seconds. One thread a process, so that two workers are
+two cores, but where another number is told.
 """
 
 from __future__ import annotations
+
+import sys
+
+from sclip_seg_ros.common.entry import run_program
+
+if __name__ == "__main__":  # before libraries that take seconds to import
+    sys.exit(run_program("benchmarks.fleet", "fleet"))
 
 import argparse
 import itertools
@@ -17,7 +25,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -34,9 +41,9 @@ from sclip_seg_ros.cluster.ray_pool import LOCAL, RayPool, Share
 from sclip_seg_ros.cluster.work import Job, Tally, Task, work_through
 from sclip_seg_ros.common.cores import usable_cores
 from sclip_seg_ros.common.text import in_number, markdown_table
-from sclip_seg_ros.tools.arguments import positive
 from sclip_seg_ros.tools.benchmark.datasets import open_dataset
 from sclip_seg_ros.tools.pieces.pieces import PIECE_SECONDS, RUN_IN
+from sclip_seg_ros.tools.program import Program, documented, positive
 from sclip_seg_ros.tools.scenes import FRAMES
 from sclip_seg_ros.tools.segment.video import VideoSource
 
@@ -225,15 +232,16 @@ def run_ins(folder: Path) -> list[list[object]]:
     return rows
 
 
-def main() -> None:
-    """Measure, and print a page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet",
-                                     description=__doc__.splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--rounds", type=positive, default=1, metavar="N",
                         help="in which the ways of working take turns (default 1)")
     parser.add_argument("--no-run-ins", action="store_true",
                         help="leave the run-ins out, which do not depend on the computer")
-    parsed = parser.parse_args()
+
+
+def measure(parsed: argparse.Namespace) -> None:
+    """Measure, and print a page."""
     rounds = parsed.rounds
     print(f"# Work in pieces\n\nBy `python -m benchmarks.fleet`: the embedded model on pictures of "
           f"640x480, short side 112,\none thread a process where no other number stands, "
@@ -271,5 +279,4 @@ def main() -> None:
                               on_paper(each, begin, task / 1000)), sep="\n")
 
 
-if __name__ == "__main__":
-    main()
+main = Program(*documented(__doc__), add_arguments, measure)

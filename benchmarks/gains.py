@@ -1,6 +1,6 @@
 """What each change for speed gains alone: its plain form and itself in turn; prints a table.
 
-    python -m benchmarks.gains [--model ViT-B/16] [--rounds N]
+    python -m benchmarks.gains --model ViT-B/16 --rounds 5
 
 One thread's processor time on a CPU; the median ratio of the rounds counts.
 """
@@ -34,6 +34,7 @@ from sclip_seg_ros.segmentation.backbones.backbone import DenseBackbone
 from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT, absorb_quick_gelu
 from sclip_seg_ros.segmentation.scores.decoding.decoding import decode
 from sclip_seg_ros.segmentation.scores.windows import Box, stitch, window_boxes, working_size
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 CLASSES, SCALE, CROP = 20, 40.0, 224
 Pair = tuple[str, Callable[[], object], Callable[[], object]]
@@ -96,14 +97,15 @@ def enlarged(scores: Tensor) -> Tensor:
     return interpolate(scores[None], VGA, mode="bilinear")[0]
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--model", default=EMBEDDED, help="(default %(default)s)")
+    parser.add_argument("--rounds", type=positive, default=9, help="(default %(default)s)")
+
+
 @torch.inference_mode()
-def main() -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=EMBEDDED)
-    parser.add_argument("--rounds", type=int, default=9)
-    arguments = parser.parse_args()
     logging.getLogger("sclip_seg_ros").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     device = torch.device("cpu")
@@ -120,3 +122,6 @@ def main() -> None:
                      f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"))
     print("\n".join(markdown_table(("change", "plain ms", "ms", "ratio (lowest to highest)"),
                                    rows, aligned=True)))
+
+
+main = Program(*documented(__doc__), add_arguments, run)

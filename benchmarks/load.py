@@ -33,25 +33,28 @@ import torch
 from sclip_seg_ros.io.ladders import read_ladder
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 CLASSES = ("floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup", "bowl",
            "cone", "bottle", "pyramid", "cylinder")
 SETTLING_SECONDS = 1.0  # at the beginning; frames of it are not judged
 
 
-def main() -> None:
-    """Run all phases and print what happened."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--budget", type=float, default=200.0, help="milliseconds")
     parser.add_argument("--rate", type=float, default=4.0, help="frames a second")
     parser.add_argument("--phase", type=float, default=30.0, help="seconds of a phase")
-    parser.add_argument("--phases", type=int, default=6, help="idle and loaded in turn")
+    parser.add_argument("--phases", type=positive, default=6, help="idle and loaded in turn")
     parser.add_argument("--burners", type=int, default=len(os.sched_getaffinity(0)),
                         help="processes that take the cores")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)),
+    parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)),
                         help="that torch computes with")
     parser.add_argument("--output", type=Path, help="JSON file")
-    options = parser.parse_args()
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Run all phases and print what happened."""
     frames = run(options)
     summary = summarise(frames, options)
     for row in summary["phases"]:
@@ -131,3 +134,6 @@ def summarise(frames: list[dict], options: argparse.Namespace) -> dict:
             "kept": 1 - sum(frame["over"] for frame in judged) / len(judged),
             "down": sum(move > 0 for move in moves), "up": sum(move < 0 for move in moves),
             "phases": phases}
+
+
+main = Program(*documented(__doc__), add_arguments, measure)

@@ -34,6 +34,7 @@ from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from sclip_seg_ros.common.errors import Failed
 from sclip_seg_ros.common.heap import keep_freed_memory
 from sclip_seg_ros.latency.ladder import parse_ladder
 from sclip_seg_ros.latency.quality import QualityControl
@@ -51,6 +52,7 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult
 from sclip_seg_ros.segmentation.pipeline import Pipeline
 from sclip_seg_ros.segmentation.result import DeviceView
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 TOPICS = {"label": Image, "confidence": Image, "class_confidence": ClassConfidenceArray,
           "status": SegmentationStatus}
@@ -80,13 +82,15 @@ class NullSegmentor(SCLIPSegmentor):
         return pipeline
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--size", type=int, nargs=2, default=(1080, 1920),
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--frames", type=positive, default=200, help="(default %(default)s)")
+    parser.add_argument("--size", type=positive, nargs=2, default=(1080, 1920),
                         metavar=("HEIGHT", "WIDTH"))
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and print."""
     os.environ.setdefault("ROS_DOMAIN_ID", str(DOMAIN))
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["benchmarks.node_overhead"])  # imported once for both consumers
@@ -113,7 +117,11 @@ def stay_awake(seconds: float) -> None:
 
 def measure(frames: int, height: int, width: int, topics: tuple[str, ...],
             pause: Callable[[float], None], consumer: BaseProcess) -> dict[str, list]:
-    """Return milliseconds by stage, and in total, of each frame."""
+    """Return milliseconds by stage, and in total, of each frame.
+
+    Raises:
+        Failed: the consumer hears nothing.
+    """
     rclpy.init()
     node = rclpy.create_node("sclip_seg", parameter_overrides=[
         Parameter("temporal.enabled", value=False)])
@@ -125,8 +133,8 @@ def measure(frames: int, height: int, width: int, topics: tuple[str, ...],
     while unheard := [topic for topic in topics
                       if node.count_subscribers(f"/sclip_seg/{topic}") == 0]:
         if not consumer.is_alive() or time.monotonic() > give_up:
-            raise SystemExit(f"the consumer did not subscribe to {', '.join(unheard)} "
-                             f"(exit code {consumer.exitcode})")
+            raise Failed(f"the consumer did not subscribe to {', '.join(unheard)} "
+                         f"(exit code {consumer.exitcode})")
         time.sleep(0.05)
     times: dict[str, list[float]] = {}
     for index in range(frames + 20):
@@ -177,3 +185,6 @@ def consume(topics: tuple[str, ...]) -> None:
                                  qos_profile_sensor_data)
     with contextlib.suppress(ExternalShutdownException):
         rclpy.spin(node)
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -1,6 +1,6 @@
 """What PAMR brings and costs by the size of its copy, its neighbours and its steps.
 
-    scripts/run_in_overlay python -m benchmarks.pamr [--rooms 20] [--page]
+    scripts/run_in_overlay python -m benchmarks.pamr --rooms 20 --page
 
 On rendered rooms of both worlds, with the embedded model; and on CamVid's drive, where the scores
 are the true labels averaged over patches of 16 pixels, the finest that a tower of such patches can
@@ -36,6 +36,7 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.pipeline import Pipeline
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
 from sclip_seg_ros.tools.benchmark.datasets import open_camvid
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "benchmarks/results/pamr.md"
@@ -107,7 +108,7 @@ def measure(segmentor: SCLIPSegmentor, rows: Mapping[str, Pipeline], shown: Iter
             title: str) -> dict[str, Column]:
     """Label pictures by every row, from the same scores."""
     columns = {name: Column() for name in rows}
-    for image, words, truth, cells in tqdm(shown, desc=title):
+    for image, words, truth, cells in tqdm(shown, desc=title, disable=None):
         vocabulary = segmentor.vocabulary(words)
         first = rows["without"]
         pictures = first.read([image], first.stopwatch())
@@ -124,15 +125,16 @@ def measure(segmentor: SCLIPSegmentor, rows: Mapping[str, Pipeline], shown: Iter
     return columns
 
 
-def main() -> None:
-    """Measure, print the table, and write it if asked."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pamr", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rooms", type=int, default=20, help="of each world (default 20)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--rooms", type=positive, default=20, help="of each world (default 20)")
     parser.add_argument("--camvid", type=Path, default=CAMVID, metavar="FOLDER",
                         help="images/ and labels/ of consecutive frames of CamVid")
     parser.add_argument("--page", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, print the table, and write it if asked."""
     torch.set_num_threads(1)
     segmentor = SCLIPSegmentor(device="cpu", precision="fp32")
     rows = pipelines(segmentor)
@@ -168,3 +170,6 @@ def of_rooms(found: Mapping[str, Mapping[str, Column]], name: str) -> list[float
     """Return the milliseconds of a row in all rooms."""
     return [each for title, columns in found.items() if not title.startswith("street")
             for each in columns[name].milliseconds]
+
+
+main = Program(*documented(__doc__), add_arguments, run)

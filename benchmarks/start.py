@@ -1,6 +1,6 @@
 """Time from a node's start to "ready", its weights cached: in a silent network, and without one.
 
-    sudo scripts/run_in_overlay python -m benchmarks.start [--runs 5] [--output start.json]
+    sudo scripts/run_in_overlay python -m benchmarks.start --runs 5 --output start.json
 
 Weights are random, of full size, in the layout of the hub's cache. In the silent network every
 packet, also to the name server, vanishes without an answer, and is counted; without one there is
@@ -37,6 +37,7 @@ from examples.child_processes import ProcessError
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.models.hub import MAIN
 from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 MODELS = {"ViT-B-16": "openai", "ViT-B-16-SigLIP": "webli"}
 COMMIT = "0" * 40
@@ -49,13 +50,15 @@ _SILENT = ("ip link add out type veth peer name nowhere && ip addr add 10.9.0.2/
 NETWORKS = {"none": _LOOPBACK, "silent": f"{_LOOPBACK} && {_SILENT}"}
 
 
-def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5, help="in each network (%(default)s)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--runs", type=positive, default=5, help="in each network (%(default)s)")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--output", type=Path, help="JSON file")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure and print a table."""
     folder = Path(tempfile.mkdtemp(prefix="sclip-start-"))
     found: dict[str, list[tuple[float, float, int]]] = {}
     try:
@@ -65,12 +68,12 @@ def main() -> None:
                 print(f"{model} is left out: it needs `pip install transformers`", file=sys.stderr)
                 continue
             fill_cache(folder, model, tag)
-            for run in range(-1, options.runs):  # the first fills the system's own caches
-                for network in list(NETWORKS)[::1 if run % 2 else -1]:  # each is first in turn
+            for turn in range(-1, options.runs):  # the first fills the system's own caches
+                for network in list(NETWORKS)[::1 if turn % 2 else -1]:  # each is first in turn
                     took = start(folder, model, tag, network)
-                    print(f"{model}, network {network}, run {run}: {took[0]:.1f} s, {took[1]:.1f} "
+                    print(f"{model}, network {network}, run {turn}: {took[0]:.1f} s, {took[1]:.1f} "
                           f"of them at work, {took[2]} packets sent", file=sys.stderr)
-                    if run >= 0:
+                    if turn >= 0:
                         found.setdefault(f"{model}, {network}", []).append(took)
     finally:
         shutil.rmtree(folder)
@@ -169,3 +172,6 @@ def _write_tokenizer(folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text(json.dumps(
         {"tokenizer_class": "PreTrainedTokenizerFast", **special}))
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -1,6 +1,6 @@
 """How fast the studio's page answers, and what it costs a node: in a real browser.
 
-    scripts/run_in_overlay python -m benchmarks.studio              # prints a table
+    scripts/run_in_overlay python -m benchmarks.studio
     scripts/run_in_overlay python -m benchmarks.studio --pictures docs/images
 
 The first picture counts from the moment the program says it is ready; a changed word from Enter to
@@ -23,6 +23,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -38,7 +39,9 @@ from playwright.sync_api import sync_playwright
 from sclip_research.scenes import render, sample_scene
 from websockets.sync.client import connect
 
+from sclip_seg_ros.common.errors import Failed
 from sclip_seg_ros.common.text import markdown_table
+from sclip_seg_ros.tools.program import Program, documented
 
 WORDS = 20
 COLOURS = ("red", "green", "blue", "yellow", "pink", "white", "grey")
@@ -61,12 +64,14 @@ _ADD = """async word => {
 }"""
 
 
-def main() -> None:
-    """Measure, print the table, and take the pictures that are asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--pictures", type=Path, metavar="FOLDER",
                         help="take pictures of the page instead of measuring")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure and print the table, or take the pictures that are asked for."""
     with tempfile.TemporaryDirectory() as folder, browsing() as browser:
         rooms = Path(folder, "rooms")
         rooms.mkdir()
@@ -273,8 +278,10 @@ def take_pictures(browser: Any, rooms: Path, folder: Path) -> None:
 
 
 def _which(name: str) -> str:
-    import shutil
     path = shutil.which(name)
     if path is None:
-        sys.exit(f"there is no {name}; `apt-get install {name}` brings it")
+        raise Failed(f"there is no {name}; `apt-get install {name}` brings it")
     return path
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sclip_seg_ros.common.errors import Failed
+
 STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 
 
-class ProcessError(RuntimeError):
+class ProcessError(Failed):
     """A child process did not do its part; the message says which and where its log is."""
 
 
@@ -73,9 +75,9 @@ class ChildProcesses:
         deadline = time.monotonic() + seconds
         while text not in self.log(name).read_text():
             if self.ended(name):
-                raise ProcessError(self._failure(name, "ended early"))
+                raise self._failure(name, "ended early")
             if time.monotonic() > deadline:
-                raise ProcessError(self._failure(name, f"was not ready after {seconds:g} s"))
+                raise self._failure(name, f"was not ready after {seconds:g} s")
             time.sleep(_POLL_SECONDS)
 
     def check_alive(self, but: str = "") -> None:
@@ -86,7 +88,7 @@ class ChildProcesses:
         """
         for name in self._running:
             if name != but and self.ended(name):
-                raise ProcessError(self._failure(name, "ended early"))
+                raise self._failure(name, "ended early")
 
     def finish(self, name: str, seconds: float) -> None:
         """Wait for a process to end by itself, while the others must live.
@@ -98,10 +100,10 @@ class ChildProcesses:
         while not self.ended(name):
             self.check_alive(but=name)
             if time.monotonic() > deadline:
-                raise ProcessError(self._failure(name, f"did not end within {seconds:g} s"))
+                raise self._failure(name, f"did not end within {seconds:g} s")
             time.sleep(_POLL_SECONDS)
         if self._running[name].returncode:
-            raise ProcessError(self._failure(name, "failed"))
+            raise self._failure(name, "failed")
 
     def stop(self, name: str, seconds: float = STOP_SECONDS) -> None:
         """Ask a process to end, as Ctrl-C does, and require exit code 0.
@@ -114,10 +116,11 @@ class ChildProcesses:
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired as error:
-            raise ProcessError(self._failure(name, "did not stop")) from error
+            raise self._failure(name, "did not stop") from error
         if code:
-            raise ProcessError(self._failure(name, f"ended with code {code}"))
+            raise self._failure(name, f"ended with code {code}")
 
-    def _failure(self, name: str, what: str) -> str:
-        tail = "\n  ".join(self.log(name).read_text().splitlines()[-12:])
-        return f"the {name} {what}; its log is {self.log(name)}:\n  {tail}"
+    def _failure(self, name: str, what: str) -> ProcessError:
+        """Show the last lines that a process said; return what is wrong with it."""
+        print(*self.log(name).read_text().splitlines()[-12:], sep="\n", file=sys.stderr)
+        return ProcessError(f"the {name} {what}; its log is {self.log(name)}")

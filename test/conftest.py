@@ -22,6 +22,7 @@ from sclip_seg_ros.models.names import tags_of_repositories
 from sclip_seg_ros.segmentation.pipeline.upsampler_store import UpsamplerStore
 
 ROOT = Path(__file__).resolve().parents[1]
+OF_NODES = ROOT / "test/ros"
 
 # Read when a participant starts: tests must neither see nor disturb a robot on the same network.
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
@@ -69,7 +70,7 @@ def in_turn(items: list[pytest.Item]) -> list[pytest.Item]:
         files.setdefault(item.path, []).append(item)
     slow, nodes, others = [], [], []
     for path in files:
-        room = slow if path.stem in SLOW else nodes if path.parent.name == "ros" else others
+        room = slow if path.stem in SLOW else nodes if OF_NODES in path.parents else others
         room.append(path)
     slow.sort(key=lambda path: SLOW.index(path.stem))
     places = [(number / max(1, len(room)), path) for room in (nodes, others)
@@ -82,7 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order tests, and mark them by where they stand and what their names say; see pyproject."""
     items[:] = in_turn(items)
     for item in items:
-        if item.path.parent.name == "ros":
+        if OF_NODES in item.path.parents:
             item.add_marker(pytest.mark.ros)
         if item.path.stem == "test_accelerator" or any(
                 "CUDA" in mark.kwargs.get("reason", "") for mark in item.iter_markers("skipif")):

@@ -6,12 +6,12 @@ import argparse
 
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
     add_segmentor_flags,
     add_vocabulary_flags,
     chosen_profile,
     chosen_settings,
 )
+from sclip_seg_ros.tools.program import OneLineParser
 
 
 def parse(*flags: str) -> argparse.Namespace:

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 import pytest
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from forked_programs import ForkedProgram, can_fork
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
@@ -327,11 +327,21 @@ def probe_fixture(domain: int, camera: str = "/image_raw",
     return probe
 
 
+def stated(status: DiagnosticStatus) -> dict[str, str]:
+    """Return what a camera's diagnostics say by key."""
+    return {entry.key: entry.value for entry in status.values}
+
+
+def verdict(diagnostics: Sequence[DiagnosticArray]) -> str:
+    """Return the newest verdict on a node's only camera; empty before the first."""
+    return stated(diagnostics[-1].status[0])["verdict"] if diagnostics else ""
+
+
 @contextmanager
 def counting(probe: Probe, node: str = "sclip_seg") -> Iterator[Callable[[], dict[str, str]]]:
     """Yield a function that returns what the newest diagnostics of a node's camera say by key.
 
-    Their level and text stand there as "level" and "message"; the first call waits for them.
+    The first call waits for them.
     """
     newest: dict[str, str] = {}
 
@@ -339,9 +349,7 @@ def counting(probe: Probe, node: str = "sclip_seg") -> Iterator[Callable[[], dic
         for status in message.status:
             if status.name.partition(":")[0] == node:
                 newest.clear()
-                newest.update({entry.key: entry.value for entry in status.values},
-                              level=str(int.from_bytes(status.level, "little")),
-                              message=status.message)
+                newest.update(stated(status))
 
     subscription = probe.node.create_subscription(DiagnosticArray, "/diagnostics", take, 10)
 

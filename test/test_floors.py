@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sclip_seg_ros"
 GROUND = ("segmentation", "models", "common")
-BELOW = {"ros": ("studio", "io", "geometry", "latency", "temporal", *GROUND),
+BELOW = {"ros": ("studio", "tools", "io", "geometry", "latency", "temporal", *GROUND),
          "studio": ("tools", "cluster", "io", "geometry", "latency", "temporal", *GROUND),
          "tools": ("cluster", "io", "geometry", "latency", "temporal", *GROUND),
          "geometry": ("common",), "cluster": ("common",),

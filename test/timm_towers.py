@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import open_clip
@@ -27,8 +29,8 @@ def timm_tower(name: str, dimension: int, pool: str, proj: str | None, size: int
                depth: int = 3, seed: int = 0) -> TimmModel:
     """Build an open_clip tower of a published architecture, of its first blocks alone."""
     torch.manual_seed(seed)
-    tower = TimmModel(name, dimension, size, pool, proj).eval().requires_grad_(False)
-    tower.trunk.blocks = tower.trunk.blocks[:depth]
+    with mock.patch("timm.create_model", partial(timm.create_model, depth=depth)):
+        tower = TimmModel(name, dimension, size, pool, proj).eval().requires_grad_(False)
     return enliven(tower)
 
 

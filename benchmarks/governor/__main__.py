@@ -1,6 +1,6 @@
 """Judge the governor in simulated time, whole and without its rules, one at a time.
 
-    scripts/run_in_overlay python -m benchmarks.governor [--page]
+    scripts/run_in_overlay python -m benchmarks.governor --page
 
 No clock is read, so that two runs print the same. ``--page`` writes the tables of
 ``benchmarks/results/governor.md``.
@@ -24,6 +24,7 @@ from benchmarks.governor.situations import Figures, situations
 from benchmarks.governor.variants import VARIANTS, changed
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.latency.governor import Governor
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 PAGE = Path(__file__).resolve().parents[1] / "results" / "governor.md"
 RATE = 10.0  # frames a second
@@ -47,14 +48,15 @@ governor had besides, and what it brought, is in [governor_before.md](governor_b
 """
 
 
-def main() -> None:
-    """Play all situations with every variant."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.governor",
-                                     description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=1, help="of noise (default %(default)s)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--seeds", type=positive, default=1, help="of noise (default %(default)s)")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--page", action="store_true", help=f"write {PAGE.name}")
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Play all situations with every variant."""
     played = {}
     for name in options.only:
         played[name] = play(name, options.seeds)
@@ -98,3 +100,6 @@ def cells(groups: list[Figures]) -> tuple[str, ...]:
             f"{1000 * changes / frames:.1f}", f"{max(group.most_changes for group in groups):.0f}",
             *((f"{mean(back):.1f}", f"{max(back):.1f}") if back else ("", "")),
             f"{100 * mean(quality for group in groups for quality in group.qualities):.1f}")
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -1,6 +1,6 @@
 """Run the node for minutes under full load and constant change; fail if anything grows or is lost.
 
-    python -m benchmarks.soak [--seconds 600]
+    python -m benchmarks.soak --seconds 600
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from benchmarks.soak.process_sampler import ProcessSampler, Sample
 from benchmarks.soak.verdict import summarise, table
-from examples.child_processes import ChildProcesses, ProcessError
+from examples.child_processes import ChildProcesses
+from sclip_seg_ros.tools.program import Program, UsageError, documented
 
 START_SECONDS = 120  # loading the model and measuring its levels, at most
 DRAIN_SECONDS = 120  # for the last frames to be accounted for, at most
@@ -27,9 +28,8 @@ NODE_PARAMETERS = ("image_reliability:=reliable", "latency_budget_ms:=300.0",
                      for output in ("label", "class_confidence", "status")))
 
 
-def main() -> int:
-    """Soak the node, print a table, write summary.json; return 1 where there are faults."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--seconds", type=float, default=600.0, help="length (%(default)g)")
     parser.add_argument("--rate", type=float, default=15.0, help="frames per second (%(default)g)")
     parser.add_argument("--change-seconds", type=float, default=1.0,
@@ -37,17 +37,24 @@ def main() -> int:
                              " with fewer (%(default)g)")
     parser.add_argument("--alone", action="store_true", help="every frame is labelled alone")
     parser.add_argument("--output", type=Path, default=Path("out/soak"))
-    arguments = parser.parse_args()
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse a soak that tells nothing.
+
+    Raises:
+        UsageError: it is too short.
+    """
     if arguments.seconds < LEAST_SECONDS:
-        parser.error(f"--seconds {arguments.seconds:g} is too short for a trend; give at least "
-                     f"{LEAST_SECONDS}")
+        raise UsageError(f"--seconds {arguments.seconds:g} is too short for a trend; give at least "
+                         f"{LEAST_SECONDS}")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Soak the node, print a table, write summary.json; return 1 where there are faults."""
     arguments.output.mkdir(parents=True, exist_ok=True)
-    try:
-        samples, counts = soak(arguments.output, arguments.seconds, arguments.rate,
-                               arguments.change_seconds, arguments.alone)
-    except ProcessError as error:
-        print(f"soak: {error}", file=sys.stderr)
-        return 1
+    samples, counts = soak(arguments.output, arguments.seconds, arguments.rate,
+                           arguments.change_seconds, arguments.alone)
     summary = summarise(samples, counts)
     (arguments.output / "summary.json").write_text(json.dumps(
         {**summary, "samples": [asdict(sample) for sample in samples]}, indent=1) + "\n")
@@ -94,3 +101,6 @@ def soak(folder: Path, seconds: float, rate: float,
         processes.finish("driver", DRAIN_SECONDS)
         processes.stop("node")
     return sampler.samples, json.loads(counts.read_text())
+
+
+main = Program(*documented(__doc__), add_arguments, run, check)

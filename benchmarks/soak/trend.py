@@ -55,13 +55,9 @@ def fit(seconds: Sequence[float], values: Sequence[float]) -> Trend:
         raise ValueError(f"{count} measurements show no trend; measure for longer")
     minutes = (np.asarray(seconds, dtype=float) - seconds[0]) / 60.0
     values = np.asarray(values, dtype=float)
-    centred = minutes - minutes.mean()
-    spread = float(centred @ centred)
-    slope = float(centred @ values) / spread
-    residuals = values - values.mean() - slope * centred
-    variance = float(residuals @ residuals) / (count - 2)
-    correlation = _correlation(residuals)
-    error = math.sqrt(variance / spread * (1 + correlation) / (1 - correlation))
+    line, covariance = np.polyfit(minutes, values, 1, cov=True)
+    slope, correlation = float(line[0]), _correlation(values - np.polyval(line, minutes))
+    error = math.sqrt(covariance[0, 0] * (1 + correlation) / (1 - correlation))
     tenth = max(1, count // 10)
     return Trend(slope, error, slope * float(minutes[-1]), float(values[:tenth].mean()),
                  float(values[-tenth:].mean()), float(values.max()))

@@ -1,4 +1,6 @@
-"""Measure what time brings: ``scripts/run_in_overlay python -m benchmarks.temporal``.
+"""Measure what time brings.
+
+    scripts/run_in_overlay python -m benchmarks.temporal --sections sequences pamr --page
 
 The figures go to ``out/bench/temporal.json``; keys of sections that are not run stay as they are.
 ``--page`` writes the table of ``benchmarks/results`` from them.
@@ -44,6 +46,7 @@ from benchmarks.temporal.rows import (
 from sclip_seg_ros.common.heap import keep_freed_memory
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.temporal import TemporalSettings
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "out/bench"
@@ -173,15 +176,17 @@ SECTIONS: dict[str, Callable[[Bench], dict[str, Any]]] = {
     "node": node}
 
 
-def main() -> None:
-    """Run the sections that are asked for, and write their figures."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.temporal", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    parser.add_argument("--films", type=int, default=20, help="of each kind (default 20)")
+    parser.add_argument("--films", type=positive, default=20, help="of each kind (default 20)")
     parser.add_argument("--camvid", type=Path, default=CAMVID, metavar="FOLDER",
                         help="images/ and labels/ of consecutive frames of CamVid")
     parser.add_argument("--page", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the sections that are asked for, and write their figures."""
     keep_freed_memory()  # as the node does
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -198,3 +203,6 @@ def main() -> None:
     if arguments.page:
         PAGE.write_text(page(json.loads(FILE.read_text(encoding="utf-8"))), encoding="utf-8")
         print(PAGE)
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -1,20 +1,21 @@
 """Camera, segmenter and consumer on three hosts, with loss and delay between them.
 
-    sudo scripts/run_in_overlay python -m benchmarks.three_hosts [--seconds 10]
+    sudo scripts/run_in_overlay python -m benchmarks.three_hosts --seconds 10
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from itertools import product
 from pathlib import Path
 
 from benchmarks.three_hosts.hosts import ENVIRONMENT, MIDDLEWARES, Hosts, reason_not_allowed
 from benchmarks.three_hosts.measures import Situation, markdown, measure
-from examples.child_processes import ChildProcesses, ProcessError
+from examples.child_processes import ChildProcesses
+from sclip_seg_ros.common.errors import Failed
+from sclip_seg_ros.tools.program import Program, documented
 
 START_SECONDS = 120
 SETTLE_SECONDS = 3.0  # after a change of the network, and for the last labels to come
@@ -23,9 +24,8 @@ NODE_PARAMETERS = ('image_topics:=["/raw/image", "/jpeg/image/compressed"]', "th
                    'classes:=["floor", "wall", "box"]', "short_side:=112", "inference:=whole")
 
 
-def main() -> int:
-    """Measure every combination, print a table, and write summary.json."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--rate", type=float, default=5.0, help="frames per second")
     parser.add_argument("--loss", type=float, nargs="+", default=[0, 1, 5], help="per cent")
@@ -38,22 +38,23 @@ def main() -> int:
     parser.add_argument("--middleware", nargs="+", default=list(MIDDLEWARES), choices=MIDDLEWARES,
                         help="how Fast DDS sends")
     parser.add_argument("--output", type=Path, default=Path("out/three_hosts"))
-    arguments = parser.parse_args()
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Measure every combination, print a table, and write summary.json.
+
+    Raises:
+        Failed: hosts cannot be made here.
+        ProcessError: a process of one failed.
+    """
     if reason := reason_not_allowed():
-        print(f"three_hosts: {reason}; run it as root, where /dev/net/tun exists",
-              file=sys.stderr)
-        return 1
+        raise Failed(f"{reason}; run it as root, where /dev/net/tun exists")
     arguments.output.mkdir(parents=True, exist_ok=True)
     rows = []
-    try:
-        for middleware in arguments.middleware:
-            rows += measure(run(arguments, middleware), arguments.output)
-    except ProcessError as error:
-        print(f"three_hosts: {error}", file=sys.stderr)
-        return 1
+    for middleware in arguments.middleware:
+        rows += measure(run(arguments, middleware), arguments.output)
     (arguments.output / "summary.json").write_text(json.dumps(rows, indent=1) + "\n")
     print(markdown(rows))
-    return 0
 
 
 def run(arguments: argparse.Namespace, middleware: str) -> list[Situation]:
@@ -99,3 +100,6 @@ def _watch(hosts: Hosts, kind: tuple[str, str, str], loss: float, delay: float,
     time.sleep(seconds)
     return Situation(*kind, loss, delay, begin, time.time_ns(), cable.carried_bytes - carried,
                      cable.refused - refused)
+
+
+main = Program(*documented(__doc__), add_arguments, work)

@@ -23,6 +23,7 @@ from sclip_research.scenes.films import RATE, film
 from sclip_seg_ros.io.overlay import draw_overlay
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult
 from sclip_seg_ros.temporal import FilmSegmentor, TemporalSettings
+from sclip_seg_ros.tools.program import Program, documented
 
 WIDTH, GAP = 320, 6    # pixels of a panel, and between two
 TITLES = ("camera", "every frame alone", "over time")
@@ -30,12 +31,14 @@ SHARE = 0.75           # of the class colours
 QUALITY = 55           # of WebP
 
 
-def main() -> None:
-    """Label a rendered film with a thing that moves by itself, and write the animation."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--output", type=Path, default=Path("out/demo/time.webp"))
     parser.add_argument("--film", type=int, default=3, help="number of the film (default 3)")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Label a rendered film with a thing that moves by itself, and write the animation."""
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     frames = animate(arguments.film)
     frames[0].save(arguments.output, save_all=True, append_images=frames[1:], loop=0,
@@ -79,3 +82,6 @@ def _side_by_side(pictures: list[np.ndarray]) -> Image.Image:
                     cv2.LINE_AA)
     gap = np.full((height, GAP, 3), 255, np.uint8)
     return Image.fromarray(np.hstack([panels[0], gap, panels[1], gap, panels[2]]))
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -1,20 +1,19 @@
 """Run the main job and leave pictures and a summary behind.
 
-    python -m examples.demo [--images FOLDER] [--model ViT-B/16 --pretrained openai]
+    python -m examples.demo --images photos --model ViT-B/16 --pretrained openai
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from examples.child_processes import ProcessError
 from examples.demo.footage import read_footage, render_footage
 from examples.demo.report import write_report
 from examples.demo.run import run_processes
+from sclip_seg_ros.common.errors import Failed
 from sclip_seg_ros.models import EMBEDDED
-from sclip_seg_ros.tools.console import USER_ERRORS
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 # The median of twenty, by `python -m examples.demo.rooms`; for figures over many rooms see
 # evaluate_embedded_model.
@@ -28,38 +27,40 @@ STREET = (["road", "building", "sky", "tree", "car"],
            "bicyclist", "pole", "sign"])
 
 
-def main() -> int:
-    """Film, run the three processes, check, picture; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--output", type=Path, default=Path("out/demo"))
     parser.add_argument("--images", type=Path, help="play this folder's pictures instead")
-    parser.add_argument("--frames", type=int, default=90)
+    parser.add_argument("--frames", type=positive, default=90)
     parser.add_argument("--rate", type=float, default=10.0, help="frames per second")
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--pretrained", default="")
     parser.add_argument("--device", default="auto", help="of the node (default %(default)s)")
     parser.add_argument("--before", nargs="+", help="vocabulary to start with")
     parser.add_argument("--after", nargs="+", help="vocabulary to change to half-way")
-    arguments = parser.parse_args()
-    try:
-        if arguments.images:
-            footage = read_footage(arguments.images, arguments.frames)
-            before, after = KNOWN if arguments.model == EMBEDDED else STREET
-        else:
-            print("demo: rendering the room ...", flush=True)
-            footage = render_footage(SCENE_SEED, arguments.frames)
-            before, after = vocabularies(footage.things)
-        before, after = arguments.before or before, arguments.after or after
-        run_processes(footage, before, after, arguments)
-        summary = write_report(footage, arguments.output)
-    except (ProcessError, *USER_ERRORS) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Film, run the three processes, check, picture.
+
+    Raises:
+        ProcessError: one of them failed.
+        Failed: what came out is not as it should be.
+    """
+    if arguments.images:
+        footage = read_footage(arguments.images, arguments.frames)
+        before, after = KNOWN if arguments.model == EMBEDDED else STREET
+    else:
+        print("demo: rendering the room ...", flush=True)
+        footage = render_footage(SCENE_SEED, arguments.frames)
+        before, after = vocabularies(footage.things)
+    before, after = arguments.before or before, arguments.after or after
+    run_processes(footage, before, after, arguments)
+    summary = write_report(footage, arguments.output)
     problems = [key for key in ("stamps_matched", "vocabulary_changed", "ids_within_vocabulary")
                 if not summary[key]]
     if problems:
-        print(f"demo: FAILED checks: {', '.join(problems)}", file=sys.stderr)
-    return 1 if problems else 0
+        raise Failed(f"FAILED checks: {', '.join(problems)}")
 
 
 def vocabularies(things) -> tuple[list[str], list[str]]:
@@ -68,3 +69,6 @@ def vocabularies(things) -> tuple[list[str], list[str]]:
     phrases = sorted({thing.phrase for thing in things})
     absent = [noun for noun in ("cup", "cone", "ball", "chair", "bottle") if noun not in nouns]
     return nouns + absent[:2], phrases + ["red cup", "yellow cone"][:2 if len(phrases) < 12 else 0]
+
+
+main = Program(*documented(__doc__), add_arguments, run)

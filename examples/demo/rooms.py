@@ -20,19 +20,24 @@ from examples.demo.command import SCENE_SEED, vocabularies
 from examples.demo.footage import render_footage
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.tools.console import BAR
 from sclip_seg_ros.tools.figures.metrics import IouMeter
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 FRAMES = 10  # of each room; the demo films more on the same way
 
 
-def main() -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--rooms", type=positive, default=20, help="(default %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> None:
     """Measure the rooms as the demo does, and print them from the worst to the best."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rooms", type=int, default=20, help="(default %(default)s)")
-    arguments = parser.parse_args()
     segmentor = SCLIPSegmentor()
     found = sorted((quality(segmentor, seed), seed)
-                   for seed in tqdm(range(arguments.rooms), desc="rooms"))
+                   for seed in tqdm(range(arguments.rooms), desc="rooms", bar_format=BAR,
+                                    disable=None))
     median = found[(len(found) - 1) // 2][1]
     print(*markdown_table(("room", "mIoU"), ((seed, f"{100 * miou:.1f}") for miou, seed in found),
                           figures=True), sep="\n")
@@ -52,3 +57,6 @@ def quality(segmentor: SCLIPSegmentor, seed: int) -> float:
                       footage.truth(index, words), words)
         total += meter.mean() / 2
     return total
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -1,13 +1,12 @@
 """Film a rendered room with a depth camera, label it, and make a costmap of the labels.
 
-    python -m examples.room [--seed 1] [--picture out/room/nav2.png]
+    python -m examples.room --seed 1 --picture out/room/nav2.png
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -23,37 +22,31 @@ from examples.room.consumer import RELIABLE, GridConsumer, read_points
 from examples.room.grid import CELL, SemanticGrid
 from examples.room.picture import draw
 from examples.room.scenery import Room
-from sclip_seg_ros.tools.console import USER_ERRORS
+from sclip_seg_ros.tools.program import Program, documented, pixels, positive
 
 START_SECONDS = 300  # loading the model and discovery, at most, also on a busy small computer
 FRAME_SECONDS = 60   # until a frame has voted, at most
 AGAIN_SECONDS = 2.0  # between two frames from the same place
 
 
-def main() -> int:
-    """Film, label, vote, compare with the true floor plan; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--seed", type=int, default=1, help="of the room (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=6, help="places of the camera's path")
-    parser.add_argument("--size", default="640x480", help="WIDTHxHEIGHT (default: %(default)s)")
+    parser.add_argument("--frames", type=positive, default=6, help="places of the camera's path")
+    parser.add_argument("--size", type=pixels, default=(640, 480), metavar="WxH",
+                        help="(default 640x480)")
     parser.add_argument("--picture", type=Path, help="write camera, labels, cloud and costmap here")
     parser.add_argument("--output", type=Path, default=Path("out/room"), help="folder of the log")
-    arguments = parser.parse_args()
-    try:
-        width, height = map(int, arguments.size.split("x"))
-        run(Room(arguments.seed, arguments.frames, (height, width)), arguments)
-    except (ProcessError, *USER_ERRORS) as error:
-        print(f"room: {error}", file=sys.stderr)
-        return 1
-    return 0
 
 
-def run(room: Room, arguments: argparse.Namespace) -> None:
-    """Let a node label the room, and tell how well the costmap fits.
+def run(arguments: argparse.Namespace) -> None:
+    """Let a node label a room, vote, and tell how well the costmap fits the true floor plan.
 
     Raises:
         ProcessError: the node failed, or no frame came out.
     """
+    width, height = arguments.size
+    room = Room(arguments.seed, arguments.frames, (height, width))
     arguments.output.mkdir(parents=True, exist_ok=True)
     words = room.phrases
     parameters = {"classes": words, "class_ids": list(range(1, len(words) + 1)),
@@ -137,3 +130,6 @@ def _write(path: Path, room: Room, camera: RoomCamera, consumer: GridConsumer,
                    camera.camera_at(stamp), room.scene.focus_distance)
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), picture[..., ::-1])
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -1,6 +1,6 @@
 """Measure what the limits of the upsampler check rest on: known changes, in rooms with truth.
 
-    python -m sclip_research.calibrate_upsampler_check [--loftup-source FILE]
+    python -m sclip_research.calibrate_upsampler_check --loftup-source loftup.safetensors
 
 Each change of the embedded model's pipeline, without refinement, is measured as if it were LoftUp,
 image by image. Prints a Markdown table of its mIoU and of the measures: median (worst to best
@@ -29,10 +29,10 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.backbones.preprocessing import to_tensor
 from sclip_seg_ros.segmentation.upsampler_check import UpsamplingReport, compare
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import BILINEAR
-from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
+from sclip_seg_ros.tools.console import BAR
 from sclip_seg_ros.tools.figures.metrics import IouMeter
+from sclip_seg_ros.tools.program import Program, documented, positive
 
-PROGRAM = "calibrate_upsampler_check"
 CHANGES: dict[str, dict[str, Any]] = {
     "none": {},
     "features interpolated": {"use_loftup": True, "loftup.source": BILINEAR},
@@ -71,7 +71,7 @@ def calibrate(changes: dict[str, dict[str, Any]], scenes: Sequence[int]) -> list
     # As the check, which leaves refinements out; in the windows that upsamplers are trained on.
     segmentor = SCLIPSegmentor(use_pamr=False, inference="slide", short_side=336)
     measured = {name: Change(segmentor, settings) for name, settings in changes.items()}
-    for index in tqdm(scenes, unit=" room", disable=None):
+    for index in tqdm(scenes, unit=" room", bar_format=BAR, disable=None):
         scene, words = held_out_scene(index)
         plain = segmentor.predict_dense(scene.image, words)
         pixels = to_tensor(scene.image, segmentor.device)
@@ -84,19 +84,20 @@ def calibrate(changes: dict[str, dict[str, Any]], scenes: Sequence[int]) -> list
     return [change.row(name) for name, change in measured.items()]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and return the exit code (2: an unusable checkpoint)."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
-    parser.add_argument("--scenes", type=int, default=50)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--scenes", type=positive, default=50, help="(default %(default)s)")
     parser.add_argument("--loftup-source", help="also measure this LoftUp checkpoint")
-    parsed = parser.parse_args(arguments)
+
+
+def run(parsed: argparse.Namespace) -> None:
+    """Measure and print."""
     changes = dict(CHANGES)
     if parsed.loftup_source:
         changes["LoftUp"] = {"use_loftup": True, "loftup.source": parsed.loftup_source}
-    try:
-        rows = calibrate(changes, range(parsed.scenes))
-    except USER_ERRORS as error:
-        return complain(PROGRAM, error, UNUSABLE)
     print(*markdown_table(("change", "mIoU", "labels that stay", "drift", "sharpness",
-                           "rooms recommended"), rows), sep="\n")
-    return 0
+                           "rooms recommended"), calibrate(changes, range(parsed.scenes))),
+          sep="\n")
+
+
+main = Program(*documented(__doc__), add_arguments, run)

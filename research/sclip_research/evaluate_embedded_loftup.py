@@ -1,6 +1,6 @@
 """Measure the embedded LoftUp against none and against bilinear features of the same size.
 
-    python -m sclip_research.evaluate_embedded_loftup [--output evaluation.json]
+    python -m sclip_research.evaluate_embedded_loftup --output evaluation.json
 
 Held-out rendered scenes and words as in `evaluate_embedded_model`, every row on the same scenes.
 Prints a Markdown table, and writes JSON if asked.
@@ -34,10 +34,10 @@ from sclip_seg_ros.models.weights import sha256
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import BILINEAR, EMBEDDED_FILE
 from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
-from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
+from sclip_seg_ros.tools.console import BAR
 from sclip_seg_ros.tools.figures.metrics import IouMeter
+from sclip_seg_ros.tools.program import Program, documented, positive
 
-PROGRAM = "evaluate_embedded_loftup"
 RESULTS = EMBEDDED_FOLDER / "loftup_evaluation.json"
 SLICE = 3           # scenes whose scores are kept apart, so that they can be checked quickly
 
@@ -90,8 +90,7 @@ class Tally:
                 "milliseconds": round(1000 * float(np.median(self._seconds)), 1)}
 
 
-def measure(count: int, rows: Sequence[Row] = ROWS, progress: bool = False,
-            world: str = "toy") -> dict[str, Any]:
+def measure(count: int, rows: Sequence[Row] = ROWS, world: str = "toy") -> dict[str, Any]:
     """Segment held-out scenes 0..count-1 of a world in every way.
 
     Returns:
@@ -100,7 +99,7 @@ def measure(count: int, rows: Sequence[Row] = ROWS, progress: bool = False,
     # PAMR would hide what the features say, and half precision is not the same everywhere.
     segmentor = SCLIPSegmentor(use_pamr=False, precision="fp32")
     tallies, first = {row: Tally() for row in rows}, {}
-    for index in tqdm(range(count), desc="scenes", disable=not progress):
+    for index in tqdm(range(count), desc="scenes", bar_format=BAR, disable=None):
         scene, names = held_out_scene(index, world=world)
         words, truth = segmentor.vocabulary(names), scene.labels(names)
         for row in rows:
@@ -133,20 +132,21 @@ def _listed(scores: dict[Row, dict[str, float]]) -> list[dict[str, Any]]:
     return [{**row._asdict(), **values} for row, values in scores.items()]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and return the exit code (2: unusable weights or file)."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
-    parser.add_argument("--scenes", type=int, default=100)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--scenes", type=positive, default=100, help="(default %(default)s)")
     parser.add_argument("--world", choices=WORLDS, default="toy", help="(default %(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (default 1)")
+    parser.add_argument("--threads", type=positive, default=1, help="of torch (default 1)")
     parser.add_argument("--output", type=Path, help="JSON file to write as well")
-    parsed = parser.parse_args(arguments)
+
+
+def run(parsed: argparse.Namespace) -> None:
+    """Measure and print."""
     torch.set_num_threads(parsed.threads)
-    try:
-        results = measure(parsed.scenes, progress=True, world=parsed.world)
-        print(table(results))
-        if parsed.output:
-            parsed.output.write_text(json.dumps(results, indent=1) + "\n")
-    except USER_ERRORS as error:
-        return complain(PROGRAM, error, UNUSABLE)
-    return 0
+    results = measure(parsed.scenes, world=parsed.world)
+    print(table(results))
+    if parsed.output:
+        parsed.output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -1,6 +1,6 @@
 """Measure the embedded model on held-out rendered scenes with the default pipeline.
 
-    python -m sclip_research.evaluate_embedded_model [--output evaluation.json]
+    python -m sclip_research.evaluate_embedded_model --output evaluation.json
     python -m sclip_research.evaluate_embedded_model --world indoor --set use_pamr=false
     python -m sclip_research.evaluate_embedded_model --weights new.safetensors
 
@@ -42,10 +42,9 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.temporal.consistency import Consistency
 from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
-from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
+from sclip_seg_ros.tools.console import BAR
 from sclip_seg_ros.tools.figures.metrics import IouMeter
-
-PROGRAM = "evaluate_embedded_model"
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 
 class Tally:
@@ -65,35 +64,33 @@ class Tally:
         return float(np.mean(list(self.boundaries.f1().values())))
 
 
-def evaluate(segmentor: SCLIPSegmentor, count: int, pairs: str = "any", progress: bool = False,
-             world: str = "toy") -> Tally:
+def evaluate(segmentor: SCLIPSegmentor, count: int, pairs: str = "any", world: str = "toy",
+             ) -> Tally:
     """Segment held-out scenes 0..count-1 of a world by their phrases and six distractors."""
     tally = Tally()
-    for index in tqdm(range(count), desc=f"{pairs} pairs", disable=not progress):
+    for index in tqdm(range(count), desc=f"{pairs} pairs", bar_format=BAR, disable=None):
         scene, words = held_out_scene(index, pairs, world)
         tally.add(segmentor.segment(scene.image, words), scene.labels(words), words)
     return tally
 
 
-def evaluate_nouns(segmentor: SCLIPSegmentor, count: int, progress: bool = False,
-                   world: str = "toy") -> Tally:
+def evaluate_nouns(segmentor: SCLIPSegmentor, count: int, world: str = "toy") -> Tally:
     """Segment the same scenes by bare nouns: those present and six that are not."""
     tally = Tally()
-    for index in tqdm(range(count), desc="nouns", disable=not progress):
+    for index in tqdm(range(count), desc="nouns", bar_format=BAR, disable=None):
         scene, words, truth = held_out_nouns(index, world)
         tally.add(segmentor.segment(scene.image, words), truth, words)
     return tally
 
 
-def evaluate_films(segmentor: SCLIPSegmentor, count: int, progress: bool = False,
-                   world: str = "toy") -> float:
+def evaluate_films(segmentor: SCLIPSegmentor, count: int, world: str = "toy") -> float:
     """Label films frame by frame.
 
     Returns:
         the share of pixels whose label flips, see :class:`Consistency`; mean over the films.
     """
     shares = []
-    for index in tqdm(range(count), desc="films", disable=not progress):
+    for index in tqdm(range(count), desc="films", bar_format=BAR, disable=None):
         shown = film(index, moving=True, world=world)
         words = segmentor.vocabulary(shown.words)
         steadiness, before = Consistency(len(shown.words)), None
@@ -110,9 +107,9 @@ def evaluate_films(segmentor: SCLIPSegmentor, count: int, progress: bool = False
 def measure(segmentor: SCLIPSegmentor, count: int, world: str = "toy", films: int = 0,
             ) -> dict[str, Any]:
     """Segment held-out scenes 0..count-1 of a world in every way, and name what was measured."""
-    anywhere = evaluate(segmentor, count, "any", True, world)
-    unseen = evaluate(segmentor, count, "held-out", True, world)
-    nouns = evaluate_nouns(segmentor, count, True, world)
+    anywhere = evaluate(segmentor, count, "any", world)
+    unseen = evaluate(segmentor, count, "held-out", world)
+    nouns = evaluate_nouns(segmentor, count, world)
     new = held_out_phrases(world)
     report = {
         "model": segmentor.name,
@@ -129,7 +126,7 @@ def measure(segmentor: SCLIPSegmentor, count: int, world: str = "toy", films: in
         "iou_by_noun": {noun: round(value, 3) for noun, value in nouns.iou.by_class().items()},
     }
     if films:
-        report |= {"films": films, "flips": evaluate_films(segmentor, films, True, world)}
+        report |= {"films": films, "flips": evaluate_films(segmentor, films, world)}
     if segmentor.name == EMBEDDED:
         report["weights_sha256"] = sha256(EMBEDDED_FOLDER / "open_clip_model.safetensors")
     return report
@@ -146,10 +143,9 @@ def bundled(weights: Path, folder: Path) -> str:
     return f"local-dir:{folder}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and return the exit code (2: an unusable model, device or file)."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
-    parser.add_argument("--scenes", type=int, default=100)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--scenes", type=positive, default=100, help="(default %(default)s)")
     parser.add_argument("--films", type=int, default=4, help="films of 24 frames, for flips")
     parser.add_argument("--world", choices=WORLDS, default="toy", help="(default %(default)s)")
     parser.add_argument("--model", default="embedded")
@@ -161,27 +157,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", nargs="+", default=[], dest="assignments", metavar="NAME=VALUE",
                         help="settings of the pipeline, e.g. use_pamr=false")
     parser.add_argument("--output", type=Path, help="JSON file to write as well")
-    parsed = parser.parse_args(arguments)
-    try:
-        if parsed.output:       # hours of measuring are not to end at a folder that is missing
-            parsed.output.open("a").close()
-        changes = parse_assignments(parsed.assignments)
-        with TemporaryDirectory() as folder:
-            model, attention = parsed.model, "auto"
-            if parsed.weights:
-                model, attention = bundled(parsed.weights, Path(folder)), "sclip"
-            segmentor = SCLIPSegmentor(model, device=parsed.device, settings=SegmentorSettings(
-                precision=parsed.precision, attention=attention).with_changes(changes))
-        report = measure(segmentor, parsed.scenes, parsed.world, parsed.films)
-        if changes:
-            report |= {"settings": changes}
+
+
+def run(parsed: argparse.Namespace) -> None:
+    """Measure and print."""
+    if parsed.output:       # hours of measuring are not to end at a folder that is missing
+        parsed.output.open("a").close()
+    changes = parse_assignments(parsed.assignments)
+    with TemporaryDirectory() as folder:
+        model, attention = parsed.model, "auto"
         if parsed.weights:
-            report |= {"model": str(parsed.weights), "weights_sha256": sha256(parsed.weights)}
-        text = json.dumps({key: round(value, 4) if isinstance(value, float) else value
-                           for key, value in report.items()}, indent=2)
-        print(text)
-        if parsed.output:
-            parsed.output.write_text(text + "\n")
-    except USER_ERRORS as error:
-        return complain(PROGRAM, error, UNUSABLE)
-    return 0
+            model, attention = bundled(parsed.weights, Path(folder)), "sclip"
+        segmentor = SCLIPSegmentor(model, device=parsed.device, settings=SegmentorSettings(
+            precision=parsed.precision, attention=attention).with_changes(changes))
+    report = measure(segmentor, parsed.scenes, parsed.world, parsed.films)
+    if changes:
+        report |= {"settings": changes}
+    if parsed.weights:
+        report |= {"model": str(parsed.weights), "weights_sha256": sha256(parsed.weights)}
+    text = json.dumps({key: round(value, 4) if isinstance(value, float) else value
+                       for key, value in report.items()}, indent=2)
+    print(text)
+    if parsed.output:
+        parsed.output.write_text(text + "\n")
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -1,6 +1,6 @@
 """Measure the text side on held-out rendered rooms: templates, classes left out, negative words.
 
-    OMP_NUM_THREADS=1 python -m sclip_research.evaluate_text_side [--scenes 40]
+    OMP_NUM_THREADS=1 python -m sclip_research.evaluate_text_side --scenes 40
 
 Prints three tables. Times are of the stages behind the image tower, the only ones that the text
 side changes, as medians over the rooms.
@@ -16,7 +16,7 @@ if __name__ == "__main__":  # before libraries that take seconds to import
     sys.exit(run_program("sclip_research.evaluate_text_side", "evaluate_text_side"))
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 
 import numpy as np
@@ -27,7 +27,9 @@ from sclip_research.scenes.held_out import SEED, held_out_scene
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.text.templates import TEMPLATE_SETS
+from sclip_seg_ros.tools.console import BAR
 from sclip_seg_ros.tools.figures.metrics import IouMeter
+from sclip_seg_ros.tools.program import Program, documented, positive
 
 OTHER = "what was not asked for"
 BOUNDS = (0.0, 0.1, 0.3, 0.5)
@@ -39,7 +41,7 @@ def templates(segmentor: SCLIPSegmentor, scenes: int) -> list[tuple[str, ...]]:
     rows = []
     for name in TEMPLATE_SETS:
         meter = IouMeter()
-        for index in tqdm(range(scenes), desc=name, leave=False):
+        for index in _in_turn(scenes, name):
             scene, words = held_out_scene(index)
             vocabulary = segmentor.vocabulary(words, templates=[name])
             meter.add(segmentor.segment(scene.image, vocabulary), scene.labels(words), words)
@@ -55,7 +57,7 @@ def left_out(segmentor: SCLIPSegmentor, scenes: int) -> list[tuple[str, ...]]:
             segmentor.settings = SegmentorSettings(precision=segmentor.precision, use_pamr=True,
                                                    prune_below=bound)
             meter, times, lengths = IouMeter(), [], []
-            for index in tqdm(range(scenes), desc=f"below {bound}", leave=False):
+            for index in _in_turn(scenes, f"below {bound}"):
                 scene, words = held_out_scene(index)
                 words = _lengthened(words, index) if many else words
                 result = segmentor.predict_dense(scene.image, segmentor.vocabulary(words))
@@ -74,7 +76,7 @@ def negatives(segmentor: SCLIPSegmentor, scenes: int) -> list[tuple[str, ...]]:
     rows = []
     for way in ("not named", "negative words", "background class"):
         meter, wrong, other, times = IouMeter(), 0, 0, []
-        for index in tqdm(range(scenes), desc=way, leave=False):
+        for index in _in_turn(scenes, way):
             scene, _ = held_out_scene(index)
             asked, rest = scene.phrases[::2], scene.phrases[1::2]
             classes = [*asked, "|".join(rest)] if way == "background class" and rest else asked
@@ -97,12 +99,13 @@ def negatives(segmentor: SCLIPSegmentor, scenes: int) -> list[tuple[str, ...]]:
     return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
+    parser.add_argument("--scenes", type=positive, default=40, help="(default %(default)s)")
+
+
+def run(parsed: argparse.Namespace) -> None:
     """Measure and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=40)
-    scenes = parser.parse_args(arguments).scenes
     segmentor = SCLIPSegmentor(precision="fp32")
     tables = (
         (("templates", "mIoU"), templates),
@@ -110,11 +113,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (("the other half of the things", "mIoU of what was asked for", "of the others labelled",
           "ms behind the tower"), negatives))
     for head, measure in tables:
-        print("\n".join(markdown_table(head, measure(segmentor, scenes))), end="\n\n", flush=True)
-    return 0
+        print("\n".join(markdown_table(head, measure(segmentor, parsed.scenes))),
+              end="\n\n", flush=True)
+
+
+def _in_turn(scenes: int, what: str) -> Iterable[int]:
+    return tqdm(range(scenes), desc=what, bar_format=BAR, leave=False, disable=None)
 
 
 def _lengthened(words: Sequence[str], index: int) -> list[str]:
     every = [f"{colour} {noun}" for colour in COLOURS for noun in NOUNS]
     drawn = np.random.default_rng((SEED, index)).permutation(every)
     return list(dict.fromkeys([*words, *map(str, drawn)]))[:LONG]
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -13,7 +13,6 @@ if __name__ == "__main__":  # before libraries that take seconds to import
     sys.exit(run_program("sclip_research.show_rooms", "show_rooms"))
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +20,8 @@ from PIL import Image
 
 from sclip_research.scenes import render
 from sclip_research.scenes.worlds import WORLDS, world
-from sclip_seg_ros.tools.arguments import positive
-from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
+from sclip_seg_ros.tools.program import Program, documented, positive
 
-PROGRAM = "show_rooms"
 SEED = 40_000       # neither training's nor the held-out rooms
 GAP = 4             # white pixels between rooms
 
@@ -50,22 +47,23 @@ def sheet(name: str, count: int, columns: int, height: int) -> tuple[np.ndarray,
     return picture, captions
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw, name what is in the rooms, and return the exit code (2: an unusable file)."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--world", choices=WORLDS, default="indoor", help="(default %(default)s)")
     parser.add_argument("--count", type=positive, default=20, help="rooms (default %(default)s)")
     parser.add_argument("--columns", type=positive, default=4, help="(default %(default)s)")
     parser.add_argument("--height", type=positive, default=240,
                         help="of a room, in pixels (default %(default)s)")
     parser.add_argument("--output", type=Path, required=True, help="picture to write")
-    parsed = parser.parse_args(arguments)
-    try:
-        picture, captions = sheet(parsed.world, parsed.count, parsed.columns, parsed.height)
-        parsed.output.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(parsed.output)
-    except USER_ERRORS as error:
-        return complain(PROGRAM, error, UNUSABLE)
+
+
+def run(parsed: argparse.Namespace) -> None:
+    """Draw, and name what is in the rooms."""
+    picture, captions = sheet(parsed.world, parsed.count, parsed.columns, parsed.height)
+    parsed.output.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(parsed.output)
     for index, caption in enumerate(captions):
         print(f"{index}: {caption}")
-    return 0
+
+
+main = Program(*documented(__doc__), add_arguments, run)

@@ -49,9 +49,8 @@ from sclip_seg_ros.segmentation.backbones.backbone import feature_map
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.backbones.preprocessing import normalise
 from sclip_seg_ros.segmentation.text.encoder import encode_prompts
-from sclip_seg_ros.tools.console import UNUSABLE, USER_ERRORS, complain
+from sclip_seg_ros.tools.program import Program, UsageError, documented
 
-PROGRAM = "train_embedded_model"
 MEAN = open_clip.OPENAI_DATASET_MEAN
 STD = open_clip.OPENAI_DATASET_STD
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -62,9 +61,8 @@ COLOUR_WEIGHT = 0.5
 POOL_SEEDS = 1000        # between the seeds of one run's pools
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, and return the exit code (2: unusable weights, device or folder)."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.split("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the program's flags."""
     parser.add_argument("--work", type=Path, default=Path("out/embedded"),
                         help="folder for the scene pool, the log and checkpoints")
     parser.add_argument("--initial", type=Path, help="weights file to start from")
@@ -103,15 +101,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
     parser.add_argument("--resume", action="store_true",
                         help="go on from the checkpoint in --work, if there is one")
-    parsed = parser.parse_args(arguments)
-    try:
-        if not 0 <= parsed.keep <= 1 or parsed.keep and not parsed.initial:
-            raise ValueError(f"--keep must be 0 to 1, and needs --initial, got {parsed.keep:g}")
-        resolve_device(parsed.device)
-        train(pools(parsed), parsed)
-    except USER_ERRORS as error:
-        return complain(PROGRAM, error, UNUSABLE)
-    return 0
+
+
+def check(parsed: argparse.Namespace) -> None:
+    """Refuse a share of weights that are not there.
+
+    Raises:
+        UsageError: with what is allowed.
+    """
+    if not 0 <= parsed.keep <= 1 or parsed.keep and not parsed.initial:
+        raise UsageError(f"--keep must be 0 to 1, and needs --initial, got {parsed.keep:g}")
+
+
+def run(parsed: argparse.Namespace) -> None:
+    """Train."""
+    resolve_device(parsed.device)
+    train(pools(parsed), parsed)
 
 
 def pools(arguments: argparse.Namespace) -> list[ScenePool]:
@@ -301,3 +306,7 @@ def save(model: nn.Module, path: Path, seen: Tensor) -> None:
              for key, value in model.state_dict().items()}
     state["token_embedding.weight"][~seen.cpu()] = 0
     save_file(state, path, metadata={"format": "pt", "trained_by": "train_embedded_model"})
+
+
+main = Program(*documented(__doc__), add_arguments, run, check,
+               "interrupted; add --resume to go on from the last checkpoint")

@@ -233,8 +233,17 @@ class Settings:
                                  f"{', '.join(own)}")
         for name, inside in nested.items():
             base = own[name].group(name, new.get(name, getattr(self, name)))
-            new[name] = replace(base, **inside)
-        return replace(self, **new)
+            new[name] = base.with_changes(inside)
+        return replace(self, **self.implied(new))
+
+    @classmethod
+    def implied(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        """Return changes of own fields, by name, with what they imply for others."""
+        return changes
+
+    def effective(self: _Self) -> _Self:
+        """Return the settings with those at their default that the others leave without effect."""
+        return self
 
 
 def by_name(given: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from sclip_seg_ros.latency.predictor import TYPICAL_FRAMES, LatencyPredictor
 
+# docs/latency.md tells these numbers in words.
 MARGIN = 0.85        # share of the budget that a level's prediction may fill for a change to it
 NARROW = 1.05        # times the budget up to which a frame over it tells nothing of a load
 PATIENCE = 10        # calm frames before a step up

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
+from sclip_seg_ros.common.errors import Unusable
 from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.models.formats import (
     EMPTY,
@@ -29,7 +30,7 @@ _WEB_ADDRESS = re.compile(r"(https?):/+(.*)")  # of a Path, too, which leaves on
 _PART = re.compile(r"-(\d+)-of-(\d+)(?=\.)")  # as transformers numbers the parts of large weights
 
 
-class WeightsError(RuntimeError):
+class WeightsError(Unusable):
     """Weights cannot be had or do not fit; the message says which and what to do."""
 
 

@@ -18,8 +18,9 @@ from rclpy.parameter import Parameter
 from sclip_seg_ros.common.heap import give_back_freed_memory
 from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.models import WeightsError
+from sclip_seg_ros.ros.diagnostics.health import health_of
 from sclip_seg_ros.ros.diagnostics.publisher import Diagnostics
-from sclip_seg_ros.ros.diagnostics.verdict import ACTIVE, health_of
+from sclip_seg_ros.ros.diagnostics.verdict import Verdict
 from sclip_seg_ros.ros.engine import Engine
 from sclip_seg_ros.ros.log import describe, drop_tracebacks, forward_logs, stop_forwarding
 from sclip_seg_ros.ros.parameters.groups import WORDS
@@ -36,13 +37,10 @@ from sclip_seg_ros.ros.parameters.without_effect import (
     warn_of_others,
     warn_of_unknown,
 )
-from sclip_seg_ros.ros.services import Services, Verdict
+from sclip_seg_ros.ros.services import Answer, Services
 from sclip_seg_ros.segmentation.backbones.cuda_graphs import give_back_device_memory
 
 NAME = "sclip_seg"
-# Phases beside ACTIVE.
-UNCONFIGURED, INACTIVE, SHUT_DOWN = "not configured", "inactive", "shut down"
-DEACTIVATING = "being deactivated"
 DEACTIVATE_SECONDS = 10.0  # for the frames in work
 _TELLING = (WeightsError, ValueError, OSError)  # whose text says it all
 
@@ -84,7 +82,7 @@ class SegmentNode(LifecycleNode):
         """
         self._engine: Engine | None = None
         self._diagnostics: Diagnostics | None = None
-        self._phase = UNCONFIGURED
+        self._at_rest: Verdict | None = Verdict.UNCONFIGURED  # None while it works on frames
         self._starting = False
         self._next_version = 1
         self._going_back = False
@@ -101,12 +99,13 @@ class SegmentNode(LifecycleNode):
         self._wake = self.create_guard_condition(self._run_tasks)
         self.add_on_set_parameters_callback(self._on_change)
         self._offered = Services(self, self._words_of_file, self._take_words, self._judge_words,
-                                 self._version, lambda: self._phase)
+                                 self._version,
+                                 lambda: self._at_rest.word if self._at_rest else "")
         if not self.autostart:
             self.get_logger().info(
                 "not configured; waiting for `ros2 lifecycle set "
                 f"{self.get_fully_qualified_name()} configure`, then `activate`")
-        self._diagnostics = Diagnostics(self, lambda: health_of(self._engine, self._phase))
+        self._diagnostics = Diagnostics(self, lambda: health_of(self._engine, self._at_rest))
 
     def start(self) -> bool:
         """Configure and activate, as ``autostart`` asks for; return whether both succeeded."""
@@ -141,7 +140,7 @@ class SegmentNode(LifecycleNode):
             drop_tracebacks(error)
             failure = self._failed(error)
         else:
-            self._phase = INACTIVE
+            self._at_rest = Verdict.INACTIVE
             if not self._starting:
                 self.get_logger().info("configured; waiting for `ros2 lifecycle set "
                                        f"{self.get_fully_qualified_name()} activate`")
@@ -161,7 +160,7 @@ class SegmentNode(LifecycleNode):
             failure = self._failed(error)
             engine.deactivate(DEACTIVATE_SECONDS)
             return failure
-        self._phase = ACTIVE
+        self._at_rest = None
         warn_of_idle_qos(self)
         warn_of_idle_remappings(self, self._process_arguments)
         self._announce_start()
@@ -170,15 +169,15 @@ class SegmentNode(LifecycleNode):
     @_telling
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Label no more frames and give the device's memory back."""
-        self._phase = DEACTIVATING
+        self._at_rest = Verdict.DEACTIVATING
         engine = self._configured
         if not engine.deactivate(DEACTIVATE_SECONDS):
             engine.resume()
-            self._phase = ACTIVE
+            self._at_rest = None
             return self._failed(TimeoutError(
                 f"a frame is still being worked on after {DEACTIVATE_SECONDS:g} s; the node stays "
                 "active, deactivate it again"))
-        self._phase = INACTIVE
+        self._at_rest = Verdict.INACTIVE
         self._offered.look()
         self.get_logger().info("inactive; the device's memory is free")
         return TransitionCallbackReturn.SUCCESS
@@ -189,13 +188,13 @@ class SegmentNode(LifecycleNode):
         if not self._close_engine():
             return self._failed(TimeoutError("a word is still being encoded after "
                                              f"{DEACTIVATE_SECONDS:g} s; try again"))
-        self._phase = UNCONFIGURED
+        self._at_rest = Verdict.UNCONFIGURED
         return TransitionCallbackReturn.SUCCESS
 
     @_telling
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop working and give all memory back; the process stays until it is told to end."""
-        self._phase = SHUT_DOWN
+        self._at_rest = Verdict.SHUT_DOWN
         if self._engine is not None \
                 and not (self._engine.deactivate(DEACTIVATE_SECONDS) and self._close_engine()):
             self._say_stuck()
@@ -205,10 +204,10 @@ class SegmentNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take everything down after a transition that raised, so that it may be tried anew."""
         if self._engine is not None and not self._close_engine():
-            self._phase = SHUT_DOWN
+            self._at_rest = Verdict.SHUT_DOWN
             self._say_stuck()
             return TransitionCallbackReturn.FAILURE
-        self._phase = UNCONFIGURED
+        self._at_rest = Verdict.UNCONFIGURED
         return TransitionCallbackReturn.SUCCESS
 
     @property
@@ -277,23 +276,23 @@ class SegmentNode(LifecycleNode):
             (f"the words will be those of vocabulary_file='{file}', which is read when the node is "
              "configured; change them after that, or set vocabulary_file to ''")
 
-    def _judge_words(self, words: tuple[Any, ...]) -> Verdict | None:
+    def _judge_words(self, words: tuple[Any, ...]) -> Answer | None:
         """Return what became of words that were asked for; None while they are encoded."""
         engine = self._engine
         if obstacle := self._words_of_file():
-            return Verdict(False, obstacle, self._next_version)
+            return Answer(False, obstacle, self._next_version)
         if words != self._words():
-            return Verdict(False, "other words have been asked for meanwhile", self._version())
+            return Answer(False, "other words have been asked for meanwhile", self._version())
         if engine is None:
-            return Verdict(True, "they hold once the node is configured", self._next_version)
+            return Answer(True, "they hold once the node is configured", self._next_version)
         found = engine.vocabularies.version_of(words)
         if found is None:
             return None
         version, in_force = found
         if in_force:
-            return Verdict(True, "they hold", version)
-        return None if self._phase == ACTIVE else \
-            Verdict(True, "they hold once the node is active", version)
+            return Answer(True, "they hold", version)
+        return None if self._at_rest is None else \
+            Answer(True, "they hold once the node is active", version)
 
     def _version(self) -> int:
         """Return the version of the vocabulary in force; before there is one, of the first."""

@@ -15,7 +15,7 @@ from std_srvs.srv import SetBool
 from sclip_seg_ros.srv import ChangeWords
 
 
-class Verdict(NamedTuple):
+class Answer(NamedTuple):
     """What became of words that were asked for.
 
     Attributes:
@@ -34,7 +34,7 @@ class _Waiting:
     """A caller of ~/change_words: the words asked for, and where the answer goes."""
 
     words: Any
-    verdict: Future[Verdict]
+    answer: Future[Answer]
 
 
 class Services:
@@ -44,8 +44,8 @@ class Services:
     """
 
     def __init__(self, node: Node, obstacle: Callable[[], str], take: Callable[[], Any],
-                 judge: Callable[[Any], Verdict | None], version: Callable[[], int],
-                 phase: Callable[[], str]) -> None:
+                 judge: Callable[[Any], Answer | None], version: Callable[[], int],
+                 at_rest: Callable[[], str]) -> None:
         """Create the services.
 
         Args:
@@ -54,14 +54,14 @@ class Services:
             take: has the node read its parameters now, and returns the words they ask for.
             judge: returns what became of such words, None while that is open.
             version: returns that of the vocabulary in force.
-            phase: returns in which phase of its lifecycle the node is, "active" where it labels.
+            at_rest: returns why the node works on no frames, empty where it does.
         """
         self._node = node
         self._obstacle = obstacle
         self._take = take
         self._judge = judge
         self._version = version
-        self._phase = phase
+        self._at_rest = at_rest
         self._waiting: list[_Waiting] = []
         # A group of its own: whoever waits must not keep the node's other callbacks waiting.
         node.create_service(ChangeWords, "~/change_words", self._change_words,
@@ -77,41 +77,41 @@ class Services:
         """Answer those whose words turned out not to work."""
         for waiting in list(self._waiting):
             if waiting.words == words:
-                self._answer(waiting, Verdict(False, reason, self._version()))
+                self._answer(waiting, Answer(False, reason, self._version()))
 
-    def _answer(self, waiting: _Waiting, verdict: Verdict | None) -> None:
-        if verdict is not None:
+    def _answer(self, waiting: _Waiting, answer: Answer | None) -> None:
+        if answer is not None:
             self._waiting.remove(waiting)
-            waiting.verdict.set_result(verdict)
+            waiting.answer.set_result(answer)
 
     async def _change_words(self, request: ChangeWords.Request,
                             response: ChangeWords.Response) -> ChangeWords.Response:
         refused = self._obstacle()
         if not refused:
-            answer = self._node.set_parameters_atomically([
+            result = self._node.set_parameters_atomically([
                 Parameter("classes", value=list(request.words)),
                 Parameter("class_ids", value=list(request.ids))])
-            refused = "" if answer.successful else answer.reason or "refused"
+            refused = "" if result.successful else result.reason or "refused"
         if refused:
-            verdict = Verdict(False, refused, self._version())
+            answer = Answer(False, refused, self._version())
         else:
             words = self._take()
-            verdict = self._judge(words) or await self._later(words)
-        response.success, response.message, response.version = verdict
+            answer = self._judge(words) or await self._later(words)
+        response.success, response.message, response.version = answer
         return response
 
-    async def _later(self, words: Any) -> Verdict:
+    async def _later(self, words: Any) -> Answer:
         """Wait until it is known what became of words."""
         waiting = _Waiting(words, Future())
         self._waiting.append(waiting)
-        return await waiting.verdict or \
-            Verdict(False, "the node ended before they were encoded", self._version())
+        return await waiting.answer or \
+            Answer(False, "the node ended before they were encoded", self._version())
 
     def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         answer = self._node.set_parameters_atomically([Parameter("enabled", value=request.data)])
         response.success = answer.successful
-        phase = self._phase()
+        at_rest = self._at_rest()
         state = "labelling" if request.data else "images are skipped"
         response.message = answer.reason if not answer.successful else \
-            state if phase == "active" else f"{state} once the node is active; it is {phase}"
+            f"{state} once the node is active; it is {at_rest}" if at_rest else state
         return response

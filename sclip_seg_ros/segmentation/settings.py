@@ -9,7 +9,6 @@ from typing import Any
 
 from sclip_seg_ros.common.settings import (
     Settings,
-    by_name,
     check_number,
     choice,
     group,
@@ -143,17 +142,6 @@ class SegmentorSettings(Settings):
                              f"model, got {self.short_side}")
         check_number("stride", self.stride, LEAST_STRIDE, self.crop, int)
 
-    def with_changes(self, changes: Mapping[str, Any] | None = None, /,
-                     **more: Any) -> SegmentorSettings:
-        """Return a copy with some settings changed, see :meth:`Settings.with_changes`.
-
-        A ``loftup.factor`` turns the adaptive one off, unless that is asked for as well.
-        """
-        changes = by_name([*(changes or {}).items(), *more.items()])
-        if "loftup.factor" in changes:  # who names a factor wants that, not the grid's
-            changes.setdefault("loftup.adaptive", False)
-        return super().with_changes(changes)
-
     def for_model(self, model: str, usual: str = "sclip",
                   suits: Mapping[str, Any] | None = None) -> SegmentorSettings:
         """Return the settings with what is left to the model decided.
@@ -186,7 +174,10 @@ class SegmentorSettings(Settings):
         return {item.switch: name for name, item in cls.own().items() if item.switch}
 
     def effective(self) -> SegmentorSettings:
-        """Return the settings with those at their default that the others leave without effect."""
+        """Return the settings with those at their default that the others leave without effect.
+
+        Those of stages that are off, and what a stage's group says of itself, among them.
+        """
         own = self.own()
         unused = [name for switch, name in self.stages().items() if not getattr(self, switch)]
         read = () if self.attention == AUTO else ATTENTIONS[self.attention].settings
@@ -198,11 +189,8 @@ class SegmentorSettings(Settings):
             unused += ["attention", "residual"]
         if self.use_densecrf:  # it works, and decides, at its own resolution
             unused += ["decode_resolution"]
-        changes = {name: own[name].default for name in unused}
-        if self.use_loftup and self.loftup.adaptive:
-            changes |= {"loftup.factor": self.loftup.own()["factor"].default,
-                        "loftup.adaptive": True}
-        return self.with_changes(changes)
+        groups = {name: getattr(self, name).effective() for name in self.stages().values()}
+        return self.with_changes(groups | {name: own[name].default for name in unused})
 
     def scoring(self) -> SegmentorSettings:
         """Return settings with all at their defaults that an image's scores do not depend on.
@@ -217,3 +205,7 @@ class SegmentorSettings(Settings):
                   for name in (kind.switch, kind.group)]
         return self.with_changes({name: own[name].default for name in later
                                   if name in own}).effective()
+
+
+# Present names of settings by those that the node's parameters had, without a dot.
+FORMERLY = {name.replace(".", "_"): name for name in SegmentorSettings.declared() if "." in name}

@@ -20,7 +20,7 @@ from sclip_seg_ros.studio.choices.choices import WORDS, Choices, Refusal, value_
 from sclip_seg_ros.studio.labelled import Frame, Labelled, differing
 from sclip_seg_ros.studio.labeller import Labeller, Sight
 from sclip_seg_ros.studio.sources.sources import Photos, Sent, Source
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of
+from sclip_seg_ros.tools.failures import IMAGE_ERRORS, cause_of
 
 _END = object()
 _log = logging.getLogger(__name__)

@@ -8,9 +8,8 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from sclip_seg_ros import __version__
 from sclip_seg_ros.io.profiles import (
     TEMPORAL,
     Profile,
@@ -29,35 +28,13 @@ from sclip_seg_ros.segmentation.text.templates import (
 )
 from sclip_seg_ros.segmentation.text.vocabulary import validate_classes, validate_negatives
 from sclip_seg_ros.temporal import TemporalSettings
+from sclip_seg_ros.tools.program import UsageError, filled
 
 STAGES = tuple(switch.removeprefix("use_") for switch in SegmentorSettings.stages())
 PHASE1 = ("loftup", "resclip", "densecrf")  # the bundle that --use-all-phase1 switches on
 DEFAULT_METHOD = "sclip"
 _STREAM = re.compile(r"(rtsps?|rtmps?|rtp|udp|srt|tcp):/|https?:/.*\.(m3u8|mjpe?g)\b")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")  # also of a Path, which leaves one stroke
-
-
-class UsageError(ValueError):
-    """A flag has an unusable value; the message says which and what to give."""
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser that answers a wrong flag with one line, and knows ``--version``."""
-
-    def __init__(self, **settings: Any) -> None:
-        """Take the settings of any parser."""
-        super().__init__(**settings)
-        self.register("type", Path, lambda text: Path(filled(text)))  # "" would be this folder
-        self.add_argument("--version", action="version",
-                          version=f"{self.prog} {__version__}", help="print the version and exit")
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage.
-
-        Raises:
-            UsageError: always.
-        """
-        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def add_segmentor_flags(parser: argparse.ArgumentParser, stages: bool = True) -> None:
@@ -370,26 +347,3 @@ def _refuse_commas(classes: list[str]) -> None:
             parts = [part.strip() for part in entry.split(",") if part.strip()]
             raise UsageError(f"class '{entry}' has a comma; write {shlex.join(parts)} for several "
                              "classes, or | between synonyms")
-
-
-def filled(text: str) -> str:
-    """Return a name or a path as it is, for a flag's ``type``.
-
-    Raises:
-        argparse.ArgumentTypeError: it is empty.
-    """
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty; give a path, and see that the variable it "
-                                         "comes from, if any, is set")
-    return text
-
-
-def positive(text: str) -> int:
-    """Parse a whole number of at least 1, for a flag's ``type``.
-
-    Raises:
-        argparse.ArgumentTypeError: anything else.
-    """
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
-    return int(text)

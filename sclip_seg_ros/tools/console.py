@@ -5,19 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from pathlib import Path
 
-import cv2
-
-from sclip_seg_ros.models import WeightsError
+from sclip_seg_ros.common.errors import Unusable
 
 FAILED, UNUSABLE = 1, 2  # exit codes: something was not done; nothing could be done
 # What says in one sentence which flag, file or weights are unusable.
-USER_ERRORS = (ValueError, OSError, WeightsError)
-# What one image can raise, also native code that runs out of memory; the next one may be fine.
-IMAGE_ERRORS = (ValueError, RuntimeError, MemoryError, cv2.error)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what hinders all further results as well
+USER_ERRORS = (ValueError, OSError, Unusable)
 # What to do about what the system refuses, which says neither.
 _REMEDIES = {
     errno.ENOSPC: "make room, or choose a folder on another disk",
@@ -47,21 +41,6 @@ def one_line(problem: object) -> str:
         where = "" if problem.filename is None else f"'{readable(problem.filename)}': "
         problem = f"{where}{problem.strerror}; {_REMEDIES[problem.errno]}"
     return " ".join(str(problem).split())
-
-
-def cause_of(error: Exception) -> str:
-    """Return in one line why one image could not be done, with a remedy for a lack of memory."""
-    text = one_line(error) or type(error).__name__
-    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and "memory" in text:
-        text += "; take smaller images, or leave out stages that need much memory, as DenseCRF does"
-    return text
-
-
-def unexpected(error: Exception) -> str:
-    """Say in one line what nobody reckoned with, and where, for a report."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return (f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno} "
-            f"({cause_of(error)}); please report this line with what was given")
 
 
 def readable(path: Path | str | bytes) -> str:

@@ -32,13 +32,12 @@ from sclip_seg_ros.models.weights import WeightsError, is_safetensors, sha256
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
 from sclip_seg_ros.segmentation.backbones.proxies.weights import fetch_proxy
-from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import fetch_anyup
-from sclip_seg_ros.segmentation.upsamplers.loftup.weights import fetch_loftup, resolve_source
+from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS
 from sclip_seg_ros.tools.arguments import UsageError, filled
 from sclip_seg_ros.tools.console import readable
 from sclip_seg_ros.tools.program import Program
 
-UPSAMPLERS = ("loftup", "anyup")
+FETCHED = {name: kind.fetch for name, kind in UPSAMPLERS.items() if kind.fetch}
 _SPARE = 10_000_000  # bytes that stay free on the disk
 
 
@@ -46,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.add_argument("--model", help="as the node takes it, e.g. ViT-B/16 or hf-hub:ORG/REPO")
     parser.add_argument("--pretrained", default="", help="tag, e.g. openai@COMMIT, or a file")
-    parser.add_argument("--upsampler", action="append", choices=UPSAMPLERS, default=[],
+    parser.add_argument("--upsampler", action="append", choices=FETCHED, default=[],
                         help="fetch its weights, too; may be given twice")
     parser.add_argument("--proxy", action="append", choices=list(PROXIES), default=[],
                         metavar="NAME", help="fetch a second tower, for use_proxy; may be given "
@@ -97,7 +96,8 @@ def run(parsed: argparse.Namespace) -> int:
                      accept=lambda model: backbone_of(model.visual), update=parsed.update)
     origin = clip.origin
     assert origin is not None  # None is of random weights
-    upsamplers = {name: _upsampler(name, clip, parsed) for name in parsed.upsampler}
+    upsamplers = {name: FETCHED[name](clip.name, parsed.cache_dir, parsed.update)
+                  for name in parsed.upsampler}
     print(f"{clip.name}: {origin}")
     for name, path in upsamplers.items():
         print(f"{name}: '{readable(path)}' (SHA-256 {sha256(path)})")
@@ -162,13 +162,6 @@ def write_configuration(folder: Path, clip: ClipModel,
     stated = clip.suits if suits is None else suits
     _write(folder / CONFIG, {"model_cfg": clip.config, "preprocess_cfg": {
         "mean": clip.mean, "std": clip.std}} | ({SUITS: dict(stated)} if stated else {}))
-
-
-def _upsampler(name: str, clip: ClipModel, parsed: argparse.Namespace) -> Path:
-    if name == "anyup":
-        return fetch_anyup(parsed.cache_dir)
-    source = resolve_source("auto", clip.name)  # refuses a model that none fits
-    return fetch_loftup(cache_dir=parsed.cache_dir, update=parsed.update, source=source).path
 
 
 def _licence(origin: Origin, cache_dir: str | None) -> str:

@@ -13,7 +13,6 @@ if __name__ == "__main__":  # before libraries that take seconds to import
     sys.exit(run_program("sclip_seg_ros.tools.level_costs", "sclip-level-costs"))
 
 import argparse
-import re
 import statistics
 import time
 from collections.abc import Sequence
@@ -38,10 +37,9 @@ from sclip_seg_ros.tools.arguments import (
     chosen_classes,
     chosen_profile,
     chosen_settings,
-    positive,
     text_options,
 )
-from sclip_seg_ros.tools.program import Program
+from sclip_seg_ros.tools.program import Program, pixels, positive
 
 SCENE_SEED, NOISE_SEED, SCENE_SIZE = 1, 7, (640, 480)
 WORDS = ["floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup"]
@@ -159,20 +157,11 @@ def _ladder(name: str, device: torch.device) -> QualityLadder:
                          f"{', '.join((AUTO, *installed))}") from error
 
 
-def _size(text: str) -> tuple[int, int]:
-    """Parse "640x480"."""
-    match = re.fullmatch(r"0*([1-9]\d*)x0*([1-9]\d*)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a size; write WIDTHxHEIGHT in pixels, "
-                                         "e.g. 640x480")
-    return int(match[1]), int(match[2])
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the program's flags."""
     parser.add_argument("--ladder", default="auto",
                         help="ladder file, or a name in config/ladders (default: the device's)")
-    parser.add_argument("--size", type=_size, metavar="WxH",
+    parser.add_argument("--size", type=pixels, metavar="WxH",
                         help="of the room (default: 640x480), or that a picture is fitted into, in "
                              "its own shape (default: its own size)")
     parser.add_argument("--image", type=Path, help="picture of your own instead of a rendered room")

@@ -17,8 +17,8 @@ from sclip_seg_ros.common.cores import obey_quota
 from sclip_seg_ros.common.entry import run_program
 from sclip_seg_ros.common.libraries import remedy_for
 from sclip_seg_ros.common.streams import listeners_may_leave
+from sclip_seg_ros.tools.console import UNUSABLE, complain
 
-UNUSABLE = 2  # exit code, as in console.py, which imports OpenCV
 _PREFIX = "sclip-"
 
 
@@ -88,14 +88,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 0
     name, rest = words[0], words[1:]
     if name not in VERBS:
-        return _complain(program, _no_verb(name))
+        return complain(program, _no_verb(name), UNUSABLE)
     obey_quota()
     try:
         return run_program(VERBS[name].module, program, rest)
     except ModuleNotFoundError as error:
         if not error.name or error.name.partition(".")[0] in ("sclip_seg_ros", ""):
             raise
-        return _complain(program, _not_installed(name, error.name))
+        return complain(program, _not_installed(name, error.name), UNUSABLE)
 
 
 def usage() -> str:
@@ -118,11 +118,6 @@ def _not_installed(name: str, module: str) -> str:
     remedy = remedy_for(module, VERBS[name].extra) if library != "sclip_research" else \
         "it comes with `pip install` and with the source tree, not with the ROS package"
     return f"'{name}' needs the Python module '{library}', which is not installed; {remedy}"
-
-
-def _complain(program: str, problem: str) -> int:
-    print(f"{program}: {problem}", file=sys.stderr)
-    return UNUSABLE
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_a_setting_becomes_a_parameter(tmp_path: Path) -> None:
     kind = import_example("A setting", tmp_path).ExtendedSettings
     declared = {entry.name: entry
                 for entries in declarations_of(kind).values() for entry in entries}
-    descriptor = descriptor_of(declared["blur_radius"])
+    descriptor = descriptor_of(declared["blur.radius"])
     assert descriptor.description == "Half the side of the box."
     assert (descriptor.integer_range[0].from_value, descriptor.integer_range[0].to_value) == (0, 50)
     assert "In cells." in descriptor.additional_constraints

@@ -26,6 +26,8 @@ from ros_harness import (
     probe_fixture,
     running_node,
     stamp_of,
+    stated,
+    verdict,
 )
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
 from sensor_msgs.msg import CompressedImage, Image
@@ -145,11 +147,11 @@ def test_a_name_without_images_is_told(tmp_path):
             Probe(domain, "/camera/image") as probe, \
             probe.listening(DiagnosticArray, "/diagnostics") as diagnostics, \
             probe.listening(Image, "/sclip_seg/label"):
-        probe.wait(lambda: diagnostics and "no image has arrived on /image_raw yet"
-                   in diagnostics[-1].status[0].message, "the warning")
+        probe.wait(lambda: verdict(diagnostics) == "waiting", "the warning")
+        assert "no image has arrived on /image_raw yet" in diagnostics[-1].status[0].message
         assert "/image_raw -> /sclip_seg/label" in node.log
-        stated = {value.key: value.value for value in diagnostics[-1].status[0].values}
-        assert stated["inference"].endswith("at short side 64") and stated["inference"] in node.log
+        inference = stated(diagnostics[-1].status[0])["inference"]
+        assert inference.endswith("at short side 64") and inference in node.log
 
 
 def test_status_tells_model_times_and_counts(probe):
@@ -205,16 +207,14 @@ def test_probabilities_of_all_classes_come_on_a_small_grid(probe):
 def test_nothing_is_computed_while_nobody_listens(probe):
     with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics:
         def value(key: str) -> int:
-            values = {entry.key: entry.value for entry in diagnostics[-1].status[0].values} \
-                if diagnostics else {}
-            return int(values.get(key, 0))
+            return int(stated(diagnostics[-1].status[0])[key]) if diagnostics else 0
 
         skipped = value("frames skipped")
         probe.feed_until(lambda: value("frames skipped") >= skipped + 3, "skipped frames", picture)
         labelled = value("frames labelled")
         probe.feed_until(lambda: value("frames skipped") >= skipped + 10, "skipped frames", picture)
         assert value("frames labelled") == labelled
-        assert "nobody listens" in diagnostics[-1].status[0].message
+        assert verdict(diagnostics) == "idle"
         with probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses:
             probe.feed_until(lambda: statuses, "a status", picture)
         assert statuses[-1].frames_skipped >= skipped + 10
@@ -228,22 +228,20 @@ def test_nothing_is_computed_while_nobody_listens(probe):
 def test_diagnostics_tell_state_rates_and_latencies(probe):
     with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics, \
             probe.listening(Image, "/sclip_seg/label"):
-        def newest() -> DiagnosticStatus | None:
-            return diagnostics[-1].status[0] if diagnostics else None
+        def newest() -> DiagnosticStatus:
+            return diagnostics[-1].status[0]
 
-        def is_labelling() -> bool:
-            return newest() is not None and newest().message == "labelling" \
-                and any(entry.key.startswith("total ms") for entry in newest().values)
-
-        probe.feed_until(is_labelling, "a verdict", picture)
-        values = {entry.key: entry.value for entry in newest().values}
+        probe.feed_until(lambda: verdict(diagnostics) == "labelling"
+                         and "total ms p50/p95/max" in stated(newest()), "a verdict", picture)
+        values = stated(newest())
         assert newest().level == DiagnosticStatus.OK
         assert float(values["images per second"]) > 0
         median, high, most = map(float, values["total ms p50/p95/max"].split(" / "))
         assert 0 < median <= high <= most
         assert values["classes"] == "4"
 
-        probe.wait(lambda: newest().level == DiagnosticStatus.WARN, "a warning of silence")
+        probe.wait(lambda: verdict(diagnostics) == "silent", "a warning of silence")
+        assert newest().level == DiagnosticStatus.WARN
         assert "no image on /image_raw" in newest().message
 
 
@@ -292,7 +290,7 @@ def test_a_missed_budget_is_told(probe):
     ("short_side", 1, "short_side must be 16 to 4096, or 0"), ("short_side", -1, "out of range"),
     ("model", "ViT-B/16", "clean up the node"),
     ("logit_scale", "much", "is not a number; give 0.0 to 1000.0"),
-    ("pamr_dilations", [], "name at least one"),
+    ("pamr.dilations", [], "name at least one"),
     ("overlay_alpha", 2.0, "out of range"),
 ])
 def test_settings_that_cannot_work_are_refused_with_a_reason(probe, name, value, reason):

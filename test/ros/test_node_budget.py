@@ -36,7 +36,7 @@ def node(tmp_path_factory):
     (folder / "ladder.yaml").write_text(LADDER)
     with running_node(DOMAIN, folder / "log.txt", {
             "classes": ["floor", "wall", "ball"], "short_side": 224,
-            "pamr_steps": 10, "pamr_resolution": 1.0,  # as published: there is something to give up
+            "pamr.steps": 10, "pamr.resolution": 1.0,  # as published: there is something to give up
             "temporal.enabled": False,  # each frame waits for its run, and the ladder is felt
             "quality_ladder": str(folder / "ladder.yaml")}) as running:
         yield running

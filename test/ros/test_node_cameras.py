@@ -23,6 +23,7 @@ from ros_harness import (
     pixels_of,
     probe_fixture,
     stamp_of,
+    stated,
 )
 from sclip_seg_ros.msg import SegmentationStatus, Vocabulary
 from sensor_msgs.msg import CompressedImage, Image
@@ -181,11 +182,13 @@ def test_a_camera_that_dies_and_comes_back_is_labelled_again(node, probe, camera
         feed(probe, [front, rear], lambda: fronts and rears and diagnostics,
              "labels of both")
         rear.close()
-        feed(probe, [front], lambda: "no image on /robot/rear/image_raw/compressed"
-             in healths(diagnostics)["rear"].message, "a warning")
-        assert healths(diagnostics)["rear"].level == DiagnosticStatus.WARN
-        assert (healths(diagnostics)["front"].level, healths(diagnostics)["front"].message) \
-            == (DiagnosticStatus.OK, "labelling")
+        feed(probe, [front], lambda: stated(healths(diagnostics)["rear"])["verdict"] == "silent",
+             "a warning")
+        front_health, rear_health = (healths(diagnostics)[name] for name in ("front", "rear"))
+        assert rear_health.level == DiagnosticStatus.WARN
+        assert "no image on /robot/rear/image_raw/compressed" in rear_health.message
+        assert front_health.level == DiagnosticStatus.OK
+        assert stated(front_health)["verdict"] == "labelling"
         before = len(rears)
         back = Sender(probe, "rear")
         feed(probe, [front, back], lambda: len(rears) > before, "labels of the returned camera")
@@ -233,15 +236,14 @@ def test_diagnostics_and_laziness_are_each_cameras_own(probe, cameras):
     with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics, \
             labels_of(probe, "front") as labels:
         def number(camera: str, key: str) -> int:
-            values = {entry.key: entry.value for entry in healths(diagnostics)[camera].values}
-            return int(values[key])
+            return int(stated(healths(diagnostics)[camera])[key])
 
         probe.wait(lambda: diagnostics, "diagnostics")
         assert set(healths(diagnostics)) == set(SIZES)
         labelled, skipped = number("arm", "frames labelled"), number("arm", "frames skipped")
         feed(probe, [front, arm], lambda: len(labels) >= 3
              and number("arm", "frames skipped") > skipped, "skipped images")
-        probe.wait(lambda: "nobody listens" in healths(diagnostics)["arm"].message, "idleness")
+        probe.wait(lambda: stated(healths(diagnostics)["arm"])["verdict"] == "idle", "idleness")
         assert number("arm", "frames labelled") == labelled
         assert number("front", "frames labelled") > 0
 

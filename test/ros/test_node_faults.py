@@ -7,7 +7,16 @@ import math
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from ros_harness import by_stamp, domain_for, node_fixture, picture, probe_fixture, ran, stamp_of
+from ros_harness import (
+    by_stamp,
+    domain_for,
+    node_fixture,
+    picture,
+    probe_fixture,
+    ran,
+    stamp_of,
+    stated,
+)
 from sclip_seg_ros.msg import SegmentationStatus
 from sensor_msgs.msg import Image
 
@@ -15,7 +24,7 @@ DOMAIN = domain_for(__file__)
 
 
 node = node_fixture(DOMAIN, {"classes": ["floor", "wall"], "short_side": 112,
-                             "loftup_source": "/absent/no-such-weights.pt"})
+                             "loftup.source": "/absent/no-such-weights.pt"})
 probe = probe_fixture(DOMAIN)
 
 
@@ -77,7 +86,8 @@ def test_diagnostics_warn_of_bad_frames(probe):
                          "a warning", lambda: spoilt(encoding="rainbow"))
         status = diagnostics[-1].status[0]
         assert status.level == DiagnosticStatus.WARN
-        values = {entry.key: entry.value for entry in status.values}
+        values = stated(status)
+        assert values["verdict"] == "recent error"
         assert int(values["frames rejected"]) > 0
         assert "rainbow" in values["last error"]
 
@@ -105,15 +115,15 @@ def test_what_was_changed_together_with_a_refused_stage_stays(node, probe):
         probe.feed_until(lambda: grids and statuses and not ran(statuses[-1:], "tlp"),
                          "plain frames", picture)
         width, before = grids[-1].width, len(statuses)
-        assert probe.set_parameters(use_loftup=True, loftup_adaptive=False,
-                                    loftup_factor=3.0, short_side=64, use_tlp=True).successful
+        assert probe.set_parameters(use_loftup=True, short_side=64, use_tlp=True, **{
+            "loftup.adaptive": False, "loftup.factor": 3.0}).successful
         probe.feed_until(lambda: grids[-1].width < width and ran(statuses[before:], "tlp"),
                          "the other changes", picture)
         assert "no-such-weights.pt" in statuses[-1].last_error
-        node.wait_for("settings refused, back to use_loftup=False, loftup_adaptive=True, "
-                      "loftup_factor=2.0")
+        node.wait_for("settings refused, back to use_loftup=False, loftup.adaptive=True, "
+                      "loftup.factor=2.0")
         probe.wait(lambda: probe.get_parameter("use_loftup") is False
-                   and probe.get_parameter("loftup_factor") == 2.0, "the old values")
+                   and probe.get_parameter("loftup.factor") == 2.0, "the old values")
         probe.feed(3, picture)
         assert probe.get_parameter("use_tlp") is True
         assert probe.get_parameter("short_side") == 64

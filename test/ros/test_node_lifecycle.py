@@ -20,6 +20,8 @@ from ros_harness import (
     picture,
     probe_fixture,
     stamp_of,
+    stated,
+    verdict,
 )
 from sclip_seg_ros.msg import SegmentationStatus, Vocabulary
 from sensor_msgs.msg import Image
@@ -64,12 +66,11 @@ def change(probe, lifecycle):
     assert probe.set_parameters(atomically=True, **former).successful
 
 
-def health(probe: Probe, message: str) -> dict[str, str]:
-    """Wait for diagnostics that say something; return their values."""
+def health(probe: Probe, word: str) -> dict[str, str]:
+    """Wait for diagnostics with a verdict; return their values."""
     with probe.listening(DiagnosticArray, "/diagnostics") as diagnostics:
-        probe.wait(lambda: diagnostics and message in diagnostics[-1].status[0].message,
-                   f"'{message}' in the diagnostics")
-        return {entry.key: entry.value for entry in diagnostics[-1].status[0].values}
+        probe.wait(lambda: verdict(diagnostics) == word, f"the verdict '{word}'")
+        return stated(diagnostics[-1].status[0])
 
 
 def label_something(probe: Probe, topic: str = LABEL) -> Image:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from model_hub import REPOSITORY, Faults
-from ros_harness import NodeProcess, Probe, domain_for
+from ros_harness import NodeProcess, Probe, domain_for, stated
 
 DOMAIN = domain_for(__file__)
 SIZE = 7_100_000
@@ -51,7 +51,7 @@ def test_a_download_is_seen_in_the_log_the_diagnostics_and_show_state(hub, start
     node.wait_for("a second")
     hub.faults.rate = 1e9  # all of the beginning has been seen
     [status] = next(message.status for message in reversed(heard) if message.status)
-    assert status.level == DiagnosticStatus.WARN
+    assert (stated(status)["verdict"], status.level) == ("loading", DiagnosticStatus.WARN)
     assert re.fullmatch(rf"loading hf-hub:{REPOSITORY}: {NUMBER} of {NUMBER} MB", status.message)
     assert shown.returncode == 0, shown.stderr
     assert re.search(rf"WARN: loading hf-hub:{REPOSITORY}: {NUMBER} of", shown.stdout)

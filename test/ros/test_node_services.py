@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from node_in_process import node_in_process
-from ros_harness import LATCHED, Probe, domain_for, node_fixture, picture, probe_fixture
+from ros_harness import LATCHED, Probe, domain_for, node_fixture, picture, probe_fixture, verdict
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
 from sclip_seg_ros.srv import ChangeWords
 from sensor_msgs.msg import Image
@@ -50,7 +50,7 @@ def test_words_hold_from_the_version_that_the_answer_names(probe):
 
 
 @pytest.mark.parametrize("values", [
-    {"attention": ["sclip"]}, {"proxy_model": [True]}, {"class_ids": [1.0, float("inf")]}])
+    {"attention": ["sclip"]}, {"proxy.model": [True]}, {"class_ids": [1.0, float("inf")]}])
 def test_values_of_any_type_are_answered_and_the_node_goes_on(probe, values):
     [name] = values
     before = probe.get_parameter(name)
@@ -116,9 +116,6 @@ def test_enable_switches_labelling_off_and_on(probe):
     def enable(on: bool) -> SetBool.Response:
         return probe.call(SetBool, "/sclip_seg/enable", SetBool.Request(data=on))
 
-    def verdicts(reports: list[DiagnosticArray]) -> set[str]:
-        return {status.message for report in reports for status in report.status}
-
     with probe.listening(Image, "/sclip_seg/label") as labels, \
             probe.listening(SegmentationStatus, "/sclip_seg/status") as statuses, \
             probe.listening(DiagnosticArray, "/diagnostics") as reports:
@@ -130,8 +127,7 @@ def test_enable_switches_labelling_off_and_on(probe):
         labels.clear()
         skipped = statuses[-1].frames_skipped
         probe.feed(5, picture)  # the diagnostics may have come before any frame
-        probe.feed_until(lambda: any("switched off" in text for text in verdicts(reports)),
-                         "the diagnostics", picture)
+        probe.feed_until(lambda: verdict(reports) == "off", "the diagnostics", picture)
         assert labels == []
         assert enable(True).success
         probe.feed_until(lambda: labels and statuses[-1].frames_skipped > skipped, "labels",

@@ -15,7 +15,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_driver import Lifecycle
 from node_in_process import node_in_process
-from ros_harness import Probe, by_stamp, domain_for, pixels_of, probe_fixture, stamp_of
+from ros_harness import Probe, by_stamp, domain_for, pixels_of, probe_fixture, stamp_of, verdict
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -159,10 +159,8 @@ def test_a_tower_that_fails_is_an_error_and_evidence_runs_out(node, probe, tower
         camera = Camera()
         probe.feed_until(lambda: labels and (pixels_of(labels[-1]) < 3).any(), "labels", camera)
         tower.error = RuntimeError("the device is lost")
-        probe.feed_until(lambda: diagnostics
-                         and diagnostics[-1].status[0].level == DiagnosticStatus.ERROR
-                         and "tower fails" in diagnostics[-1].status[0].message, "the error",
-                         camera)
+        probe.feed_until(lambda: verdict(diagnostics) == "tower failing", "the error", camera)
+        assert diagnostics[-1].status[0].level == DiagnosticStatus.ERROR
         assert "the device is lost" in diagnostics[-1].status[0].message
         assert not statuses[-1].frames_failed
         probe.feed_until(lambda: (pixels_of(labels[-1]) == 255).all(), "the end of evidence",

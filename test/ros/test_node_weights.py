@@ -74,7 +74,7 @@ def test_a_stages_weights_are_refused_and_the_node_goes_on(tmp_path):
              b"<html>not found</html>"]
     path.write_bytes(evils[0])
     with running_node(DOMAIN, tmp_path / "log.txt", {
-            "classes": CLASSES, "short_side": SHORT_SIDE, "loftup_source": str(path)}) as node:
+            "classes": CLASSES, "short_side": SHORT_SIDE, "loftup.source": str(path)}) as node:
         with Probe(DOMAIN) as probe:
             for evil in evils:
                 path.write_bytes(evil)

@@ -8,12 +8,8 @@ import pytest
 from program_flags import parse, settings
 
 from sclip_seg_ros.segmentation import SegmentorSettings
-from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
-    UsageError,
-    add_segmentor_flags,
-    refuse_stage_switches,
-)
+from sclip_seg_ros.tools.arguments import UsageError, add_segmentor_flags, refuse_stage_switches
+from sclip_seg_ros.tools.program import OneLineParser
 
 
 def dotted_settings() -> dict[str, object]:

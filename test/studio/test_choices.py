@@ -100,6 +100,14 @@ def test_what_names_files_cannot_be_changed_from_a_page():
     assert fixed.isdisjoint(declared_settings())
 
 
+def test_settings_are_taken_together_whatever_their_order():
+    changed = WORDS.with_settings({"loftup.adaptive": True, "loftup.factor": 2.0,
+                                   "crop": 64, "stride": 32}).settings
+    assert changed.loftup.adaptive and (changed.crop, changed.stride) == (64, 32)
+    found = refusal(lambda: WORDS.with_settings({"stride": 128, "crop": 64, "use_tlp": True}))
+    assert found.field == "stride" and "stride must be" in str(found)
+
+
 def test_each_name_of_two_settings_together():
     found = refusal(lambda: WORDS.with_settings({"use_loftup": True, "use_anyup": True}))
     assert found.field == "use_anyup" and "cannot both be on" in str(found)

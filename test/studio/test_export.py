@@ -118,6 +118,17 @@ def test_what_cannot_be_imported_is_refused_in_one_sentence(text, said):
     assert caught.value.field == "import" and "\n" not in str(caught.value)
 
 
+def test_a_file_may_have_the_names_that_parameters_had():
+    found = imports.read("/**: {ros__parameters: {classes: [a], crf_iterations: 3, pamr_steps: 5, "
+                         "pamr.steps: 7, temporal_weight: 0.5, loftup_source: hub}}", PLAIN)
+    settings = found.choices.settings
+    assert settings.crf.iterations == 3 and settings.pamr.steps == 7
+    assert found.choices.temporal == PLAIN.temporal
+    assert "crf_iterations is called crf.iterations now." in found.notes
+    assert "temporal_weight is the node's alone and was left aside." in found.notes
+    assert "loftup.source is not changed by an import; start the studio with it." in found.notes
+
+
 def test_an_import_makes_nobody_open_a_file_or_load_another_model():
     present = Choices(("a",), settings=SegmentorSettings().with_changes(precision="fp32"))
     line = "sclip-segment x --vocabulary a --use-loftup --loftup-source /etc/passwd"

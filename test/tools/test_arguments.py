@@ -11,7 +11,6 @@ from program_flags import parse, settings
 from sclip_seg_ros import __version__
 from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
     UsageError,
     add_segmentor_flags,
     add_vocabulary_flags,
@@ -21,6 +20,7 @@ from sclip_seg_ros.tools.arguments import (
     refuse_address,
     text_options,
 )
+from sclip_seg_ros.tools.program import OneLineParser
 from sclip_seg_ros.tools.segment.inputs import find_inputs
 
 

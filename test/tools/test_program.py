@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+from sclip_seg_ros.common.errors import Failed
 from sclip_seg_ros.models import WeightsError
-from sclip_seg_ros.tools.arguments import UsageError
-from sclip_seg_ros.tools.program import Program
+from sclip_seg_ros.tools.program import Program, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def program(run, **more) -> Program:
@@ -28,6 +34,7 @@ def raising(error: BaseException):
 
 def test_the_exit_code_is_what_the_work_returns() -> None:
     assert program(lambda arguments: arguments.number)(["7"]) == 7
+    assert program(lambda arguments: None)(["7"]) == 0
 
 
 @pytest.mark.parametrize(("error", "code", "said"), [
@@ -40,6 +47,7 @@ def test_the_exit_code_is_what_the_work_returns() -> None:
     (OSError(36, "File name too long", b"n\xff.png"), 2, "'n\\xff.png': File name too long; give"),
     (OSError("the picture is gone; copy it again"), 2, "the picture is gone; copy it again"),
     (WeightsError("no weights; fetch them"), 2, "sclip-count: no weights; fetch them"),
+    (Failed("the node is gone; start it"), 1, "sclip-count: the node is gone; start it"),
 ])
 def test_what_stops_the_work_is_told_in_one_line(error, code, said, capsys) -> None:
     counter = program(raising(error), interrupted="interrupted; nothing was counted")
@@ -91,3 +99,26 @@ def test_help_shows_the_purpose_and_an_example(capsys) -> None:
     assert end.value.code == 0
     said = capsys.readouterr().out
     assert "Count." in said and "example: sclip-count 3" in said
+
+
+def programs() -> list[str]:
+    """Return the modules of all programs in the frame, installed or in the source tree alone."""
+    return [str(path.relative_to(ROOT / root).with_suffix("")).replace("/", ".")
+            for root, folders in (("research", ["sclip_research"]),
+                                  (".", ["benchmarks", "examples", "sclip_seg_ros"]))
+            for folder in folders for path in sorted((ROOT / root / folder).rglob("*.py"))
+            if re.search(r"^main = (Ros)?Program\(", path.read_text(), re.MULTILINE)]
+
+
+@pytest.mark.parametrize("module", programs())
+def test_every_program_takes_its_example_and_refuses_a_flag_that_it_has_not(module, capsys) -> None:
+    try:
+        main = import_module(module).main
+    except ModuleNotFoundError as error:
+        if error.name.startswith("sclip_seg_ros") and error.name != "sclip_seg_ros.msg":
+            raise
+        pytest.skip(f"{error.name} is not installed")
+    flags = shlex.split(main.example.partition(main.name)[2])
+    assert main([*flags, "--nonsense"]) == 2
+    assert re.fullmatch(rf"[\w-]+: unrecognized arguments: --nonsense; see {main.name} --help\n",
+                        capsys.readouterr().err)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from sclip_research.scenes.camera import NEAR, Camera
@@ -131,14 +132,8 @@ def soften_edges(
 
 def _edge_pixels(winner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and columns of the pixels with another part beside or below or above."""
-    edge = np.zeros(winner.shape, bool)
-    beside = winner[:, 1:] != winner[:, :-1]
-    below = winner[1:] != winner[:-1]
-    edge[:, 1:] |= beside
-    edge[:, :-1] |= beside
-    edge[1:] |= below
-    edge[:-1] |= below
-    return np.nonzero(edge)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    return np.nonzero(cv2.morphologyEx(winner, cv2.MORPH_GRADIENT, cross) > 0)
 
 
 def _cast_samples(

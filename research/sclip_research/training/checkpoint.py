@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 # What may differ between a run and its continuation.
 _FREE = ("work", "steps", "small_steps", "output", "initial", "resume", "checkpoint_every", "keep",
-         "device", "render_workers")
+         "device", "render_workers", "command")
 
 
 class Checkpoint:

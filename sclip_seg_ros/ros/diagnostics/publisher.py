@@ -13,7 +13,6 @@ from sclip_seg_ros.ros.log import describe
 PERIOD_SECONDS = 1.0
 COMPLAINT_SECONDS = 10.0       # between two log lines about diagnostics that could not be made
 NAMESAKE_SECONDS = 30          # longer than a node that was killed stays in the graph (20 s)
-LOADING = "loading"            # key that says what is being loaded, there only meanwhile
 ONLY_CAMERA = "segmentation"   # stands for the camera's name where there is only one
 
 

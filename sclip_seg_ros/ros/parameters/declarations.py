@@ -6,7 +6,7 @@ Those of settings follow from the settings' own declarations; only the node's ow
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sclip_seg_ros.common.settings import Setting, Settings
@@ -34,7 +34,6 @@ class Declaration:
         choices: allowed texts; empty where any will do.
         fixed: read when the node is configured.
         unit: of a number, in the plural; empty where it has none.
-        setting: name in SegmentorSettings, e.g. ``"crf.iterations"``; empty for the node's own.
     """
 
     name: str
@@ -45,15 +44,13 @@ class Declaration:
     choices: Collection[str] = ()
     fixed: bool = False
     unit: str = ""
-    setting: str = ""
 
 
 def declarations_of(settings: type[Settings], prefix: str = "",
                     section: str = "Stages") -> dict[str, list[Declaration]]:
     """Declare a parameter after every setting of a class, by the headings they stand under.
 
-    ``crf.iterations`` becomes the parameter ``crf_iterations``; its range, unit and description
-    are the setting's own. A prefix stays as it is, as in ``temporal.weight``.
+    It has the setting's name, as in ``crf.iterations``, and its range, unit and description.
 
     Args:
         settings: the class.
@@ -62,24 +59,21 @@ def declarations_of(settings: type[Settings], prefix: str = "",
     """
     sections: dict[str, list[Declaration]] = {}
     for name, setting in settings.declared(prefix).items():
-        parameter = prefix + name.removeprefix(prefix).replace(".", "_")
-        sections.setdefault(setting.section or section, []).append(
-            _after(parameter, name, setting))
+        sections.setdefault(setting.section or section, []).append(_after(name, setting))
     return sections
 
 
-def _after(parameter: str, name: str, setting: Setting) -> Declaration:
+def _after(name: str, setting: Setting) -> Declaration:
     is_list = isinstance(setting.default, tuple)
     return Declaration(
-        parameter, list(setting.default) if is_list else setting.default,
+        name, list(setting.default) if is_list else setting.default,
         setting.description + (f" At most {setting.most}." if is_list else ""),
         None if is_list else setting.low, setting.high, setting.choices, setting.fixed,
-        setting.unit, name)
+        setting.unit)
 
 
 _SETTINGS = declarations_of(SegmentorSettings)
-TIME = tuple(replace(entry, setting="")  # not a segmentor's
-             for entry in declarations_of(TemporalSettings, "temporal.", "Time")["Time"])
+TIME = tuple(declarations_of(TemporalSettings, "temporal.", "Time")["Time"])
 
 VOCABULARY = (
     Declaration("classes", list(DEFAULT_CLASSES),
@@ -205,3 +199,4 @@ GROUPS: dict[str, tuple[Declaration, ...]] = {
     **{title: tuple(entries) for title, entries in _SETTINGS.items() if title != "Model"},
     "Time": TIME, "Node": NODE, "Points": POINTS}
 DECLARATIONS = {entry.name: entry for group in GROUPS.values() for entry in group}
+SETTINGS = frozenset(SegmentorSettings.declared())  # names of the parameters that are a segmentor's

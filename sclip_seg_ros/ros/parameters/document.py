@@ -10,10 +10,10 @@ from sclip_seg_ros.ros.parameters.declarations import GROUPS, Declaration
 
 _HEAD = """# Parameters
 
-Written by `python -m sclip_seg_ros.ros.parameters.document`; edit
-`sclip_seg_ros/segmentation/settings.py` or, for the node's own parameters,
-`sclip_seg_ros/ros/parameters/declarations.py`, not this page. `ros2 param describe /sclip_seg NAME`
-tells the same of a running node.
+Written by `python -m sclip_seg_ros.ros.parameters.document`. Edit the setting's own field instead,
+in `sclip_seg_ros/segmentation/settings.py`, in its stage's file or in `temporal/settings.py`, or,
+for the node's own parameters, `sclip_seg_ros/ros/parameters/declarations.py`. `ros2 param describe
+/sclip_seg NAME` tells the same of a running node.
 
 A parameter marked *at configure* is read when the node is configured; another value is refused
 while it is. Every other change takes effect between two frames, is checked together with the
@@ -25,9 +25,9 @@ stage that cannot work, and no others. With a latency budget, settings that a le
 ladder does not allow are refused at once. Where a parameter is a number with decimals, a whole
 number will do, and `64.0` where it is a whole number.
 
-A setting inside a group, such as the node's `crf_iterations`, is written `crf.iterations` in
-quality ladders, profiles, `--set`, messages and Python (`settings.with_changes({"crf.iterations":
-5})`; as a keyword, which cannot have a dot, `crf__iterations=5`).
+Settings have these names in quality ladders, profiles, `--set`, messages and Python, too
+(`settings.with_changes({"crf.iterations": 5})`; as a keyword, which cannot have a dot,
+`crf__iterations=5`).
 
 Each per-frame output also has `qos_overrides.<topic>.publisher.{history,depth,reliability}`, and
 each camera subscription `qos_overrides.<topic>.subscription.{history,depth}`, read at configure and

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, VOCABULARY
+from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, SETTINGS, VOCABULARY
 from sclip_seg_ros.ros.parameters.options import NodeOptions
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
@@ -31,8 +31,7 @@ class Part:
 
     def settings(self, options: NodeOptions) -> dict[str, Any]:
         """Return this part's settings, as changes for ``SegmentorSettings.with_changes``."""
-        return {DECLARATIONS[name].setting: options.values[name] for name in self.names
-                if DECLARATIONS[name].setting}
+        return {name: options.values[name] for name in self.names if name in SETTINGS}
 
 
 def _stages(settings: Iterable[str]) -> tuple[Part, ...]:
@@ -42,11 +41,11 @@ def _stages(settings: Iterable[str]) -> tuple[Part, ...]:
     for name in settings:
         group, nested, _ = name.partition(".")
         stage = group if nested else stages.get(name, _BASE)
-        names.setdefault(stage, []).append(name.replace(".", "_"))
+        names.setdefault(stage, []).append(name)
     return tuple(Part("settings", tuple(found)) for found in names.values())
 
 
 WORDS = Part("vocabulary", tuple(entry.name for entry in VOCABULARY if not entry.fixed))
 BUDGET = Part("latency budget", ("latency_budget_ms",))
-STAGES = _stages(entry.setting for entry in DECLARATIONS.values() if entry.setting)
+STAGES = _stages(name for name in DECLARATIONS if name in SETTINGS)
 PARTS = (WORDS, *STAGES, BUDGET)

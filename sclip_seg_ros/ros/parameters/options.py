@@ -25,11 +25,17 @@ from sclip_seg_ros.latency.ladder import QualityLadder
 from sclip_seg_ros.models.resources import own_or_config_path
 from sclip_seg_ros.ros.log import describe
 from sclip_seg_ros.ros.parameters.camera_topics import CameraTopic, camera_topics
-from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, TIME, Declaration
+from sclip_seg_ros.ros.parameters.declarations import (
+    DECLARATIONS,
+    SETTINGS,
+    TIME,
+    Declaration,
+)
 from sclip_seg_ros.ros.parameters.label_size import LabelSize
 from sclip_seg_ros.ros.parameters.parsing import parse_value
 from sclip_seg_ros.ros.parameters.point_options import PointOptions
-from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.ros.parameters.without_effect import given_at_start, warn_of_former
+from sclip_seg_ros.segmentation.settings import FORMERLY, SegmentorSettings
 from sclip_seg_ros.segmentation.text.class_ids import ClassIds
 from sclip_seg_ros.segmentation.text.palette import Colour
 from sclip_seg_ros.segmentation.text.templates import resolve_templates
@@ -119,12 +125,8 @@ class NodeOptions:
         classes = validate_classes(values["classes"], values["background"])
         validate_negatives(values["negative_words"], classes)
         class_ids = ClassIds.of(len(classes), values["class_ids"], values["unlabelled_id"])
-        try:
-            settings = SegmentorSettings().with_changes({
-                entry.setting: values[name] for name, entry in DECLARATIONS.items()
-                if entry.setting})
-        except ValueError as error:
-            raise ValueError(_by_parameters(str(error))) from error
+        settings = SegmentorSettings().with_changes({name: values[name] for name in DECLARATIONS
+                                                     if name in SETTINGS})
         temporal = TemporalSettings(**{entry.name.removeprefix("temporal."): values[entry.name]
                                        for entry in TIME})
         resolve_templates(values["prompt_templates"])
@@ -146,8 +148,12 @@ def declare_parameters(node: Node) -> NodeOptions:
         ValueError: a value that cannot be used.
         rclpy.exceptions.ParameterException: a number out of its range.
     """
-    for entry in DECLARATIONS.values():
-        node.declare_parameter(entry.name, entry.default, descriptor_of(entry))
+    warn_of_former(node)
+    formerly = {FORMERLY[name]: parameter.value
+                for name, parameter in given_at_start(node).items() if name in FORMERLY}
+    for entry in DECLARATIONS.values():  # what is given under the present name goes before this
+        node.declare_parameter(entry.name, formerly.get(entry.name, entry.default),
+                               descriptor_of(entry))
     # An empty list in a file or on a command line, where it has no type, arrives as no value.
     node.set_parameters([Parameter(entry.name, value=[]) for entry in DECLARATIONS.values()
                          if isinstance(entry.default, list)
@@ -245,7 +251,7 @@ def check_change(node: Node, changes: Iterable[Parameter],
 
 def _reason(text: str, changed: Mapping[str, Any]) -> str:
     """Return why a change is refused; where another parameter is to blame, name both."""
-    if any(re.search(rf"\b{name}\b", text) for name in changed):
+    if any(re.search(rf"\b{re.escape(name)}\b", text) for name in changed):
         return text
     return (f"{_asked(changed)} does not go with the other parameters: {text}; change that first, "
             "or both in one call of set_parameters_atomically")
@@ -253,14 +259,6 @@ def _reason(text: str, changed: Mapping[str, Any]) -> str:
 
 def _asked(changed: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={shortened(value, _SHOWN)}" for name, value in changed.items())
-
-
-def _by_parameters(text: str) -> str:
-    """Return a message on settings, such as crf.iterations, with the parameters' names."""
-    for name, entry in DECLARATIONS.items():
-        if entry.setting and entry.setting != name:
-            text = text.replace(entry.setting, name)
-    return text
 
 
 def _check(given: dict[str, Any], changed: dict[str, Any], ladder: QualityLadder | None,
@@ -284,9 +282,9 @@ def _refuse_idle_factor(given: Mapping[str, Any], asked: LoftUpSettings) -> None
 
     The default promises nothing and may come back at any time.
     """
-    told = asked.factor not in (given["loftup_factor"], LoftUpSettings().factor)
-    if told and asked.adaptive and given["loftup_adaptive"]:
-        raise ValueError(f"loftup_factor={asked.factor} has no effect; set loftup_adaptive to "
+    told = asked.factor not in (given["loftup.factor"], LoftUpSettings().factor)
+    if told and asked.adaptive and given["loftup.adaptive"]:
+        raise ValueError(f"loftup.factor={asked.factor} has no effect; set loftup.adaptive to "
                          "false as well")
 
 

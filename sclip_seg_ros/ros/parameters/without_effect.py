@@ -14,6 +14,7 @@ from rclpy.node import Node
 
 from sclip_seg_ros.ros.parameters.camera_topics import COMPRESSED
 from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS
+from sclip_seg_ros.segmentation.settings import FORMERLY
 
 QOS_OVERRIDES = "qos_overrides."
 _VALUES = "ros__parameters"
@@ -26,12 +27,24 @@ _LATER = "camera_info"  # subscribed to once it is published
 
 def warn_of_unknown(node: Node) -> None:
     """Log a warning for each parameter given at start that the node does not have."""
-    for name in _overrides(node):
-        if not node.has_parameter(name) and not name.startswith(QOS_OVERRIDES):
-            # Groups are written crf.iterations elsewhere, but not in ROS.
-            near = get_close_matches(name.replace(".", "_"), DECLARATIONS, n=1)
+    for name in given_at_start(node):
+        if not node.has_parameter(name) and not name.startswith(QOS_OVERRIDES) \
+                and name not in FORMERLY:
+            near = get_close_matches(name, DECLARATIONS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "see `ros2 param list`"
             node.get_logger().warning(f"parameter '{name}' does not exist and is ignored; {hint}")
+
+
+def warn_of_former(node: Node) -> None:
+    """Log a warning for each parameter given at start by the name that it had."""
+    given = given_at_start(node)
+    for name in given:
+        if name not in FORMERLY:
+            continue
+        now = FORMERLY[name]
+        what = ", which is given too: it is ignored; leave it out" if now in given \
+            else ": its value is taken; rename it"
+        node.get_logger().warning(f"parameter '{name}' is called '{now}' now{what}")
 
 
 def warn_of_others(node: Node, arguments: Sequence[str]) -> None:
@@ -98,7 +111,7 @@ def warn_of_idle_qos(node: Node) -> None:
     """
     declared = [QOS_OVERRIDES + name
                 for name in node.get_parameters_by_prefix(QOS_OVERRIDES[:-1])]
-    for name in _overrides(node):
+    for name in given_at_start(node):
         if not name.startswith(QOS_OVERRIDES) or name in declared:
             continue
         owner, _, policy = name.rpartition(".")
@@ -166,7 +179,7 @@ def _ros_arguments(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield "remap" if ":=" in word else "word", word
 
 
-def _overrides(node: Node) -> Mapping[str, Any]:
+def given_at_start(node: Node) -> Mapping[str, Any]:
     """Return the parameters given at start; rclpy offers no public way to ask for them."""
     return getattr(node, "_parameter_overrides", {})
 
@@ -181,6 +194,7 @@ def _expanded(name: str, node: Node) -> str:
 def _without_name(source: str, target: str, node: Node, topics: set[str]) -> tuple[str, bool]:
     """Return why nothing has such a name, and whether that looks like a mistake."""
     parameter = source.lstrip("_")  # ROS 1 has `_model:=ViT-B/16`
+    parameter = FORMERLY.get(parameter, parameter)
     if node.has_parameter(parameter):
         return f"that is a parameter; write --ros-args -p {parameter}:={target}", True
     if _expanded(source, node) == _expanded("image_raw", node):

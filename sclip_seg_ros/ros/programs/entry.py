@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from sclip_seg_ros.common.entry import run_program
 from sclip_seg_ros.ros.programs.refusals import refused_surroundings
+from sclip_seg_ros.tools.console import complain
 
 
 def run_ros_program(module: str, name: str) -> int:
@@ -15,6 +14,5 @@ def run_ros_program(module: str, name: str) -> int:
         The exit code; 1 where ROS would refuse the environment.
     """
     if refusal := refused_surroundings():
-        print(f"{name}: {'; '.join(refusal)}", file=sys.stderr)
-        return 1
+        return complain(name, "; ".join(refusal))
     return run_program(module, name)

@@ -13,7 +13,6 @@ from torch import nn
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS, FeatureUpsampler, upsampler_of
-from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import anyup_at_hand
 
 MODELS_OWN = ("auto", "release")  # sources that a file beside the model stands in for
 
@@ -64,9 +63,15 @@ class UpsamplerStore:
         return (name, UPSAMPLERS[name].weights(wanted), self._fed(settings),
                 getattr(wanted, "allow_fallback", False))
 
-    def anyup_at_hand(self, settings: SegmentorSettings) -> bool:
-        """Tell whether AnyUp's weights could be loaded without asking a network."""
-        return "anyup" in self._beside or anyup_at_hand(settings.anyup, self._cache_dir)
+    def at_hand(self, settings: SegmentorSettings) -> bool:
+        """Tell whether loading what settings want is worth a try, see :class:`UpsamplerKind`.
+
+        Raises:
+            ValueError: no upsampler is on.
+        """
+        name = _named(settings)
+        kind = UPSAMPLERS[name]
+        return name in self._beside or kind.at_hand(getattr(settings, kind.group), self._cache_dir)
 
     def load(self, settings: SegmentorSettings) -> FeatureUpsampler:
         """Load the weights that settings lack into main memory; for any thread.

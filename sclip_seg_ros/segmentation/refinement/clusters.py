@@ -34,7 +34,6 @@ class ClusterSettings(Settings):
                         "included; 3 for 14 x 14 patches.", unit="patches")
 
 
-
 class Clusters(Refinement):
     """Mean scores of clusters, each image looked at once more, whole."""
 

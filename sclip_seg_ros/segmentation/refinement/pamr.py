@@ -41,7 +41,6 @@ class PamrSettings(Settings):
                                "working image's side (short_side); dilations shrink with it.")
 
 
-
 class Pamr(Refinement):
     """Refine the words' scores."""
 

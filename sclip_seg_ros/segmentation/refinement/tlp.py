@@ -34,7 +34,6 @@ class TlpSettings(Settings):
     cells: int = number(80, 1, 1024, "Cells on each side of the grid; for streets PEARL takes 224.")
 
 
-
 class Tlp(Refinement):
     """PEARL's label propagation, of the words' scores."""
 

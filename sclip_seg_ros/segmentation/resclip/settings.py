@@ -34,4 +34,3 @@ class ResClipSettings(Settings):
     documents_temperature: float = number(0.07, 1e-3, 1e3, "Variant 'documents': temperature.")
     documents_blend: float = number(0.6, 0.0, 1.0, "Variant 'documents': share of the finer "
                                     "scale.")
-

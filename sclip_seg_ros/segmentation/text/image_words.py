@@ -30,7 +30,6 @@ class ImageWordsSettings(Settings):
                              "of which one moves.")
 
 
-
 def word_clusters(words: Tensor, distance: float) -> Tensor:
     """Cluster words by complete linkage: all of a cluster lie within a cosine distance.
 

@@ -6,17 +6,25 @@ The registry names them all. At most one is on.
 from operator import attrgetter
 
 from sclip_seg_ros.common.settings import Settings
-from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import ScoreUpsampler, make_anyup
+from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import (
+    ScoreUpsampler,
+    anyup_at_hand,
+    fetch_anyup,
+    make_anyup,
+)
 from sclip_seg_ros.segmentation.upsamplers.interface import FeatureUpsampler, UpsamplerKind
 from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import Upsampler, make_upsampler
+from sclip_seg_ros.segmentation.upsamplers.loftup.weights import fetch_for
 
 UPSAMPLERS: dict[str, UpsamplerKind] = {
     Upsampler.name: UpsamplerKind(
         Upsampler.title, "use_loftup", "loftup", make_upsampler, attrgetter("source"),
+        fetch=fetch_for,
         # It is trained on squares, and gains nothing from whole images.
         suits={"inference": "slide", "short_side": 336}),
     ScoreUpsampler.name: UpsamplerKind(
         ScoreUpsampler.title, "use_anyup", "anyup", make_anyup, attrgetter("source"),
+        fetch=lambda backbone, cache_dir, update: fetch_anyup(cache_dir), at_hand=anyup_at_hand,
         of_scores=True),
 }
 

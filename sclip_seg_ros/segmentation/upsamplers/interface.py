@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -82,6 +83,11 @@ class UpsamplerKind:
             WeightsError where weights are out of reach or do not fit.
         weights: returns what its group's settings say of the weights; where that is equal, loaded
             ones serve again.
+        fetch: downloads published weights, given a model's name, a folder (None: the hub's own) and
+            whether to ask for the newest, and returns their file; None where none are published.
+            Raises WeightsError where they are out of reach.
+        at_hand: tells, given its group's settings and that folder, whether loading is worth a try
+            where nobody has asked for it by name; by default it is.
         of_scores: whether it enlarges an image's stitched scores instead of windows' features.
         suits: settings that suit it, before those that suit the model.
     """
@@ -91,5 +97,7 @@ class UpsamplerKind:
     group: str
     load: Callable[..., FeatureUpsampler]
     weights: Callable[[Any], Hashable]
+    fetch: Callable[[str, str | None, bool], Path] | None = None
+    at_hand: Callable[[Any, str | None], bool] = lambda settings, cache_dir: True
     of_scores: bool = False
     suits: Mapping[str, Any] = field(default_factory=dict)

@@ -163,37 +163,29 @@ class Choices:
         return replace(self, palette=palette)
 
     def with_settings(self, values: Mapping[str, Any]) -> Choices:
-        """Change settings by the names of :func:`declared_settings`.
+        """Change settings by the names of :func:`declared_settings`, all at once.
 
         Raises:
             Refusal: at the field of the setting.
         """
-        changed = self
+        budget, of_time, others = self.budget_ms, {}, {}
         for name, value in values.items():
             try:
-                changed = changed._with_setting(name, value)
-            except Refusal:
-                raise
+                if name == BUDGET:
+                    budget = _budget(value)
+                elif name.startswith(TEMPORAL):
+                    inner = name.removeprefix(TEMPORAL)
+                    of_time[inner] = typed(inner, value, TemporalSettings)
+                else:
+                    others[name] = _of_loaded_model(name, value)
             except ValueError as error:
                 raise Refusal(name, error) from error
-        return changed
-
-    def _with_setting(self, name: str, value: Any) -> Choices:
-        if name == BUDGET:
-            if isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
-            check_number(BUDGET, value, 0.0, MOST_BUDGET, float)
-            return replace(self, budget_ms=value)
-        if name.startswith(TEMPORAL):
-            inner = name.removeprefix(TEMPORAL)
-            value = typed(inner, value, TemporalSettings)
-            return replace(self, temporal=self.temporal.with_changes({inner: value}))
-        value = typed(name, value, SegmentorSettings)
-        if SegmentorSettings.declared()[name].fixed:
-            raise ValueError(f"{name} cannot change while the model is loaded; start the studio "
-                             "with it")
-        settings = self.settings.with_changes({name: value})
-        return replace(self, settings=settings)
+        try:
+            return replace(self, settings=self.settings.with_changes(others),
+                           temporal=self.temporal.with_changes(of_time), budget_ms=budget)
+        except ValueError as error:
+            named = [name for name in values if name.removeprefix(TEMPORAL) in str(error)]
+            raise Refusal((named or list(values))[-1], error) from error
 
     def _place(self, name: str) -> int:
         names = self.names
@@ -206,6 +198,21 @@ class Choices:
         return bool(self.background) and self.background.casefold() == name.casefold()
 
 
+def _budget(value: Any) -> float:
+    found = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    check_number(BUDGET, found, 0.0, MOST_BUDGET, float)
+    return found
+
+
+def _of_loaded_model(name: str, value: Any) -> Any:
+    """Return a setting's value in its own type; refuse those that the model is loaded with."""
+    found = typed(name, value, SegmentorSettings)
+    if SegmentorSettings.declared()[name].fixed:
+        raise ValueError(f"{name} cannot change while the model is loaded; start the studio with "
+                         "it")
+    return found
+
+
 def declared_settings() -> dict[str, Setting]:
     """Return every setting that can be chosen, by its name in files and messages."""
     budget = Setting(0.0, "Milliseconds that a node may take for a frame; 0: no budget. It is kept "
@@ -213,14 +220,6 @@ def declared_settings() -> dict[str, Setting]:
                      section="Node alone")
     chosen = {name: item for name, item in SegmentorSettings.declared().items() if not item.fixed}
     return {**chosen, **TemporalSettings.declared(TEMPORAL), BUDGET: budget}
-
-
-def parameter_name(setting: str) -> str:
-    """Return the node's parameter of a setting: crf.iterations is crf_iterations there.
-
-    Those that concern time, and are not settings of a segmentor, keep their dot.
-    """
-    return setting if setting.startswith(TEMPORAL) else setting.replace(".", "_")
 
 
 def values_of(choices: Choices) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import yaml
 
 from sclip_seg_ros.io.profiles import TEMPORAL
 from sclip_seg_ros.segmentation.text.palette import Colour
-from sclip_seg_ros.studio.choices.choices import BUDGET, Choices, changed_settings, parameter_name
+from sclip_seg_ros.studio.choices.choices import BUDGET, Choices, changed_settings
 
 FORMS = ("parameters", "vocabulary", "segment", "launch")
 PARAMETERS_FILE = "sclip_seg.yaml"
@@ -76,7 +76,7 @@ def parameters(choices: Choices, origin: Origin) -> Export:
 
 
 def node_parameters(choices: Choices, origin: Origin = Origin()) -> dict[str, Any]:
-    """Return the node's parameters, by its names for settings: crf.iterations is crf_iterations."""
+    """Return the node's parameters."""
     values: dict[str, Any] = {name: value for name, value in (
         ("model", origin.model), ("pretrained", origin.pretrained)) if value}
     values["classes"] = list(choices.classes)
@@ -86,9 +86,7 @@ def node_parameters(choices: Choices, origin: Origin = Origin()) -> dict[str, An
         ("negative_words", origin.negatives), ("prompt_templates", origin.templates)) if value}
     if choices.palette:
         values["palette"] = palette_text(choices.palette)
-    for name, value in changed_settings(choices).items():
-        values[parameter_name(name)] = value
-    return values
+    return values | changed_settings(choices)
 
 
 def palette_text(palette: dict[str, Colour] | Any) -> str:

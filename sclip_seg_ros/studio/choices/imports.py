@@ -11,21 +11,16 @@ from typing import Any
 import yaml
 
 from sclip_seg_ros.io.profiles import load_profile, profile_names
-from sclip_seg_ros.segmentation.settings import SegmentorSettings
+from sclip_seg_ros.segmentation.settings import FORMERLY, SegmentorSettings
 from sclip_seg_ros.segmentation.text.palette import parse_palette
 from sclip_seg_ros.studio.choices.choices import (
     Choices,
     Refusal,
     declared_settings,
-    parameter_name,
     value_of,
 )
-from sclip_seg_ros.tools.arguments import (
-    OneLineParser,
-    chosen_classes,
-    chosen_settings,
-    chosen_temporal,
-)
+from sclip_seg_ros.tools.arguments import chosen_classes, chosen_settings, chosen_temporal
+from sclip_seg_ros.tools.program import OneLineParser
 from sclip_seg_ros.tools.segment.arguments import add_arguments
 
 LONGEST = 200_000  # characters
@@ -137,9 +132,11 @@ def of_node(values: Mapping[str, Any]) -> Import:
     if left.get("palette"):
         choices = replace(choices, palette=dict(parse_palette(str(left["palette"]))))
     left.pop("palette", None)
-    names = {parameter_name(name): name for name in declared_settings()}
-    settings = {names[name]: value for name, value in left.items() if name in names}
-    notes = [_aside(name, value) for name, value in left.items() if name not in names]
+    former = {name: left.pop(name) for name in list(left) if name in FORMERLY}
+    notes = [f"{name} is called {FORMERLY[name]} now." for name in former]
+    left = {FORMERLY[name]: value for name, value in former.items()} | left
+    settings = {name: value for name, value in left.items() if name in declared_settings()}
+    notes += [_aside(name, value) for name, value in left.items() if name not in settings]
     return Import(choices.with_settings(settings), tuple(notes))
 
 
@@ -205,4 +202,6 @@ def _yaml(text: str, what: str) -> Any:
 def _aside(name: str, value: Any) -> str:
     if name in ("model", "pretrained", "--model", "--pretrained"):
         return f"{name} '{value}' is not loaded by an import; start the studio with it."
+    if name in SegmentorSettings.declared():
+        return f"{name} is not changed by an import; start the studio with it."
     return f"{name} is the node's alone and was left aside."

@@ -20,11 +20,11 @@ from sclip_seg_ros.tools.arguments import (
     check_overlay_flags,
     is_address,
     path_or_address,
-    positive,
     refuse_address,
 )
 from sclip_seg_ros.tools.bag.addresses import check_addresses
 from sclip_seg_ros.tools.pieces.pieces import add_piece_flags, check_piece_flags
+from sclip_seg_ros.tools.program import positive
 
 PROGRAM = "sclip-bag"
 EXAMPLE = (f"{PROGRAM} --bag drive_1 drive_2 --jobs 2 --model ViT-B/16 "

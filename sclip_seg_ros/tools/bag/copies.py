@@ -25,8 +25,8 @@ from sclip_seg_ros.tools.bag.processing import (
     process,
 )
 from sclip_seg_ros.tools.bag.recording.recording import RecordingError
-from sclip_seg_ros.tools.console import unexpected
 from sclip_seg_ros.tools.estimate import Estimate
+from sclip_seg_ros.tools.failures import unexpected
 from sclip_seg_ros.tools.pieces.finished_frames import differences
 from sclip_seg_ros.tools.pieces.pieces import open_engine
 

@@ -14,8 +14,8 @@ from sclip_seg_ros.tools.arguments import chosen_temporal
 from sclip_seg_ros.tools.bag.pieces import Opened
 from sclip_seg_ros.tools.bag.processing import load
 from sclip_seg_ros.tools.bag.recording.recording import RecordingError
-from sclip_seg_ros.tools.console import IMAGE_ERRORS
 from sclip_seg_ros.tools.estimate import Cost, Estimate, compute_like_a_worker, probe
+from sclip_seg_ros.tools.failures import IMAGE_ERRORS
 
 _OVERLAY = 3  # bytes a pixel
 

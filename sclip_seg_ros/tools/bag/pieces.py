@@ -33,7 +33,7 @@ from sclip_seg_ros.tools.bag.recording.recording import Recording, RecordingErro
 from sclip_seg_ros.tools.bag.results.earlier import FRAMES, check_partial, partial_of, remove
 from sclip_seg_ros.tools.bag.results.topics import Plan, make_plan
 from sclip_seg_ros.tools.bag.segmenting import segment_piece
-from sclip_seg_ros.tools.console import unexpected
+from sclip_seg_ros.tools.failures import unexpected
 from sclip_seg_ros.tools.figures import provenance
 from sclip_seg_ros.tools.pieces.finished_frames import FinishedFrames, ForeignRunError
 from sclip_seg_ros.tools.pieces.pieces import (

@@ -18,7 +18,8 @@ from sclip_seg_ros.common.cores import usable_cores
 from sclip_seg_ros.common.streams import outlive_listeners
 from sclip_seg_ros.tools.bag import processing
 from sclip_seg_ros.tools.bag.processing import Outcome, load, process
-from sclip_seg_ros.tools.console import USER_ERRORS, unexpected
+from sclip_seg_ros.tools.console import USER_ERRORS
+from sclip_seg_ros.tools.failures import unexpected
 
 # Neither threads nor CUDA survive a fork; so it is one of a process that has imported the libraries
 # and done nothing else. Importing them takes seconds, for each recording.

@@ -37,7 +37,7 @@ from sclip_seg_ros.tools.bag.results.earlier import (
 from sclip_seg_ros.tools.bag.results.topics import Plan, make_plan
 from sclip_seg_ros.tools.bag.results.writing import write_recording
 from sclip_seg_ros.tools.bag.segmenting import segment_images
-from sclip_seg_ros.tools.console import unexpected
+from sclip_seg_ros.tools.failures import unexpected
 from sclip_seg_ros.tools.figures import provenance
 from sclip_seg_ros.tools.pieces.finished_frames import FinishedFrames, ForeignRunError, differences
 

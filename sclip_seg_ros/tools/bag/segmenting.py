@@ -15,7 +15,8 @@ from sclip_seg_ros.tools.bag.recording.channel import Message
 from sclip_seg_ros.tools.bag.recording.messages import Codec
 from sclip_seg_ros.tools.bag.recording.recording import Recording
 from sclip_seg_ros.tools.bag.results.topics import Plan
-from sclip_seg_ros.tools.console import BAR, IMAGE_ERRORS, cause_of
+from sclip_seg_ros.tools.console import BAR
+from sclip_seg_ros.tools.failures import IMAGE_ERRORS, cause_of
 from sclip_seg_ros.tools.pieces.finished_frames import FinishedFrames, Frame
 from sclip_seg_ros.tools.pieces.seams import Entrance
 

@@ -9,11 +9,11 @@ from sclip_seg_ros.tools.arguments import (
     UsageError,
     add_segmentor_flags,
     add_temporal_flag,
-    positive,
     refuse_stage_switches,
 )
 from sclip_seg_ros.tools.benchmark.datasets import DATASETS, VIDEOS
 from sclip_seg_ros.tools.pieces.pieces import add_ray_flags, check_ray_flags
+from sclip_seg_ros.tools.program import positive
 
 PROGRAM = "sclip-benchmark"
 EXAMPLE = (f"{PROGRAM} --dataset voc21 --data-root VOCdevkit/VOC2012 "

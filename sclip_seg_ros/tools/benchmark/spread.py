@@ -16,7 +16,7 @@ from sclip_seg_ros.tools.benchmark.bench import Bench, describe, prepare
 from sclip_seg_ros.tools.benchmark.datasets import film_of
 from sclip_seg_ros.tools.benchmark.journal import Journal
 from sclip_seg_ros.tools.benchmark.measuring import FilmMeter, Meter, load_ahead
-from sclip_seg_ros.tools.console import unexpected
+from sclip_seg_ros.tools.failures import unexpected
 from sclip_seg_ros.tools.pieces.pieces import open_engine, shown
 
 BATCH = 8  # images that are one task

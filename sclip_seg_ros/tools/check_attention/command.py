@@ -28,7 +28,6 @@ from sclip_seg_ros.tools.arguments import (
     chosen_classes,
     chosen_profile,
     chosen_settings,
-    positive,
     text_options,
 )
 from sclip_seg_ros.tools.benchmark.datasets import DATASETS, VIDEOS, open_dataset
@@ -40,7 +39,7 @@ from sclip_seg_ros.tools.check_attention.trials import (
     verdicts,
 )
 from sclip_seg_ros.tools.console import BAR
-from sclip_seg_ros.tools.program import Program
+from sclip_seg_ros.tools.program import Program, positive
 
 Labelled = tuple[np.ndarray, np.ndarray, Vocabulary]  # image, true ids, words
 SETS = tuple(name for name in DATASETS if name not in VIDEOS)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
 from sclip_seg_ros import __version__
 from sclip_seg_ros.common.checkup import (
@@ -35,11 +35,12 @@ from sclip_seg_ros.common.checkup import (
 )
 from sclip_seg_ros.common.libraries import REMEDY
 from sclip_seg_ros.common.text import first_line, shortened
+from sclip_seg_ros.tools.console import FAILED
 from sclip_seg_ros.tools.doctor import device, machine, software
 from sclip_seg_ros.tools.doctor.levels import Advice, Levels, advise, measure_levels
+from sclip_seg_ros.tools.program import Program
 
 OfRos = tuple[list[Check], Callable[[], float]]
-FAILED, INTERRUPTED = 1, 130  # exit codes, as in console.py, which imports OpenCV
 CAMERA_RATE = 10.0  # frames a second, where no camera tells its own
 _MARKS = {OK: "ok", WARNING: "!", FAULT: "FAULT", UNKNOWN: "-"}
 _WIDTH = 100
@@ -98,27 +99,16 @@ def main(arguments: Sequence[str] | None = None, program: str = "sclip-doctor",
             of the fastest camera that they have seen, 0 for none; empty without ROS.
 
     Returns:
-        0: fit, perhaps with warnings; 1: something does not work; 130: interrupted.
+        0: fit, perhaps with warnings; 1: something does not work; 2: unusable flags; 130:
+        interrupted.
     """
-    parsed = _parse(program, arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the node does, before torch comes
-    try:
-        return _run(parsed, program, ros)
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    return Program(program, "Look whether this computer is fit for segmentation, and say what to "
+                   "do where it is not.", f"{program} --rate 15", _add_arguments,
+                   partial(_run, program, ros))(arguments)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Answers in one line, as the parser of the other programs does, which imports torch."""
-
-    def error(self, message: str) -> NoReturn:
-        """See :class:`argparse.ArgumentParser`."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
-def _parse(program: str, arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog=program, allow_abbrev=False, description=(__doc__ or "").splitlines()[0])
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="embedded", help="to measure (default %(default)s)")
     parser.add_argument("--pretrained", default="", help="weights of the model, as of the node")
     parser.add_argument("--device", default="auto", help="to measure (default %(default)s)")
@@ -126,7 +116,6 @@ def _parse(program: str, arguments: Sequence[str] | None) -> argparse.Namespace:
                         f"(default: that of the fastest camera in sight, else {CAMERA_RATE:g})")
     parser.add_argument("--no-levels", action="store_true", help="measure no quality levels")
     parser.add_argument("--json", action="store_true", help="print all of it as JSON, for a report")
-    return parser.parse_args(arguments)
 
 
 def _rate(text: str) -> float:
@@ -136,7 +125,7 @@ def _rate(text: str) -> float:
     return rate
 
 
-def _run(parsed: argparse.Namespace, program: str, ros: str) -> int:
+def _run(program: str, ros: str, parsed: argparse.Namespace) -> int:
     more, camera_rate = _of_ros(ros)
     table, found = [*checks(parsed), *more], []
     if not parsed.json:

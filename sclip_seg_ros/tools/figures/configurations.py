@@ -116,7 +116,7 @@ def prepare_rows(segmentor: SCLIPSegmentor, base: SegmentorSettings) -> list[Row
         # Without LoftUp its rows are not tried one by one: each would ask the network again.
         if settings.use_loftup and loftup[0] is None:
             rows.append(Row(configuration, *loftup))
-        elif settings.use_anyup and not segmentor.upsamplers.anyup_at_hand(settings):
+        elif settings.use_anyup and not segmentor.upsamplers.at_hand(settings):
             rows.append(Row(configuration, None, f"{NO_ANYUP}: its weights do not come with this "
                             "project; fetch them with sclip fetch --upsampler anyup, or name their "
                             "file with --set anyup.source=FILE"))

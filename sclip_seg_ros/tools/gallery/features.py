@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from sclip_seg_ros.segmentation import SCLIPSegmentor, Vocabulary
 from sclip_seg_ros.segmentation.backbones.preprocessing import resize, to_tensor
 from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
-from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import upsample_bilinear
+from sclip_seg_ros.segmentation.upsamplers.sizes import upsample_bilinear
 from sclip_seg_ros.tools.gallery.sheet import Tile
 
 _CUT = 0.01  # share of the values at either end that are clipped, so that few do not take all room

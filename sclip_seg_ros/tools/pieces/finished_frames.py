@@ -17,7 +17,7 @@ _FRAMES = ("SELECT topic, stamp, problem, height, width, labels, coverage, mean_
 
 
 class ForeignRunError(ValueError):
-    """Finished frames are of another run; the message says what differs, and what to do."""
+    """Finished frames cannot be continued: of another run, or no such file; says what to do."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class FinishedFrames:
             return
         if different := differences(json.loads(found[0]), run):
             raise ForeignRunError(f"'{self._path.parent}' was begun with another "
-                                 f"{different}; go back to that one, or add --restart")
+                                  f"{different}; go back to that one, or add --restart")
 
 
 def _frame(row: Sequence[Any]) -> Frame:

@@ -18,9 +18,10 @@ from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.cluster.work import Done, Engine, Job, Lost, OneProcess, Tally, Task, Worker
 from sclip_seg_ros.common.libraries import remedy_for
 from sclip_seg_ros.common.text import in_number
-from sclip_seg_ros.tools.arguments import UsageError, positive
+from sclip_seg_ros.tools.arguments import UsageError
 from sclip_seg_ros.tools.console import BAR
 from sclip_seg_ros.tools.pieces.finished_frames import FinishedFrames
+from sclip_seg_ros.tools.program import positive
 
 PIECE_SECONDS = 60.0
 LOCAL = "local"  # Ray's name for a cluster that it starts here

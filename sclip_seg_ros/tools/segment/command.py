@@ -23,18 +23,9 @@ from sclip_seg_ros.tools.arguments import (
     chosen_settings,
     chosen_temporal,
 )
-from sclip_seg_ros.tools.console import (
-    BAR,
-    FAILED,
-    IMAGE_ERRORS,
-    NO_ROOM,
-    UNUSABLE,
-    cause_of,
-    complain,
-    readable,
-    unexpected,
-)
+from sclip_seg_ros.tools.console import BAR, FAILED, UNUSABLE, complain, readable
 from sclip_seg_ros.tools.estimate import Estimate
+from sclip_seg_ros.tools.failures import IMAGE_ERRORS, NO_ROOM, cause_of, unexpected
 from sclip_seg_ros.tools.program import Program
 from sclip_seg_ros.tools.segment.arguments import EXAMPLE, PROGRAM, add_arguments, check
 from sclip_seg_ros.tools.segment.estimate import estimate

@@ -16,8 +16,8 @@ from typing import Any, cast
 from sclip_seg_ros.cluster.addresses import AddressError, Place
 from sclip_seg_ros.cluster.work import Tally, Task
 from sclip_seg_ros.tools.addresses import temporary_folder
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, NO_ROOM, cause_of, unexpected
 from sclip_seg_ros.tools.estimate import PROBED, Estimate, compute_like_a_worker
+from sclip_seg_ros.tools.failures import IMAGE_ERRORS, NO_ROOM, cause_of, unexpected
 from sclip_seg_ros.tools.pieces.pieces import open_engine
 from sclip_seg_ros.tools.segment.addresses import MADE, Copy, below_output
 from sclip_seg_ros.tools.segment.estimate import estimate

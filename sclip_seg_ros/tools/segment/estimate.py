@@ -15,8 +15,8 @@ from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.segmentation import SegmentationResult
 from sclip_seg_ros.temporal import FilmSegmentor
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of
 from sclip_seg_ros.tools.estimate import Cost, Estimate, compute_like_a_worker, probe
+from sclip_seg_ros.tools.failures import IMAGE_ERRORS, cause_of
 from sclip_seg_ros.tools.segment.inputs import Input
 from sclip_seg_ros.tools.segment.labelling import Labelling
 from sclip_seg_ros.tools.segment.outputs import write_image_results

@@ -22,7 +22,8 @@ from sclip_seg_ros.tools.arguments import (
     chosen_temporal,
     text_options,
 )
-from sclip_seg_ros.tools.console import BAR, IMAGE_ERRORS, cause_of, readable
+from sclip_seg_ros.tools.console import BAR, readable
+from sclip_seg_ros.tools.failures import IMAGE_ERRORS, cause_of
 from sclip_seg_ros.tools.figures import provenance
 from sclip_seg_ros.tools.segment.finished import made_of
 from sclip_seg_ros.tools.segment.inputs import Input

@@ -17,7 +17,7 @@ from sclip_seg_ros.cluster.work import Engine, Job, Lost, Tally, Task, work_thro
 from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.io.overlay import overlay_of
 from sclip_seg_ros.temporal import FilmSegmentor
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of, unexpected
+from sclip_seg_ros.tools.failures import IMAGE_ERRORS, cause_of, unexpected
 from sclip_seg_ros.tools.pieces.finished_frames import FinishedFrames, ForeignRunError, Frame
 from sclip_seg_ros.tools.pieces.pieces import (
     frames_in,

@@ -19,7 +19,8 @@ from sclip_research.training.scene_pool import HEIGHT
 from sclip_seg_ros.models.clip import DENSE_LOGIT_SCALE
 from sclip_seg_ros.segmentation.backbones.attention import last_block_rules
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import LAYERS, NORMALISATIONS
-from sclip_seg_ros.tools.arguments import UsageError, positive
+from sclip_seg_ros.tools.arguments import UsageError
+from sclip_seg_ros.tools.program import positive
 
 PROGRAM = "sclip-train-loftup"
 EXAMPLE = (f"{PROGRAM} --model ViT-B/16 --pretrained metaclip_400m --images photos "

@@ -15,7 +15,7 @@ from sclip_seg_ros.segmentation.backbones.preprocessing import (
     normalise,
 )
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
-from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import upsampled_size
+from sclip_seg_ros.segmentation.upsamplers.sizes import upsampled_size
 
 
 class Featurizer:

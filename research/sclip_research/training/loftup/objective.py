@@ -26,7 +26,7 @@ from sclip_research.training.loftup.losses import (
 )
 from sclip_research.training.loftup.settings import TrainingSettings
 from sclip_research.training.loftup.targets import refined_target
-from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import resize_guidance
+from sclip_seg_ros.segmentation.upsamplers.sizes import resize_guidance
 
 Upsample = Callable[[Tensor, Tensor, None], Tensor]
 

@@ -14,30 +14,28 @@ if __name__ == "__main__":  # before libraries that take seconds to import
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import GetState
 from rclpy.client import Client
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from rclpy.utilities import remove_ros_args
 
-from sclip_seg_ros.common.entry import INTERRUPTED
 from sclip_seg_ros.msg import Vocabulary
 from sclip_seg_ros.ros.cameras.qos import latched
-from sclip_seg_ros.ros.diagnostics.publisher import LOADING, ONLY_CAMERA, nodes_called
-from sclip_seg_ros.ros.programs.refusals import why_no_node, why_refused
+from sclip_seg_ros.ros.diagnostics.publisher import ONLY_CAMERA, nodes_called
+from sclip_seg_ros.ros.diagnostics.verdict import Verdict
+from sclip_seg_ros.ros.programs.program import (
+    NoAnswer,
+    RosProgram,
+    add_node_arguments,
+    own_node,
+)
 from sclip_seg_ros.ros.programs.show_state.text import CameraState, NodeState, state_text
 
 WAIT_SECONDS = 10.0       # for a node's answers; diagnostics come once a second
 VOCABULARY_SECONDS = 2.0  # for its words, which a node that was never active has not announced
-
-
-class NoAnswer(RuntimeError):
-    """The node does not answer; the message says what to do."""
 
 
 @dataclass
@@ -86,8 +84,8 @@ class StateReader:
             answer = request.result() if request is not None and request.done() else None
             if answer is not None:
                 answers.lifecycle = answer.current_state.label
-            elif answers.cameras and LOADING in answers.cameras[0].values \
-                    and "model" not in answers.cameras[0].values:
+            elif answers.cameras \
+                    and answers.cameras[0].values.get("verdict") == Verdict.LOADING.word:
                 # Its services answer once that is done.
                 return NodeState(self.name, "configuring", tuple(answers.cameras), None,
                                  nodes_called(self.name, self._node))
@@ -138,49 +136,18 @@ def _segmentation_nodes(node: Node) -> set[str]:
             for info in node.get_publishers_info_by_topic(topic)}
 
 
-def main(args: Sequence[str] | None = None, write: Callable[[str], object] = print) -> int:
-    """Print a node's state; return 1 when the node does not answer."""
-    given = sys.argv if args is None else ["show_state", *args]
-    parser = argparse.ArgumentParser(prog="show_state", description=__doc__.split("\n")[0])
-    parser.add_argument("node", nargs="?", default="/sclip_seg", help="its full name")
-    parser.add_argument("--timeout", type=float, default=WAIT_SECONDS,
-                        help="seconds to wait for the node (%(default)g)")
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_node_arguments(parser, WAIT_SECONDS)
     parser.add_argument("--colour", choices=("auto", "always", "never"), default="auto",
                         help="of the classes; auto: where the output is a terminal")
-    try:
-        arguments = parser.parse_args(remove_ros_args(given)[1:])
-        rclpy.init(args=given)
-    except RuntimeError as error:
-        print(f"show_state: {why_refused(error)}", file=sys.stderr)
-        return 1
-    colour = arguments.colour == "always" or (arguments.colour == "auto" and sys.stdout.isatty())
-    try:
-        write(state_text(_ask(arguments.node, arguments.timeout), colour))
-    except NoAnswer as error:
-        print(f"show_state: {error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, ExternalShutdownException):  # Ctrl-C, SIGTERM
-        return _interrupted()
-    except Exception as error:
-        if refusal := why_no_node(error):
-            print(f"show_state: {'; '.join(refusal)}", file=sys.stderr)
-            return 1
-        if rclpy.ok():
-            raise
-        return _interrupted()  # a signal took the context away under a call
-    finally:
-        rclpy.try_shutdown()
-    return 0
 
 
-def _ask(name: str, seconds: float) -> NodeState:
-    node = Node("show_state", start_parameter_services=False, enable_rosout=False)
-    try:
-        return StateReader(node, name).read(seconds)
-    finally:
-        node.destroy_node()
+def _run(parsed: argparse.Namespace) -> None:
+    with own_node("show_state", parsed.given) as node:
+        state = StateReader(node, parsed.node).read(parsed.timeout)
+    print(state_text(state, parsed.colour == "always" or
+                     parsed.colour == "auto" and sys.stdout.isatty()))
 
 
-def _interrupted() -> int:
-    print("show_state: interrupted", file=sys.stderr)
-    return INTERRUPTED
+main = RosProgram("show_state", "Print the whole state of a running segmentation node.",
+                  "ros2 run sclip_seg_ros show_state /front/sclip_seg", _add_arguments, _run)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sclip_seg_ros.common.text import aligned, in_number
 from sclip_seg_ros.msg import Vocabulary
 
-VERDICTS = ("OK", "WARN", "ERROR", "STALE")  # levels of diagnostic_msgs/DiagnosticStatus
+LEVELS = ("OK", "WARN", "ERROR", "STALE")    # of diagnostic_msgs/DiagnosticStatus
 _LATENCY = " ms p50/p95/max"                  # ends the diagnostics' keys of latencies
 _NUMBERS = (("images per second", "in/s"), ("labelled per second", "out/s"),
             ("frames received", "received"), ("frames labelled", "labelled"),
@@ -23,7 +23,7 @@ class CameraState:
 
     Attributes:
         name: of the camera, empty for the only one.
-        level: of the diagnostic status, an index of VERDICTS.
+        level: of the diagnostic status, an index of LEVELS.
         message: its one sentence.
         values: its keys and values.
     """
@@ -83,7 +83,7 @@ def _head(state: NodeState) -> str:
                                       (("memory MB", "resident"), ("device memory MB", "on device"))
                                       if key in facts))]
     for camera in state.cameras:
-        rows.append((camera.name or "verdict", f"{VERDICTS[camera.level]}: {camera.message}"))
+        rows.append((camera.name or "verdict", f"{LEVELS[camera.level]}: {camera.message}"))
         if camera.values.get("last error"):
             rows.append(("last error", camera.values["last error"]))
     return "\n".join(aligned(rows, left=2))

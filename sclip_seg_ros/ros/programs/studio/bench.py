@@ -12,8 +12,9 @@ import numpy as np
 from rclpy.node import Node
 
 from sclip_seg_ros.io.points import Point, Score
+from sclip_seg_ros.ros.programs.program import NoAnswer
 from sclip_seg_ros.ros.programs.studio.feed import Feed, LiveCamera, cameras_of
-from sclip_seg_ros.ros.programs.studio.parameters import NoAnswer, NodeParameters
+from sclip_seg_ros.ros.programs.studio.parameters import NodeParameters
 from sclip_seg_ros.segmentation.text.palette import palette_of
 from sclip_seg_ros.studio.choices.choices import (
     BACKGROUND,
@@ -21,7 +22,6 @@ from sclip_seg_ros.studio.choices.choices import (
     Choices,
     Refusal,
     declared_settings,
-    parameter_name,
     values_of,
 )
 from sclip_seg_ros.studio.choices.export import palette_text
@@ -101,7 +101,7 @@ class NodeBench:
             NoAnswer: it does not answer.
             Refusal: it has values that this page does not understand.
         """
-        names = [*_WORDS, *_ABOUT, *(parameter_name(name) for name in declared_settings())]
+        names = [*_WORDS, *_ABOUT, *declared_settings()]
         values = self._parameters.read(names)
         self._has, self._values = frozenset(values), values
         self.model, self.pretrained = values.get("model", ""), values.get("pretrained", "")
@@ -270,9 +270,8 @@ def kept_ids(before: Sequence[str], ids: Sequence[int], after: Sequence[str],
 
 def _all_parameters(choices: Choices) -> dict[str, Any]:
     """Return the node's parameters for choices, also those at their default."""
-    values = {parameter_name(name): value for name, value in values_of(choices).items()}
-    return {**values, "classes": list(choices.classes), "background": choices.background,
-            "palette": palette_text(choices.palette)}
+    return {**values_of(choices), "classes": list(choices.classes),
+            "background": choices.background, "palette": palette_text(choices.palette)}
 
 
 def _field(parameter: str) -> str:
@@ -281,8 +280,7 @@ def _field(parameter: str) -> str:
         return WORDS
     if parameter == "background":
         return BACKGROUND
-    return next((name for name in declared_settings() if parameter_name(name) == parameter),
-                "page")
+    return parameter if parameter in declared_settings() else "page"
 
 
 def _blamed(reason: str, changes: Mapping[str, Any]) -> str:

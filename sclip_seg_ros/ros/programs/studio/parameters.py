@@ -13,14 +13,11 @@ from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 
+from sclip_seg_ros.ros.programs.program import NoAnswer
 from sclip_seg_ros.srv import ChangeWords
 
 ANSWER_SECONDS = 20.0  # weights may be fetched before a parameter is taken
 WORDS_SECONDS = 60.0   # 250 words through a large text tower
-
-
-class NoAnswer(RuntimeError):
-    """The node does not answer; the message says what to do."""
 
 
 class NodeParameters:

@@ -67,4 +67,3 @@ class ProxySettings(Settings):
     beta: float = number(1.2, 0.0, 10.0, "Share of the mean likeness below which places do not "
                          "attend to each other.")
     gamma: float = number(3.0, 1e-3, 1e3, "Sharpness of the attention.")
-

@@ -27,4 +27,3 @@ class CrfSettings(Settings):
     bilateral_compat: float = number(10.0, 0.0, 1e4, "Appearance: weight.")
     resolution: float = number(1.0, 0.05, 1.0, "Side of the copy it works on, as a share of the "
                                "image's side; a smaller one is faster.")
-

@@ -1,5 +1,4 @@
-// Enlargement, softmax and choice of the class on the CPU. compiled.py tells how, and
-// calls it.
+// Enlargement, softmax and choice of the class on the CPU. compiled.py tells how, and calls it.
 //
 // Every loop over pixels or queries goes in vectors of LANES floats: 8 with -mavx2, else 4.
 

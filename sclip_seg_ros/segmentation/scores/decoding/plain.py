@@ -16,7 +16,7 @@ STEEP = 1e30  # makes any difference of two scores larger than any class id
 
 
 def label(scores: ScoreMap, rule: DecodingRule,
-                  size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+          size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Label all pixels; see :func:`sclip_seg_ros.segmentation.scores.decoding.decoding.decode`."""
     device = scores.values.device
     labels = torch.empty(size, dtype=torch.uint8, device=device)

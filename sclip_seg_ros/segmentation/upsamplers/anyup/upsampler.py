@@ -23,7 +23,7 @@ from sclip_seg_ros.segmentation.backbones.preprocessing import (
 )
 from sclip_seg_ros.segmentation.upsamplers.anyup.network import AnyUp, build_anyup
 from sclip_seg_ros.segmentation.upsamplers.interface import FeatureUpsampler
-from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import resize_guidance, upsampled_size
+from sclip_seg_ros.segmentation.upsamplers.sizes import resize_guidance, upsampled_size
 
 RELEASE = "release"
 FILE_NAME = "anyup_multi_backbone.pth"
@@ -43,7 +43,6 @@ class AnyUpSettings(Settings):
         "release", "AnyUp's weights: 'release' for its authors' file for many backbones, or the "
         "path of a file; '...#sha256=<checksum>' pins it.",
         hint="'release' or the path of a file", fixed=True)
-
 
 
 class ScoreUpsampler(FeatureUpsampler):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 
 from sclip_seg_ros.common.settings import Settings, choice, number, switch, text
 from sclip_seg_ros.models.weights import WeightsError
@@ -26,6 +26,12 @@ from sclip_seg_ros.segmentation.upsamplers.loftup.weights import (
     published_contract,
     read_loftup,
     resolve_source,
+)
+from sclip_seg_ros.segmentation.upsamplers.sizes import (
+    checked_grid,
+    resize_guidance,
+    upsample_bilinear,
+    upsampled_size,
 )
 
 _log = logging.getLogger(__name__)
@@ -49,6 +55,14 @@ class LoftUpSettings(Settings):
     allow_fallback: bool = switch(False, "Enlarge bilinearly, with a warning and a mark in the "
                                   "status, where LoftUp cannot be loaded.", shared=True)
 
+    @classmethod
+    def implied(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        """Return changes with the adaptive factor off where one is named and that is not."""
+        return {"adaptive": False, **changes} if "factor" in changes else changes
+
+    def effective(self) -> LoftUpSettings:
+        """Return the settings with the factor at its default where the grid's size decides."""
+        return replace(self, factor=self.own()["factor"].default) if self.adaptive else self
 
 
 def adaptive_factor(grid: tuple[int, int]) -> float:
@@ -61,29 +75,12 @@ def adaptive_factor(grid: tuple[int, int]) -> float:
 
     The smaller side decides, because it is the one that runs out of detail first.
     """
-    side = min(_checked(grid))
+    side = min(checked_grid(grid))
     if side < 14:
         return 4.0
     if side < 28:
         return 3.0
     return 2.0 if side <= 56 else 1.5
-
-
-def upsampled_size(grid: tuple[int, int], factor: float) -> tuple[int, int]:
-    """Return (rows, columns) of a grid enlarged by a factor, each rounded to nearest, half up.
-
-    Raises:
-        ValueError: an empty grid or a factor below 1.
-    """
-    if not 1.0 <= factor < math.inf:
-        raise ValueError(f"upsampling factor {factor} is out of range; give 1 or more")
-    rows, columns = (math.floor(side * factor + 0.5) for side in _checked(grid))
-    return rows, columns
-
-
-def upsample_bilinear(features: Tensor, size: tuple[int, int]) -> Tensor:
-    """Interpolate (B, D, h, w) to (B, D, *size); corners are not aligned."""
-    return interpolate(features, size=size, mode="bilinear", align_corners=False)
 
 
 class Upsampler(FeatureUpsampler):
@@ -220,12 +217,6 @@ def make_upsampler(settings: LoftUpSettings, dimension: int,
                      origin=weights.origin)
 
 
-def resize_guidance(guidance: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize images (B, 3, H, W) to the output grid in float32, bilinear with antialiasing."""
-    return interpolate(guidance.float(), size=size, mode="bilinear", align_corners=False,
-                       antialias=True)
-
-
 def stated_heads(metadata: Mapping[str, str]) -> int:
     """Read the number of heads, which no tensor tells, from a checkpoint's metadata.
 
@@ -237,9 +228,3 @@ def stated_heads(metadata: Mapping[str, str]) -> int:
         raise WeightsError(f"LoftUp checkpoint states {HEADS_KEY}='{text}', which is not a number "
                            "of heads; train or download it again")
     return int(text)
-
-
-def _checked(grid: tuple[int, int]) -> tuple[int, int]:
-    if min(grid) < 1:
-        raise ValueError(f"patch grid {tuple(grid)} is empty; enlarge the image")
-    return grid

@@ -74,6 +74,16 @@ def resolve_source(source: str, backbone: str) -> str:
     return known[backbone]
 
 
+def fetch_for(backbone: str, cache_dir: str | None = None, update: bool = False) -> Path:
+    """Return the published file for a model, see :func:`fetch_loftup`.
+
+    Raises:
+        WeightsError: it is out of reach, or none is known for the model.
+    """
+    return fetch_loftup(cache_dir=cache_dir, update=update,
+                        source=resolve_source(AUTO, backbone)).path
+
+
 def published_contract(source: str, backbone: str) -> FeatureContract:
     """Return the features that a source is taken to be trained on, where it states nothing.
 

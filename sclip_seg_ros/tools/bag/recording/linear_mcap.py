@@ -2,7 +2,8 @@
 
 Layout of the format: https://mcap.dev/spec. A recorder that is killed leaves files without an end
 behind, one that is tuned for speed such without an index, and programs that are not ROS add
-channels of their own, which the rosbags library stumbles over.
+channels of their own, which the rosbags library stumbles over. Foxglove's mcap library drops a
+last chunk that is cut, passes over zeros, and takes up to four times as long.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import BinaryIO
 
 from rosbags.rosbag2 import ReaderError
 from rosbags.rosbag2.metadata import parse_qos
-from rosbags.rosbag2.storage_mcap import decompress
+from rosbags.rosbag2.storage_mcap import decompress, read_bytes, read_string
 
 from sclip_seg_ros.tools.bag.recording.channel import Channel, Foreign, Message, kind_of
 
@@ -57,8 +58,11 @@ class LinearMcap:
         for code, body in self._records():
             if code == _MESSAGE:
                 counts[_MESSAGE_HEAD.unpack_from(body)[0]] += 1
-            else:
+                continue
+            try:
                 self._learn(code, body)
+            except Exception:  # damaged: names that are none, or a profile that is no YAML
+                self.whole = False
         if not any(number in self._channels for number in counts):
             others = ", ".join(f"'{topic}' ({what})" for topic, what in self.foreign.items())
             raise ReaderError(f"'{path}' " + (
@@ -102,19 +106,19 @@ class LinearMcap:
         fields = io.BytesIO(body)
         if code == _SCHEMA:
             number, = struct.unpack("<H", fields.read(2))
-            self._schemas[number] = (_text(fields), _text(fields), _text(fields, "replace"))
+            self._schemas[number] = (read_string(fields), read_string(fields),
+                                     read_bytes(fields).decode(errors="replace"))
         elif code == _CHANNEL:
             number, schema = struct.unpack("<HH", fields.read(4))
-            topic, encoding = _text(fields), _text(fields)
+            topic, encoding = read_string(fields), read_string(fields)
             name, language, definition = self._schemas.get(schema, ("", "", ""))
             if encoding != "cdr" or language not in _ROS_2 or not name:
                 self.foreign[topic] = Foreign(encoding or language or "of an unknown kind", name)
                 return
-            metadata = io.BytesIO(_sized(fields))
-            entries = {}
+            metadata, entries = io.BytesIO(read_bytes(fields)), {}
             while metadata.tell() < len(metadata.getbuffer()):
-                key = _text(metadata)
-                entries[key] = _text(metadata)
+                key = read_string(metadata)
+                entries[key] = read_string(metadata)
             qos = parse_qos(entries.get("offered_qos_profiles", ""))
             self._channels[number] = Channel(topic, kind_of(name), definition,
                                              entries.get("topic_type_hash", ""), tuple(qos))
@@ -137,11 +141,13 @@ def _walk(stream: BinaryIO, size: int) -> Generator[tuple[int, bytes], None, boo
     while len(head := stream.read(9)) == 9:
         code, length = head[0], struct.unpack_from("<Q", head, 1)[0]
         whole = stream.tell() + length <= size
+        if not code or code == _MESSAGE and length < _MESSAGE_HEAD.size:
+            return False
         if code in (_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK) and (whole or code == _CHUNK):
             yield code, stream.read(length if whole else size - stream.tell())
         elif whole:
             stream.seek(length, os.SEEK_CUR)
-        if not whole or not code:
+        if not whole:
             return False
     return not head
 
@@ -149,12 +155,9 @@ def _walk(stream: BinaryIO, size: int) -> Generator[tuple[int, bytes], None, boo
 def _content(chunk: bytes) -> bytes | None:
     """Return the records of a chunk, those that are there of a cut one; None if unreadable."""
     fields = io.BytesIO(chunk)
-    head = fields.read(_CHUNK_HEAD.size)
-    if len(head) < _CHUNK_HEAD.size:
-        return None
-    _, _, size, checksum = _CHUNK_HEAD.unpack(head)
     try:
-        compression = _text(fields)
+        _, _, size, checksum = _CHUNK_HEAD.unpack(fields.read(_CHUNK_HEAD.size))
+        compression = read_string(fields)
         packed_size, = struct.unpack("<Q", fields.read(8))
         packed = fields.read(packed_size)
         if not compression and len(packed) < packed_size:
@@ -162,12 +165,3 @@ def _content(chunk: bytes) -> bytes | None:
         return decompress(packed, compression, size, checksum)
     except Exception:  # each compressor has an error class of its own
         return None
-
-
-def _sized(stream: BinaryIO) -> bytes:
-    size, = struct.unpack("<I", stream.read(4))
-    return stream.read(size)
-
-
-def _text(stream: BinaryIO, errors: str = "strict") -> str:
-    return _sized(stream).decode(errors=errors)

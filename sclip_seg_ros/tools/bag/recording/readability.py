@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from sclip_seg_ros.io.encodings import DepthError
 from sclip_seg_ros.tools.bag.recording.channel import Message
 from sclip_seg_ros.tools.bag.recording.messages import Codec
-from sclip_seg_ros.tools.console import IMAGE_ERRORS, cause_of
+from sclip_seg_ros.tools.failures import IMAGE_ERRORS, cause_of
 
 Camera = TypeVar("Camera")  # what tells cameras apart: a topic, or a channel
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.context import Context
 from rclpy.node import Node
-from ros_harness import Probe, domain_for
+from ros_harness import Probe, domain_for, stated
 
+from sclip_seg_ros.models.loading import loading
 from sclip_seg_ros.ros.cameras.frame_log import Counts
 from sclip_seg_ros.ros.diagnostics import publisher as diagnostics_module
+from sclip_seg_ros.ros.diagnostics.health import health_of
 from sclip_seg_ros.ros.diagnostics.publisher import Diagnostics
-from sclip_seg_ros.ros.diagnostics.verdict import Situation, judge
+from sclip_seg_ros.ros.diagnostics.verdict import Situation, Verdict, judge
 
 FINE = Situation(Counts(received=9, labelled=9), silent_seconds=0.1, error_seconds=float("inf"),
                  miss_seconds=float("inf"), busy_seconds=0.0, worker_alive=True, wanted=True,
@@ -24,44 +27,79 @@ FINE = Situation(Counts(received=9, labelled=9), silent_seconds=0.1, error_secon
 
 LATE = Counts(received=900, labelled=900, missed=8, missed_lately=3)
 FAILING = Counts(received=9, failed=1, last_error="out of memory", failing=True)
+ERRONEOUS = Counts(received=9, rejected=1, last_error="step 3 is too small")
 
-
-@pytest.mark.parametrize("situation, level, text", [
-    (FINE, DiagnosticStatus.OK, "labelling"),
-    (replace(FINE, wanted=False), DiagnosticStatus.OK, "nobody listens"),
-    (replace(FINE, counts=Counts(), silent_seconds=float("inf")), DiagnosticStatus.WARN,
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+LEVELS = {OK: "OK", WARN: "WARN", ERROR: "ERROR"}
+JUDGED = [
+    (FINE, "labelling", OK, "labelling"),
+    (replace(FINE, wanted=False), "idle", OK, "nobody listens"),
+    (replace(FINE, enabled=False), "off", OK, "until ~/enable is called"),
+    (replace(FINE, enabled=False, wanted=False), "off", OK, "until ~/enable is called"),
+    (replace(FINE, counts=Counts(), silent_seconds=float("inf")), "waiting", WARN,
      "no image has arrived on /camera/image yet"),
-    (replace(FINE, silent_seconds=7.4), DiagnosticStatus.WARN, "no image on /camera/image for 7 s"),
-    (replace(FINE, counts=Counts(received=9, rejected=1, last_error="step 3 is too small"),
-             error_seconds=2.0), DiagnosticStatus.WARN, "step 3 is too small"),
-    (replace(FINE, counts=Counts(received=9, rejected=1, last_error="step 3 is too small"),
-             error_seconds=60.0), DiagnosticStatus.OK, "labelling"),
-    (replace(FINE, busy_seconds=31.0), DiagnosticStatus.WARN, "31 s"),
-    (replace(FINE, counts=FAILING, error_seconds=2.0), DiagnosticStatus.ERROR,
+    (replace(FINE, silent_seconds=7.4), "silent", WARN, "no image on /camera/image for 7 s"),
+    (replace(FINE, counts=ERRONEOUS, error_seconds=2.0), "recent error", WARN,
+     "step 3 is too small"),
+    (replace(FINE, counts=ERRONEOUS, error_seconds=60.0), "labelling", OK, "labelling"),
+    (replace(FINE, busy_seconds=31.0), "stuck", WARN, "31 s"),
+    (replace(FINE, counts=FAILING, error_seconds=2.0), "failing", ERROR,
      "frames fail: out of memory"),
-    (replace(FINE, counts=FAILING, error_seconds=60.0, silent_seconds=60.0), DiagnosticStatus.WARN,
+    (replace(FINE, counts=FAILING, error_seconds=60.0, silent_seconds=60.0), "silent", WARN,
      "no image on /camera/image for 60 s"),
-    (replace(FINE, counts=FAILING, error_seconds=2.0, wanted=False), DiagnosticStatus.WARN,
+    (replace(FINE, counts=FAILING, error_seconds=2.0, wanted=False), "recent error", WARN,
      "out of memory"),
-    (replace(FINE, counts=FAILING, error_seconds=60.0, wanted=False), DiagnosticStatus.OK,
+    (replace(FINE, counts=FAILING, error_seconds=60.0, wanted=False), "idle", OK,
      "nobody listens"),
-    (replace(FINE, counts=LATE, miss_seconds=1.0), DiagnosticStatus.WARN,
+    (replace(FINE, counts=LATE, miss_seconds=1.0), "over budget", WARN,
      "3 of the last 200 frames missed the latency budget"),
-    (replace(FINE, counts=LATE, miss_seconds=60.0), DiagnosticStatus.OK, "labelling"),
-    (replace(FINE, counts=replace(LATE, missed_lately=2), miss_seconds=1.0), DiagnosticStatus.OK,
+    (replace(FINE, counts=LATE, miss_seconds=60.0), "labelling", OK, "labelling"),
+    (replace(FINE, counts=replace(LATE, missed_lately=2), miss_seconds=1.0), "labelling", OK,
      "labelling"),
-    (replace(FINE, hopeless="no quality level keeps the budget"), DiagnosticStatus.WARN,
+    (replace(FINE, hopeless="no quality level keeps the budget"), "hopeless", WARN,
      "no quality level keeps the budget"),
-    (replace(FINE, worker_alive=False), DiagnosticStatus.ERROR, "thread has ended"),
-    (replace(FINE, tower_trouble="out of memory"), DiagnosticStatus.ERROR,
+    (replace(FINE, worker_alive=False), "ended", ERROR, "thread has ended"),
+    (replace(FINE, tower_trouble="out of memory"), "tower failing", ERROR,
      "the image tower fails: out of memory"),
-    (replace(FINE, tower_trouble="out of memory", wanted=False), DiagnosticStatus.OK,
-     "nobody listens"),
-])
-def test_verdict(situation, level, text):
-    found, message = judge(situation)
-    assert found == level
-    assert text in message
+    (replace(FINE, tower_trouble="out of memory", wanted=False), "idle", OK, "nobody listens"),
+]
+AT_REST = [(Verdict.UNCONFIGURED, "not configured"), (Verdict.INACTIVE, "inactive"),
+           (Verdict.DEACTIVATING, "being deactivated"), (Verdict.SHUT_DOWN, "shut down")]
+
+
+@pytest.mark.parametrize("situation, word, level, text", JUDGED)
+def test_verdict(situation, word, level, text):
+    verdict, sentence = judge(situation)
+    assert (verdict.word, verdict.level) == (word, level)
+    assert text in sentence
+
+
+@pytest.mark.parametrize("at_rest, word", AT_REST)
+def test_the_verdict_on_a_node_at_rest_is_its_state(at_rest, word):
+    [(camera, status)] = health_of(None, at_rest)
+    assert (camera, status.level, status.message) == ("", OK, word)
+    assert stated(status)["verdict"] == word
+
+
+def test_a_node_that_loads_is_told_from_one_that_waits():
+    with loading("ViT-B/16"):
+        [(_, status)] = health_of(None, Verdict.UNCONFIGURED)
+    assert (status.level, status.message) == (WARN, "loading ViT-B/16")
+    assert stated(status)["verdict"] == "loading"
+    assert stated(status)["loading"] == "loading ViT-B/16"
+
+
+def test_every_verdict_is_tested():
+    assert {word for _, word, *_ in JUDGED} | {word for _, word in AT_REST} | {"loading"} \
+        == {verdict.word for verdict in Verdict}
+
+
+def test_the_document_has_every_verdict():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "topics.md").read_text()
+    rows = "\n".join(f"| `{verdict.word}` | {LEVELS[verdict.level]} | {verdict.meaning} |"
+                     for verdict in Verdict)
+    assert f"| verdict | level | meaning |\n|---|---|---|\n{rows}\n\n" in page, \
+        f"the table of docs/topics.md should be:\n{rows}"
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def test_a_working_node_is_shown_whole(node):
 
 
 def test_another_nodes_name_is_refused_with_the_ones_in_sight(node):
-    run = show_state("/nobody/sclip_seg", "--timeout", "3")
+    run = show_state("/nobody/sclip_seg", "--timeout", "3", "--ros-args", "-r", "__node:=asking")
     assert run.returncode == 1
     assert run.stdout == ""
     assert "'/nobody/sclip_seg'" in run.stderr and "in sight: /sclip_seg" in run.stderr

@@ -18,7 +18,7 @@ from sclip_seg_ros.segmentation.upsamplers.anyup.network import AnyUp, build_any
 
 GOLDEN = 2e-4
 CASES = ("twice", "four", "scores", "odd", "three")
-PUBLISHED = Path(os.environ.get("SCLIP_ANYUP_WEIGHTS", Path(__file__).resolve().parents[2]
+PUBLISHED = Path(os.environ.get("SCLIP_ANYUP_WEIGHTS", Path(__file__).resolve().parents[3]
                                 / "../shared/data/anyup/anyup_multi_backbone.pth"))
 
 

@@ -23,11 +23,8 @@ from sclip_seg_ros.segmentation.backbones.families.timm_vit import TimmViT
 from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 from sclip_seg_ros.segmentation.upsamplers.loftup.layers import ChannelNorm
-from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import (
-    LoftUpSettings,
-    Upsampler,
-    upsample_bilinear,
-)
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, Upsampler
+from sclip_seg_ros.segmentation.upsamplers.sizes import upsample_bilinear
 
 GOLDEN = 2e-4
 # Architecture in timm, length of the embeddings, pooling, projection, as open_clip names them.

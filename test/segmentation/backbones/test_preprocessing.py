@@ -10,9 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sclip_seg_ros.segmentation import SegmentorSettings
 from sclip_seg_ros.segmentation.backbones.preprocessing import normalise, resize, to_tensor
-from sclip_seg_ros.segmentation.scores.windows import tower_crop, tower_size, working_size
 
 CPU = torch.device("cpu")
 
@@ -71,46 +69,6 @@ def test_a_pil_image_is_converted(mode):
 def test_a_deep_pil_image_is_refused(mode):
     with pytest.raises(ValueError, match=f"PIL mode {mode}; bring its values to 0..255"):
         to_tensor(Image.new(mode, (60, 40), 1000), CPU)
-
-
-@pytest.mark.parametrize(("camera", "working"), [
-    ((480, 640), (336, 448)), ((720, 1280), (336, 597)), ((1080, 1920), (336, 597)),
-    ((640, 480), (448, 336)), ((336, 448), (336, 448)), ((240, 320), (240, 320)),
-    ((400, 8000), (102, 2048)), ((1, 10000), (1, 2048)), ((336, 2049), (336, 2048))])
-def test_images_shrink_to_the_papers_size_and_never_grow(camera, working):
-    assert working_size(*camera, short_side=336) == working
-
-
-@pytest.mark.parametrize(("camera", "short_side", "working"), [
-    ((427, 640), 448, (448, 671)),      # COCO
-    ((333, 500), 336, (336, 505)),      # VOC
-    ((480, 640), 336, (336, 448)),
-    ((100, 2000), 336, (102, 2048)),    # the long side is the limit
-])
-def test_images_grow_when_asked_to(camera, short_side, working):
-    assert working_size(*camera, short_side, enlarge=True) == working
-
-
-@pytest.mark.parametrize(("camera", "patch", "changes", "working"), [
-    ((480, 640), 16, {"inference": "whole", "short_side": 224}, (224, 304)),   # 299 pixels
-    ((720, 1280), 16, {"inference": "whole"}, (336, 592)),                      # 597 pixels
-    ((480, 640), 14, {"inference": "whole"}, (336, 448)),
-    ((720, 1280), 16, {}, (336, 597)),                          # windows lie on every side
-    ((720, 1280), 16, {"short_side": 200}, (208, 356)),         # one row of windows
-    ((20, 1000), 16, {"inference": "whole"}, (16, 1008)),
-    ((15, 64), 16, {"inference": "whole"}, (15, 64)),           # refused as it is
-    ((720, 1280), 16, {"inference": "whole", "enlarge": True}, (336, 597)),     # as published
-])
-def test_a_side_without_a_full_window_has_whole_patches(camera, patch, changes, working):
-    settings = SegmentorSettings(**{"short_side": 336, **changes})
-    assert tower_size(*camera, settings, patch) == working
-
-
-@pytest.mark.parametrize(("patch", "changes", "crop"), [
-    (16, {}, 224), (14, {"crop": 160, "stride": 160}, 154), (32, {"crop": 336}, 320),
-    (32, {"crop": 336, "enlarge": True}, 336)])                                # as published
-def test_windows_have_whole_patches(patch, changes, crop):
-    assert tower_crop(SegmentorSettings(**changes), patch) == crop
 
 
 @pytest.mark.parametrize("antialias", [True, False])

@@ -14,7 +14,7 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import EMBEDDED_FILE, read_loftup
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SCORES = ("miou", "boundary_f1", "boundary_iou")
 
 

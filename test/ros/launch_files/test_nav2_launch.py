@@ -17,7 +17,7 @@ from options import options  # noqa: E402
 
 from sclip_seg_ros.ros.cameras.outputs import OUTPUTS  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TOPICS = {f"/sclip_seg/{output.topic}" for output in OUTPUTS} | {"/sclip_seg/points",
                                                                  "/sclip_seg/label_info"}
 

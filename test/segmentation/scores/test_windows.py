@@ -11,7 +11,16 @@ from torch.nn.functional import interpolate, normalize
 from sclip_seg_ros.segmentation.backbones.backbone import feature_map
 from sclip_seg_ros.segmentation.backbones.families.clip_vit import ClipViT
 from sclip_seg_ros.segmentation.scores.decoding.decoding import class_probabilities, decode
-from sclip_seg_ros.segmentation.scores.windows import Box, cut, stitch, window_boxes
+from sclip_seg_ros.segmentation.scores.windows import (
+    Box,
+    cut,
+    stitch,
+    tower_crop,
+    tower_size,
+    window_boxes,
+    working_size,
+)
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 
 TOLERANCE = 2e-4  # of the golden file
 SIZES = [(336, 448), (336, 597), (480, 640), (225, 224), (224, 224), (100, 500), (500, 100),
@@ -222,3 +231,43 @@ def test_golden_probabilities_and_labels(golden, golden_scores, case):
     assert clear.float().mean() > 0.5
     pred = torch.from_numpy(golden[f"slide/{case}/pred"])[0]
     assert torch.equal(labels[clear].long(), pred[clear])
+
+
+@pytest.mark.parametrize(("camera", "working"), [
+    ((480, 640), (336, 448)), ((720, 1280), (336, 597)), ((1080, 1920), (336, 597)),
+    ((640, 480), (448, 336)), ((336, 448), (336, 448)), ((240, 320), (240, 320)),
+    ((400, 8000), (102, 2048)), ((1, 10000), (1, 2048)), ((336, 2049), (336, 2048))])
+def test_images_shrink_to_the_papers_size_and_never_grow(camera, working):
+    assert working_size(*camera, short_side=336) == working
+
+
+@pytest.mark.parametrize(("camera", "short_side", "working"), [
+    ((427, 640), 448, (448, 671)),      # COCO
+    ((333, 500), 336, (336, 505)),      # VOC
+    ((480, 640), 336, (336, 448)),
+    ((100, 2000), 336, (102, 2048)),    # the long side is the limit
+])
+def test_images_grow_when_asked_to(camera, short_side, working):
+    assert working_size(*camera, short_side, enlarge=True) == working
+
+
+@pytest.mark.parametrize(("camera", "patch", "changes", "working"), [
+    ((480, 640), 16, {"inference": "whole", "short_side": 224}, (224, 304)),   # 299 pixels
+    ((720, 1280), 16, {"inference": "whole"}, (336, 592)),                      # 597 pixels
+    ((480, 640), 14, {"inference": "whole"}, (336, 448)),
+    ((720, 1280), 16, {}, (336, 597)),                          # windows lie on every side
+    ((720, 1280), 16, {"short_side": 200}, (208, 356)),         # one row of windows
+    ((20, 1000), 16, {"inference": "whole"}, (16, 1008)),
+    ((15, 64), 16, {"inference": "whole"}, (15, 64)),           # refused as it is
+    ((720, 1280), 16, {"inference": "whole", "enlarge": True}, (336, 597)),     # as published
+])
+def test_a_side_without_a_full_window_has_whole_patches(camera, patch, changes, working):
+    settings = SegmentorSettings(**{"short_side": 336, **changes})
+    assert tower_size(*camera, settings, patch) == working
+
+
+@pytest.mark.parametrize(("patch", "changes", "crop"), [
+    (16, {}, 224), (14, {"crop": 160, "stride": 160}, 154), (32, {"crop": 336}, 320),
+    (32, {"crop": 336, "enlarge": True}, 336)])                                # as published
+def test_windows_have_whole_patches(patch, changes, crop):
+    assert tower_crop(SegmentorSettings(**changes), patch) == crop

@@ -218,6 +218,20 @@ def test_zeros_in_place_of_messages_are_told(chunked, size, tmp_path):
     assert recording.cuts == [f"'{file}' is cut short, and was read up to the cut"]
 
 
+def test_a_damaged_name_costs_its_own_topic(tmp_path):
+    """In a file without index, where nothing repeats it, and without checksums."""
+    path = record(tmp_path / "bag", "mcap", frames=3)
+    whole, file = rows(path), data_file(path)
+    content = bytearray(without_index(file.read_bytes()))
+    content[content.index(b"/chatter")] = 255  # no UTF-8
+    file.write_bytes(content)
+    recording = Recording(file)
+    found = [(message.channel.topic, message.channel.kind, message.stamp, message.data)
+             for message in recording.messages()]
+    assert found == [row for row in whole if row[0] != "/chatter"] and len(found) == 9
+    assert recording.cuts == [f"'{file}' is cut short, and was read up to the cut"]
+
+
 @pytest.mark.parametrize("name, content", [("notes.txt", b"words"), ("bag.mcap", b"rubbish"),
                                            ("bag.mcap", b""), ("bag.db3", b"rubbish" * 99)])
 def test_what_is_no_recording_is_refused(name, content, tmp_path):

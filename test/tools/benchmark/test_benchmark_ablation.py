@@ -21,13 +21,13 @@ from sclip_seg_ros.tools.benchmark.memory import peak_during
 from sclip_seg_ros.tools.figures.configurations import CONFIGURATIONS
 
 pytestmark = pytest.mark.usefixtures("one_commit")
-COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks/results/demo_scenes.json"
+COMMITTED = Path(__file__).resolve().parents[3] / "benchmarks/results/demo_scenes.json"
 SLICE = 2        # scenes that are measured again
 TOLERANCE = 0.01  # of an image's mIoU: sums in another order turn a few pixels at the contours
 KEYS = [configuration.key for configuration in CONFIGURATIONS]
 WITH_LOFTUP = {"loftup", "loftup+resclip", "phase1", "all"}
 WITH_ANYUP = {"anyup", "anyup+pamr"}
-ANYUP = Path(os.environ.get("SCLIP_ANYUP_WEIGHTS", Path(__file__).resolve().parents[2]
+ANYUP = Path(os.environ.get("SCLIP_ANYUP_WEIGHTS", Path(__file__).resolve().parents[3]
                             / "../shared/data/anyup/anyup_multi_backbone.pth"))
 
 

@@ -155,6 +155,7 @@ def test_image_beside_image_topics_is_told(start):
                       "'image'; did you mean 'image_raw'?"),
     (["use_sim_time:=true"], "remapping 'use_sim_time:=true' has no effect: that is a parameter; "
                              "write --ros-args -p use_sim_time:=true"),
+    (["crf_iterations:=3"], "that is a parameter; write --ros-args -p crf.iterations:=3"),
     (["_use_sim_time:=true"], "write --ros-args -p use_sim_time:=true"),
     (["-p", "use_sim_time:=true"], "write --ros-args -p use_sim_time:=true"),
     (["--ros-args", "-r", "use_sim_time:=true"], "write --ros-args -p use_sim_time:=true"),
@@ -170,6 +171,7 @@ def test_what_is_given_outside_of_the_arguments_of_ros_is_told(monkeypatch, give
     warnings: list[str] = []
     monkeypatch.setattr(node.get_logger(), "warning", warnings.append)
     try:
+        node.declare_parameter("crf.iterations", 10)
         node.create_subscription(Image, "image_raw", lambda image: None, 1)
         warn_of_others(node, ["node", *given])
         warn_of_idle_remappings(node, ["node", *given])

@@ -48,9 +48,9 @@ def now(node: Node) -> NodeOptions:
 def test_every_parameter_that_can_change_the_labels_is_in_one_part():
     names = [name for part in PARTS for name in part.names]
     assert len(names) == len(set(names))
-    assert {"classes", "background", "palette", "stride", "pamr_steps", "latency_budget_ms"} \
+    assert {"classes", "background", "palette", "stride", "pamr.steps", "latency_budget_ms"} \
         <= set(names)
-    assert LOFTUP.names[0] == "use_loftup" and "loftup_factor" in LOFTUP.names
+    assert LOFTUP.names[0] == "use_loftup" and "loftup.factor" in LOFTUP.names
 
 
 def test_only_what_is_new_is_to_be_tried(ledger):
@@ -122,7 +122,7 @@ def test_refused_words_go_back_to_how_they_were_written(make_node, refusals, for
 def test_only_the_values_that_differ_are_set_back(make_node, refusals):
     node = make_node(classes=["floor", "wall"], palette="floor=#010203")
     ledger = Ledger(now(node), refusals.append)
-    node.set_parameters([Parameter("use_loftup", value=True), Parameter("loftup_factor", value=3),
+    node.set_parameters([Parameter("use_loftup", value=True), Parameter("loftup.factor", value=3),
                          Parameter("palette", value="floor=#010203,"),
                          Parameter("classes", value="floor,unreadable")])
     asked = now(node)
@@ -134,8 +134,8 @@ def test_only_the_values_that_differ_are_set_back(make_node, refusals):
     ledger.refuse(LOFTUP, asked, REASON)
     for refusal in refusals:
         refusal.undo(node)
-    assert set_back == [{"classes"}, {"use_loftup", "loftup_factor"}]
-    assert "back to use_loftup=False, loftup_factor=2.0: " in str(refusals[1])
+    assert set_back == [{"classes"}, {"use_loftup", "loftup.factor"}]
+    assert "back to use_loftup=False, loftup.factor=2.0: " in str(refusals[1])
 
 
 def test_what_has_been_changed_since_is_not_set_back(make_node, refusals):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # What rosdep installs for this package stays; everything else from pip is out of reach.
 FROM_APT = {"numpy", "yaml", "typing_extensions", "catkin_pkg", "pkg_resources", "setuptools",
             "_distutils_hack"}

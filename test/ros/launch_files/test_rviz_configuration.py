@@ -12,7 +12,7 @@ import yaml
 
 from sclip_seg_ros.ros.cameras.outputs import DEPTH, OUTPUTS
 
-FILE = Path(__file__).resolve().parents[2] / "config/segment.rviz"
+FILE = Path(__file__).resolve().parents[3] / "config/segment.rviz"
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,8 @@ from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import (
     Upsampler,
     adaptive_factor,
     make_upsampler,
+)
+from sclip_seg_ros.segmentation.upsamplers.sizes import (
     resize_guidance,
     upsample_bilinear,
     upsampled_size,

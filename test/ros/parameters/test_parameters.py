@@ -12,6 +12,7 @@ import rclpy
 import yaml
 from rcl_interfaces.msg import ParameterType, SetParametersResult
 from rclpy.context import Context
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from ros_harness import bare_nodes, domain_for
@@ -19,7 +20,12 @@ from ros_harness import bare_nodes, domain_for
 from sclip_seg_ros.common.settings import Settings, choice, number, numbers
 from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.latency.ladder import QualityLadder, QualityLevel
-from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS, GROUPS, declarations_of
+from sclip_seg_ros.ros.parameters.declarations import (
+    DECLARATIONS,
+    GROUPS,
+    SETTINGS,
+    declarations_of,
+)
 from sclip_seg_ros.ros.parameters.document import markdown
 from sclip_seg_ros.ros.parameters.options import (
     NodeOptions,
@@ -61,22 +67,21 @@ def test_no_parameter_is_declared_twice():
 
 
 def test_every_setting_is_a_parameter():
-    assert {entry.setting for entry in DECLARATIONS.values() if entry.setting} \
-        == setting_paths(SegmentorSettings())
+    assert set(DECLARATIONS) >= SETTINGS == setting_paths(SegmentorSettings())
 
 
 @pytest.mark.parametrize("entry", [entry for entry in DECLARATIONS.values()
-                                   if entry.setting and entry.low is not None],
+                                   if entry.name in SETTINGS and entry.low is not None],
                          ids=lambda entry: entry.name)
 def test_declared_ranges_are_those_of_the_settings(entry):
     kind = type(entry.default)
-    together = ("crop", "stride") if entry.name in ("crop", "stride") else (entry.setting,)
+    together = ("crop", "stride") if entry.name in ("crop", "stride") else (entry.name,)
     for value in (max(entry.low, 16) if entry.name == "stride" else entry.low, entry.high):
         SegmentorSettings().with_changes(**dict.fromkeys(together, kind(value)))
     if entry.name not in ("crop", "stride"):
         for value in (kind(entry.low) - 1, kind(entry.high) + 1):
             with pytest.raises(ValueError, match="must be .* to .*, got"):
-                SegmentorSettings().with_changes(**{entry.setting: value})
+                SegmentorSettings().with_changes(**{entry.name: value})
 
 
 def test_a_parameter_follows_from_a_settings_declaration():
@@ -94,9 +99,9 @@ def test_a_parameter_follows_from_a_settings_declaration():
     assert "Cannot change while the node is configured." in cups.additional_constraints
     assert rim.additional_constraints == "One of mirror, zero."
     [prefixed] = declarations_of(Own, "own.", "Others")["Others"]
-    assert (prefixed.name, prefixed.setting) == ("own.taps", "own.taps")
+    assert prefixed.name == "own.taps"
     taps, = sections["Stages"]
-    assert (taps.default, taps.description, taps.setting) == ([3, 5], "Sizes. At most 4.", "taps")
+    assert (taps.default, taps.description) == ([3, 5], "Sizes. At most 4.")
 
 
 def test_without_overrides_the_options_are_the_settings_defaults(make_node):
@@ -120,8 +125,8 @@ def test_every_parameter_is_described(make_node):
 
 def test_overrides_reach_the_settings(make_node):
     options = declare_parameters(make_node(
-        short_side=448, use_pamr=False, pamr_dilations=[4, 8, 12], crf_iterations=3,
-        resclip_variant="documents", overlay_alpha=0.25, latency_budget_ms=40.0))
+        short_side=448, use_pamr=False, overlay_alpha=0.25, latency_budget_ms=40.0, **{
+            "pamr.dilations": [4, 8, 12], "crf.iterations": 3, "resclip.variant": "documents"}))
     settings = options.settings
     assert (settings.short_side, settings.use_pamr) == (448, False)
     assert settings.pamr.dilations == (4, 8, 12)
@@ -254,14 +259,14 @@ def test_an_empty_list_is_empty_however_it_is_written(name, written):
     assert parse_value(DECLARATIONS[name], value) == ()
 
 
-@pytest.mark.parametrize("name", ["classes", "image_topics", "prompt_templates", "pamr_dilations"])
+@pytest.mark.parametrize("name", ["classes", "image_topics", "prompt_templates", "pamr.dilations"])
 def test_an_empty_list_where_something_has_to_be_is_told_as_that(name):
     with pytest.raises(ValueError, match=" is empty; (name at least one|give e.g.)"):
         values_of_node("-p", f"{name}:=[]")
 
 
 def test_whole_numbers_may_have_a_point_inside_a_list_too(make_node):
-    settings = declare_parameters(make_node(pamr_dilations=[8.0, 16.0])).settings
+    settings = declare_parameters(make_node(**{"pamr.dilations": [8.0, 16.0]})).settings
     assert settings.pamr.dilations == (8, 16)
 
 
@@ -270,8 +275,8 @@ def test_whole_numbers_may_have_a_point_inside_a_list_too(make_node):
      "crop=64 does not go with the other parameters: stride must be 8 to 64, got 112"),
     ({"latency_budget_ms": 3000.0}, {"crop": 160},
      "crop=160 does not go with the other parameters: latency_budget_ms=3000 cannot be kept"),
-    ({}, {"pamr_dilations": [0]}, "pamr_dilations must be 1 to 1024, got 0"),
-    ({}, {"crf_backend": "magic"}, "crf_backend='magic' is unknown"),
+    ({}, {"pamr.dilations": [0]}, "pamr.dilations must be 1 to 1024, got 0"),
+    ({}, {"crf.backend": "magic"}, "crf.backend='magic' is unknown"),
 ])
 def test_a_refusal_names_the_parameter_that_was_to_be_changed(make_node, start, change, reason):
     node = make_node(**start)
@@ -292,8 +297,9 @@ def warnings_of(node, monkeypatch) -> list[str]:
 
 
 @pytest.mark.parametrize("name, hint", [
-    ("clases", "did you mean 'classes'?"), ("crf.iterations", "did you mean 'crf_iterations'?"),
+    ("clases", "did you mean 'classes'?"), ("crf.iteration", "did you mean 'crf.iterations'?"),
     ("use_pmar", "did you mean 'use_pamr'?"), ("zzz", "see `ros2 param list`"),
+    ("crf_iteration", "did you mean 'crf.iterations'?"),
 ])
 def test_a_misspelt_parameter_is_told_with_what_it_may_have_been(make_node, monkeypatch, name,
                                                                  hint):
@@ -302,6 +308,26 @@ def test_a_misspelt_parameter_is_told_with_what_it_may_have_been(make_node, monk
     warnings = warnings_of(node, monkeypatch)
     warn_of_unknown(node)
     assert warnings == [f"parameter '{name}' does not exist and is ignored; {hint}"]
+
+
+def test_a_group_written_with_an_underscore_is_understood_and_told(make_node, monkeypatch):
+    node = make_node(crf_iterations=3, pamr_steps=5, **{"pamr.steps": 7})
+    warnings = warnings_of(node, monkeypatch)
+    settings = declare_parameters(node).settings
+    assert settings.crf.iterations == 3 and settings.pamr.steps == 7
+    warn_of_unknown(node)
+    assert warnings == [
+        "parameter 'crf_iterations' is called 'crf.iterations' now: its value is taken; rename it",
+        "parameter 'pamr_steps' is called 'pamr.steps' now, which is given too: it is ignored; "
+        "leave it out"]
+
+
+def test_a_bad_value_under_a_former_name_is_refused_after_that_is_told(make_node, monkeypatch):
+    node = make_node(crf_iterations=1000)
+    warnings = warnings_of(node, monkeypatch)
+    with pytest.raises(ParameterException, match=r"crf\.iterations"):
+        declare_parameters(node)
+    assert len(warnings) == 1
 
 
 @pytest.mark.parametrize("classes, negatives, warned", [
@@ -328,13 +354,13 @@ def test_one_class_alone_is_warned_of(make_node, monkeypatch, classes, negatives
     ({"classes": ["cup"], "background": "wall"}, "background 'wall'"),
     ({"attention": "telepathy"}, "attention='telepathy' is unknown; choose one of sclip"),
     ({"crop": 64}, r"stride must be 8 to 64, got 112"),
-    ({"pamr_dilations": [0, 4]}, r"pamr.dilations"),
-    ({"pamr_dilations": []}, r"pamr.dilations is empty; name at least one"),
-    ({"pamr_dilations": 8}, r"pamr_dilations=8 is not a list; give e.g. \[3, 12\]"),
-    ({"pamr_dilations": ["8"]}, r"pamr.dilations='8' is not a whole number"),
+    ({"pamr.dilations": [0, 4]}, r"pamr.dilations"),
+    ({"pamr.dilations": []}, r"pamr.dilations is empty; name at least one"),
+    ({"pamr.dilations": 8}, r"pamr.dilations=8 is not a list; give e.g. \[3, 12\]"),
+    ({"pamr.dilations": ["8"]}, r"pamr.dilations='8' is not a whole number"),
     ({"logit_scale": 1001}, "logit_scale must be 0.0 to 1000.0, got 1001"),
     ({"logit_scale": "much"}, "logit_scale='much' is not a number; give 0.0 to 1000.0"),
-    ({"loftup_factor": "3"}, "loftup_factor='3' is not a number"),
+    ({"loftup.factor": "3"}, "loftup.factor='3' is not a number"),
     ({"overlay_alpha": True}, "overlay_alpha=True is not a number"),
     ({"overlay_alpha": None}, "overlay_alpha cannot be deleted; set it to its default, 0.5"),
     ({"palette": None}, "palette cannot be deleted; set it to its default, ''"),
@@ -361,7 +387,7 @@ def test_one_class_alone_is_warned_of(make_node, monkeypatch, classes, negatives
     ({"use_pamr": "yes"}, "use_pamr='yes' is not a switch"),
     ({"background": 7}, "background=7 is not text; put it in quotes"),
     ({"attention": ["sclip"]}, r"attention='\['sclip'\]' is unknown; choose one of sclip"),
-    ({"proxy_model": [True]}, r"proxy_model='\[True\]' is unknown; choose one of"),
+    ({"proxy.model": [True]}, r"proxy.model='\[True\]' is unknown; choose one of"),
     ({"class_ids": [1.0, float("inf")]}, r"class_ids=\[1.0, inf\] is not a list of whole numbers"),
 ])
 def test_refusals_name_value_and_remedy_and_change_nothing(make_node, changes, complaint):
@@ -407,7 +433,7 @@ def test_a_fault_of_the_check_itself_refuses_and_is_logged(make_node, monkeypatc
 
 
 def test_a_whole_number_will_do_where_a_decimal_one_is_meant(make_node):
-    node = make_node(latency_budget_ms=40, crf_gaussian_sxy=2)
+    node = make_node(latency_budget_ms=40, **{"crf.gaussian_sxy": 2})
     options = declare_parameters(node)
     assert (options.latency_budget_ms, options.settings.crf.gaussian_sxy) == (40.0, 2.0)
     assert node.set_parameters([Parameter("logit_scale", value=50)])[0].successful
@@ -416,7 +442,7 @@ def test_a_whole_number_will_do_where_a_decimal_one_is_meant(make_node):
 
 
 def test_a_number_without_a_fraction_will_do_where_a_whole_one_is_meant(make_node):
-    options = declare_parameters(make_node(short_side=64.0, crf_iterations=3.0))
+    options = declare_parameters(make_node(short_side=64.0, **{"crf.iterations": 3.0}))
     assert (options.settings.short_side, options.settings.crf.iterations) == (64, 3)
     assert isinstance(options.settings.short_side, int)
 
@@ -424,7 +450,7 @@ def test_a_number_without_a_fraction_will_do_where_a_whole_one_is_meant(make_nod
 @pytest.mark.parametrize("name, value, complaint", [
     ("short_side", 64.5, "is not a whole number"), ("use_pamr", 1, "is not a switch"),
     ("model", 5, "is not text"), ("overlay_alpha", "half", "is not a number"),
-    ("pamr_dilations", 8, "is not a list"), ("classes", 7, "is not a list of texts"),
+    ("pamr.dilations", 8, "is not a list"), ("classes", 7, "is not a list of texts"),
 ])
 def test_a_value_of_another_type_is_refused_in_our_own_words(make_node, name, value, complaint):
     """At start and by a service; ROS would say `expected '2' got '3'`."""
@@ -452,28 +478,28 @@ def test_a_factor_that_loftup_would_ignore_is_refused(make_node, ladder):
     node = make_node()
     declare_parameters(node)
     node.add_on_set_parameters_callback(lambda changes: check_change(node, changes, ladder))
-    factor, adaptive = Parameter("loftup_factor", value=3.0), Parameter("loftup_adaptive",
+    factor, adaptive = Parameter("loftup.factor", value=3.0), Parameter("loftup.adaptive",
                                                                         value=False)
     refusal = node.set_parameters([factor])[0]
     assert not refusal.successful
     assert refusal.reason \
-        == "loftup_factor=3.0 has no effect; set loftup_adaptive to false as well"
+        == "loftup.factor=3.0 has no effect; set loftup.adaptive to false as well"
     assert node.set_parameters_atomically([factor, adaptive]).successful
-    assert node.set_parameters([Parameter("loftup_factor", value=4.0)])[0].successful
-    assert node.set_parameters([Parameter("loftup_adaptive", value=True)])[0].successful
-    assert node.set_parameters([Parameter("loftup_factor", value=2.0)])[0].successful, "the default"
+    assert node.set_parameters([Parameter("loftup.factor", value=4.0)])[0].successful
+    assert node.set_parameters([Parameter("loftup.adaptive", value=True)])[0].successful
+    assert node.set_parameters([Parameter("loftup.factor", value=2.0)])[0].successful, "the default"
 
 
 def test_what_is_in_force_may_come_back_though_it_has_no_effect(make_node):
-    node = make_node(loftup_adaptive=True, loftup_factor=2.0)
+    node = make_node(**{"loftup.adaptive": True, "loftup.factor": 2.0})
     declare_parameters(node)
-    back = [Parameter("loftup_factor", value=3.0), Parameter("use_loftup", value=False)]
+    back = [Parameter("loftup.factor", value=3.0), Parameter("use_loftup", value=False)]
     assert not check_change(node, back, LADDER).successful
     assert check_change(node, back, LADDER, going_back=True).successful
 
 
 def test_a_file_may_give_loftup_a_factor_beside_the_adaptive_one(make_node):
-    node = make_node(loftup_adaptive=True, loftup_factor=3.0)
+    node = make_node(**{"loftup.adaptive": True, "loftup.factor": 3.0})
     settings = declare_parameters(node).settings
     assert (settings.loftup.adaptive, settings.loftup.factor) == (True, 3.0)
     for name, value in read_values(node).items():  # as `ros2 param load` of its own dump
@@ -532,7 +558,7 @@ def test_ranges_are_kept_by_ros_itself(make_node):
     assert node.get_parameter("classes").type_.value == ParameterType.PARAMETER_STRING_ARRAY
 
 
-@pytest.mark.parametrize("name", ["precision", "image_transport", "inference", "resclip_variant"])
+@pytest.mark.parametrize("name", ["precision", "image_transport", "inference", "resclip.variant"])
 def test_unknown_choices_are_refused_at_start(make_node, name):
     with pytest.raises(ValueError, match="nonsense.*is unknown; choose one of"):
         declare_parameters(make_node(**{name: "nonsense"}))
@@ -584,6 +610,6 @@ def test_the_default_vocabulary_is_the_demos(make_node):
 
 
 def test_the_parameter_page_is_up_to_date():
-    page = Path(__file__).resolve().parents[2] / "docs" / "parameters.md"
+    page = Path(__file__).resolve().parents[3] / "docs" / "parameters.md"
     assert page.read_text(encoding="utf-8") == markdown(), \
         "run: python -m sclip_seg_ros.ros.parameters.document > docs/parameters.md"

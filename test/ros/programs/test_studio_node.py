@@ -16,7 +16,7 @@ from studio_harness import browsing, page_of, room, serving, until, wait_until
 
 from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS
 from sclip_seg_ros.ros.programs.studio.bench import NodeBench, kept_ids
-from sclip_seg_ros.studio.choices.choices import Refusal, declared_settings, parameter_name
+from sclip_seg_ros.studio.choices.choices import Refusal, declared_settings
 from sclip_seg_ros.studio.desk import Desk
 
 DOMAIN = domain_for(__file__)
@@ -205,7 +205,7 @@ def test_what_a_node_cannot_show_is_refused(desk):
 
 
 def test_every_setting_of_the_page_is_a_parameter_of_the_node():
-    assert {parameter_name(name) for name in declared_settings()} <= DECLARATIONS.keys()
+    assert declared_settings().keys() <= DECLARATIONS.keys()
 
 
 def test_classes_keep_the_ids_that_consumers_know():
@@ -215,7 +215,8 @@ def test_classes_keep_the_ids_that_consumers_know():
 
 def test_a_node_that_is_not_there_is_told_in_one_line(capsys):
     from sclip_seg_ros.ros.programs.studio.command import main
-    assert main(["/nobody", "--port", "0", "--timeout", "3"]) == 1
+    assert main(["/nobody", "--port", "0", "--timeout", "3",
+                 "--ros-args", "--log-level", "warn"]) == 1
     said = capsys.readouterr()
     told = said.err
     assert said.out.endswith("; waiting up to 3 s for it ...\n") and said.out.count("\n") == 1

@@ -13,7 +13,7 @@ from launch_files import context_of, launch_file_fixture
 
 from sclip_seg_ros.models.resources import config_folders
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 launch_file = launch_file_fixture("segment.launch.py")
 
 
@@ -120,16 +120,16 @@ def test_use_sim_time_that_is_not_a_truth_value_is_refused(launch_file):
 
 
 @pytest.mark.parametrize("file, taken", [
-    ("segment.launch.py", {"use_pamr": True, "crf_iterations": 3, "clases": "floor"}),
-    ("/share/launch/segment.launch.py", {"use_pamr": True, "crf_iterations": 3, "clases": "floor"}),
-    ("nav2_semantic.launch.py", {"use_pamr": True, "crf_iterations": 3, "clases": "floor"}),
+    ("segment.launch.py", {"use_pamr": True, "crf.iterations": 3, "clases": "floor"}),
+    ("/share/launch/segment.launch.py", {"use_pamr": True, "crf.iterations": 3, "clases": "floor"}),
+    ("nav2_semantic.launch.py", {"use_pamr": True, "crf.iterations": 3, "clases": "floor"}),
     ("robot.launch.py", {}),
 ])
 def test_what_the_command_line_gives_beside_the_arguments_goes_to_the_node(
         launch_file, monkeypatch, file, taken):
     """Of a robot's launch file around this one, the words are that file's own."""
     monkeypatch.setattr(sys, "argv", ["ros2", "launch", "sclip_seg_ros", file, "use_pamr:=true",
-                                      "crf_iterations:=3", "clases:=floor", "model:=ViT-B/16"])
+                                      "crf.iterations:=3", "clases:=floor", "model:=ViT-B/16"])
     node, _ = node_action(launch_file, model="ViT-B/16")
     parameters = parameters_of(node)
     assert parameters["model"] == "ViT-B/16"

@@ -106,7 +106,7 @@ MEASURE_PEAK = """
 import re
 from pathlib import Path
 import torch
-from sclip_seg_ros.segmentation.scores.decoding import decode
+from sclip_seg_ros.segmentation.scores.decoding.decoding import decode
 from sclip_seg_ros.segmentation.scores.windows import stitch, window_boxes
 torch.set_num_threads(1)
 boxes = window_boxes(336, 597, 224, 112)

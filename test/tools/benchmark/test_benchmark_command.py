@@ -108,7 +108,8 @@ def test_resumed_run_equals_an_uninterrupted_one(data: Path, tiny_model: str, tm
 def test_films_are_steadied_and_resumed_in_the_middle(tmp_path: Path) -> None:
     output, journal = tmp_path / "films.json", tmp_path / "films.journal.jsonl"
     # Without PAMR, which steadies labels, too.
-    flags = ["--dataset", "demo-videos", "--num-samples", "2", "--device", "cpu", "--no-pamr"]
+    flags = ["--dataset", "demo-videos", "--num-samples", "2", "--device", "cpu", "--no-pamr",
+             "--set", "short_side=224"]
     assert main([*flags, "--output", str(output)]) == 0
     scores, records = json.loads(output.read_text())["scores"], film_records(journal)
     assert len(records) == 48 and sum("flips" in record for record in records) == 46

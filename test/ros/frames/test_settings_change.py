@@ -26,7 +26,7 @@ FULL, NO_OVERLAP = {"name": "full"}, {"name": "no-overlap", "stride": 224}
 ENLARGED = {"name": "enlarged", "use_loftup": True}
 ABSENT = "/absent/no-such-weights.pt"
 PATIENCE = 60.0
-FIRST = {"inference": "slide", "short_side": 64, "loftup_source": ABSENT}
+FIRST = {"inference": "slide", "short_side": 64, "loftup.source": ABSENT}
 
 
 def finish(adopt: Callable[[], object], ledger: Ledger) -> None:
@@ -80,7 +80,7 @@ def ask(quality, ledger, adopt):
 
 
 def test_settings_and_a_stage_come_into_force_together(ask, quality, refusals):
-    ask(short_side=96, use_tlp=True, tlp_steps=3)
+    ask(short_side=96, use_tlp=True, **{"tlp.steps": 3})
     settings = quality.pipeline.settings
     assert (settings.short_side, settings.use_tlp, settings.tlp.steps) == (96, True, 3)
     assert refusals == []
@@ -120,7 +120,7 @@ def test_a_budget_whose_level_cannot_be_prepared_is_refused_alone(segmentor, ask
     assert ABSENT in refusals[0]
 
 
-EMBEDDED_LOFTUP = {**FIRST, "loftup_source": "embedded"}
+EMBEDDED_LOFTUP = {**FIRST, "loftup.source": "embedded"}
 
 
 def test_only_the_stage_whose_weights_are_on_their_way_waits(quality, ledger, adopt,
@@ -170,8 +170,8 @@ def test_parts_that_need_the_same_weights_on_other_terms_do_not_hinder_each_othe
     """The stage may fall back, the budget's level, which is tried for itself, may not."""
     quality = QualityControl(segmentor, parse_ladder({"levels": [ENLARGED, FULL]}))
     quality.configure(options(**FIRST).settings, 0.0)
-    ledger.ask(options(**FIRST, use_loftup=True, loftup_allow_fallback=True,
-                       latency_budget_ms=3000.0))
+    ledger.ask(options(**FIRST, use_loftup=True, latency_budget_ms=3000.0,
+                       **{"loftup.allow_fallback": True}))
     for _ in range(10):
         adopt(quality)
     assert slow_weights.times == 2
@@ -185,7 +185,7 @@ def test_missing_weights_are_not_looked_for_with_every_change(segmentor, quality
     looked, load = [], segmentor.upsamplers.load
     monkeypatch.setattr(segmentor.upsamplers, "load", lambda settings: looked.append(1)
                         or load(settings))
-    ask(use_loftup=True, loftup_allow_fallback=True)
+    ask(use_loftup=True, **{"loftup.allow_fallback": True})
     ladder = parse_ladder({"levels": [FULL, {"name": "no-loftup", "use_loftup": False}]})
     base, quality = quality.base, QualityControl(segmentor, ladder)
     quality.configure(base, 0.0)
@@ -211,7 +211,7 @@ def test_a_simpler_stage_is_warned_of_once(segmentor, quality, capfd):
         pipeline.idle()
         return capfd.readouterr().err.count("a simpler stage stands in: loftup -> bilinear")
 
-    with_fallback = {"use_loftup": True, "loftup_allow_fallback": True}
+    with_fallback = {"use_loftup": True, "loftup.allow_fallback": True}
     assert warnings(**with_fallback) == 1
     assert warnings(**with_fallback, probability_threshold=0.2) == 0
     assert warnings(**with_fallback, use_pamr=False) == 0
