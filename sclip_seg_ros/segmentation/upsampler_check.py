@@ -198,7 +198,7 @@ def compare_one(segmentor: SCLIPSegmentor, image: np.ndarray | Tensor,
     enlarging = segmentor.prepare(bare)
     without = segmentor.prepare(bare.with_changes({kind.switch: False}))
     if enlarging.upsampler_fallback:
-        source = getattr(settings, kind.group).source
+        source = getattr(getattr(settings, kind.group), "source", "")
         raise ValueError(f"{kind.title}'s weights are missing and bilinear interpolation stands in "
                          f"for {kind.group}.source='{source}'; name a checkpoint to check")
     vocabulary = class_names if isinstance(class_names, Vocabulary) \

@@ -202,12 +202,19 @@ def chosen_profile(arguments: argparse.Namespace, default: str = "") -> Profile 
     return read_profile(file, method) if file.suffix else load_profile(name, method)
 
 
-def chosen_settings(arguments: argparse.Namespace, profile: Profile | None) -> SegmentorSettings:
+def chosen_settings(arguments: argparse.Namespace, profile: Profile | None,
+                    varied: bool = False) -> SegmentorSettings:
     """Return the profile's settings, or the default ones, with the flags' changes.
 
+    Args:
+        arguments: of the command line.
+        profile: that it names.
+        varied: whether the program switches stages on and off itself, so that a setting of one that
+            is off has an effect.
+
     Raises:
-        ValueError: a value out of range, a setting of LoftUp without effect, or a setting that
-            --set and a flag of its own both give.
+        ValueError: a value out of range, a setting without effect, or a setting that --set and a
+            flag of its own both give.
     """
     changes: dict[str, Any] = {"inference": arguments.inference, "precision": arguments.precision,
                                "loftup.factor": arguments.loftup_factor,
@@ -229,19 +236,23 @@ def chosen_settings(arguments: argparse.Namespace, profile: Profile | None) -> S
                              "its own; leave one of them out")
     settings = (profile.settings if profile else SegmentorSettings()).with_changes(
         {**changes, **assigned})
-    _refuse_idle_loftup(changes, assigned, settings.use_loftup)
+    _refuse_idle(changes, assigned, settings, varied)
     return settings
 
 
-def _refuse_idle_loftup(flags: Mapping[str, Any], assigned: Mapping[str, Any],
-                        used: bool) -> None:
-    """Refuse a setting of LoftUp that would change nothing, by flag or by --set."""
+def _refuse_idle(flags: Mapping[str, Any], assigned: Mapping[str, Any],
+                 settings: SegmentorSettings, varied: bool) -> None:
+    """Refuse a setting of a stage that is off, by flag or by --set, and a factor not used."""
     spelled = {name: f"--{name.replace('.', '-')}" for name in flags}
     spelled.update({name: f"--set {name}" for name in assigned})
     given = {**flags, **assigned}
-    idle = next((name for name in given if name.startswith("loftup.")), None)
-    if idle and not used:
-        raise UsageError(f"{spelled[idle]} has no effect while LoftUp is off; add --use-loftup")
+    switches = {group: switch for switch, group in settings.stages().items()}
+    for name in given:
+        group, nested, _ = name.partition(".")
+        if nested and not varied and not getattr(settings, switches[group]):
+            switch = switches[group]
+            raise UsageError(f"{spelled[name]} has no effect while {switch} is off; add "
+                             f"--{switch.replace('_', '-')}, or leave it out")
     if given.get("loftup.adaptive") and "loftup.factor" in given:
         raise UsageError(f"{spelled['loftup.factor']} has no effect beside "
                          f"{spelled['loftup.adaptive']}; leave one of them out")

@@ -22,7 +22,8 @@ from typing import Any
 from tqdm import tqdm
 
 from sclip_seg_ros.io.images import find_images, read_image
-from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.io.profiles import parse_assignments
+from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.upsampler_check import (
     LEAST_AGREEMENT,
     LEAST_SHARPNESS,
@@ -55,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", nargs="+", action="extend", required=True, metavar="PATH",
                         help="images: files, folders with all below them, globs")
     parser.add_argument("--contract", choices=CONTRACTS,
-                        help="features LoftUp is fed: those its checkpoint was trained on (auto, "
-                             "default), value or attended")
+                        help="features the upsampler is fed: those its checkpoint was trained on "
+                             "(auto, default), value or attended")
     parser.add_argument("--json", action="store_true",
                         help="print one JSON object, with every image's own measures, instead")
     add_vocabulary_flags(parser)
@@ -95,19 +96,34 @@ def measure(arguments: argparse.Namespace) -> tuple[SCLIPSegmentor, dict[str, Co
     Raises:
         ValueError, OSError, WeightsError: in one sentence.
     """
-    if not arguments.use_anyup:
+    given = parse_assignments(arguments.assignments)
+    if not arguments.use_anyup and not any(kind.switch in given for kind in UPSAMPLERS.values()):
         arguments.use_loftup = True
     paths = find_images(arguments.image)
     profile = chosen_profile(arguments)
     classes, background = chosen_classes(arguments, profile)
     settings = chosen_settings(arguments, profile)
     if arguments.contract:
-        settings = settings.with_changes({"loftup.contract": arguments.contract})
+        settings = settings.with_changes({_contract_of(settings): arguments.contract})
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device, settings)
     vocabulary = segmentor.vocabulary(classes, background, **text_options(arguments))
     progress = tqdm(paths, unit=" image", bar_format=BAR, leave=False, disable=None)
     return segmentor, {str(path): compare_one(segmentor, read_image(path), vocabulary)
                        for path in progress}
+
+
+def _contract_of(settings: SegmentorSettings) -> str:
+    """Return the name of the setting that says what the upsampler is fed.
+
+    Raises:
+        UsageError: it has none.
+    """
+    name = upsampler_of(settings)
+    group = UPSAMPLERS[name].group if name else ""
+    if not group or "contract" not in getattr(settings, group).own():
+        raise UsageError(f"--contract has no effect on {UPSAMPLERS[name].title}; leave it out"
+                         if name else "--contract has no effect without an upsampler")
+    return f"{group}.contract"
 
 
 def table(report: UpsamplingReport, images: int) -> str:

@@ -109,7 +109,7 @@ def table(costs: Sequence[LevelCost]) -> str:
 
 def _measure(arguments: argparse.Namespace) -> list[LevelCost]:
     profile = chosen_profile(arguments)
-    settings = chosen_settings(arguments, profile)
+    settings = chosen_settings(arguments, profile, varied=True)
     words_given = arguments.vocabulary or arguments.vocabulary_file or profile
     classes, background = chosen_classes(arguments, profile) if words_given else (WORDS, "")
     device = resolve_device(arguments.device)

@@ -245,7 +245,8 @@ def test_a_frame_that_failed_is_forgotten_with_the_next_activation(node, probe, 
         assert "OutOfMemoryError" in counts()["last error"]
 
 
-def test_a_look_at_loftup_that_fails_costs_no_frame(node, probe, lifecycle, monkeypatch, capfd):
+def test_a_check_of_an_upsampler_that_fails_costs_no_frame(node, probe, lifecycle,
+                                                           monkeypatch, capfd):
     def fail(*arguments):
         raise RuntimeError("no room for two forwards")
 
@@ -257,7 +258,7 @@ def test_a_look_at_loftup_that_fails_costs_no_frame(node, probe, lifecycle, monk
         found = counts()
     assert int(found["frames labelled"]) and not int(found["frames failed"])
     said = capfd.readouterr().err
-    assert "LoftUp could not be checked" in said and "RuntimeError: no room for two" in said
+    assert "the upsampler could not be checked" in said and "RuntimeError: no room for two" in said
 
 
 def test_a_shutdown_gives_the_memory_back_and_is_told(node, probe, lifecycle, monkeypatch):

@@ -77,15 +77,18 @@ def test_flags_that_contradict_or_do_nothing_are_refused(flags):
 
 
 @pytest.mark.parametrize("flags, complaint", [
-    (["--loftup-factor", "3"], "--loftup-factor has no effect while LoftUp is off"),
-    (["--set", "loftup.factor=3"], r"--set loftup\.factor has no effect while LoftUp is off"),
-    (["--set", "loftup.contract=value"], r"--set loftup\.contract has no effect while LoftUp"),
+    (["--loftup-factor", "3"],
+     "--loftup-factor has no effect while use_loftup is off; add --use-loftup"),
+    (["--set", "loftup.factor=3"], r"--set loftup\.factor has no effect while use_loftup is off"),
+    (["--set", "crf.iterations=5"], r"--set crf\.iterations has no effect while use_densecrf is"),
+    (["--no-pamr", "--set", "pamr.steps=9"], r"--set pamr\.steps has no effect while use_pamr is"),
+    (["--set", "loftup.contract=value"], r"--set loftup\.contract has no effect while use_loftup"),
     (["--use-loftup", "--loftup-adaptive", "--set", "loftup.factor=3"],
      r"--set loftup\.factor has no effect beside --loftup-adaptive; leave one of them out"),
     (["--use-loftup", "--set", "loftup.adaptive=true", "loftup.factor=3"],
      r"--set loftup\.factor has no effect beside --set loftup\.adaptive"),
 ])
-def test_what_loftup_would_ignore_is_refused_however_it_is_given(flags, complaint):
+def test_what_would_be_ignored_is_refused_however_it_is_given(flags, complaint):
     with pytest.raises(UsageError, match=complaint):
         settings(*flags)
 

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from hidden_scenes import hide_scenes
 
 from sclip_seg_ros.common import cores
 from sclip_seg_ros.common.checkup import FAULT, OK, UNKNOWN, WARNING, Check, fault, ok
 from sclip_seg_ros.common.libraries import LIBRARIES
 from sclip_seg_ros.segmentation.backbones import cuda_graphs
 from sclip_seg_ros.segmentation.scores.decoding import compiled, triton_kernel
-from sclip_seg_ros.tools import scenes
 from sclip_seg_ros.tools.doctor import command, device, machine, software
 from sclip_seg_ros.tools.doctor.levels import Levels, advise, measure_levels
 from sclip_seg_ros.tools.level_costs import LevelCost
@@ -234,7 +234,7 @@ def test_half_precision_really_labels(monkeypatch):
 
 def test_without_rendered_rooms_one_is_drawn(monkeypatch):
     rendered = device.picture()
-    monkeypatch.setitem(sys.modules, scenes.__name__, None)
+    hide_scenes(monkeypatch)
     drawn = device.picture()
     assert drawn.shape == rendered.shape == (480, 640, 3) and drawn.dtype == np.uint8
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 100

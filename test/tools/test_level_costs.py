@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hidden_scenes import hide_scenes
 from PIL import Image
 
 from sclip_seg_ros.segmentation.pipeline import Pipeline
@@ -117,3 +118,11 @@ def test_help_shows_an_example(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "example: sclip-level-costs --use-densecrf" in capsys.readouterr().out
+
+
+def test_without_rendered_rooms_it_is_told_what_to_do(monkeypatch, capsys):
+    hide_scenes(monkeypatch)
+    assert main(["--ladder", "auto", "--device", "cpu"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "rendered rooms are not installed" in told
+    assert "level-costs --image PICTURE" in told

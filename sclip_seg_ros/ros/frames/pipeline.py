@@ -240,16 +240,21 @@ class FramePipeline:
                    vocabulary: Vocabulary) -> None:
         """Do what the first frames of a kind give occasion to; their labels are out already."""
         begin = time.monotonic()
+        found = ", ".join(f"{width}x{height}" for height, width in sizes)
         try:
             self._upsampler_check.look(image, vocabulary, self._tracker.rest)
+        except Exception as error:
+            drop_tracebacks(error)
+            self._logger.warning(f"the upsampler could not be checked: {describe(error)}; check it "
+                                 "with sclip-check-upsampler")
+        try:
             if self._quality.settle(sizes, vocabulary, self._tracker.rest):
-                found = ", ".join(f"{width}x{height}" for height, width in sizes)
                 self._logger.info(f"warmed up for images of {found} in "
                                   f"{time.monotonic() - begin:.1f} s")
         except Exception as error:
             drop_tracebacks(error)
-            self._logger.warning("LoftUp could not be checked, or the levels not warmed up: "
-                                 f"{describe(error)}")
+            self._logger.warning(f"not warmed up for images of {found}: {describe(error)}; the "
+                                 "next ones may take longer")
 
     def _publish(self, job: Job, result: SegmentationResult, options: NodeOptions,
                  vocabulary: Vocabulary) -> None:

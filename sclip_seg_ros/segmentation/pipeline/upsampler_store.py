@@ -85,7 +85,7 @@ class UpsamplerStore:
         fed = self._fed(settings)
         dimension = PROXIES[fed].width if fed in PROXIES else self._dimension
         own = self._beside.get(name) if fed == self._backbone else None
-        if own is None or group.source not in MODELS_OWN:
+        if own is None or getattr(group, "source", "") not in MODELS_OWN:
             return kind.load(group, dimension, "cpu", self._cache_dir, fed)
         found = kind.load(replace(group, source=str(own)), dimension, "cpu", self._cache_dir, fed)
         return found.with_settings(group)
@@ -99,8 +99,9 @@ class UpsamplerStore:
 
     def _fed(self, settings: SegmentorSettings) -> str:
         """Name the tower whose features are enlarged: the model, or the proxy beside it."""
-        return settings.proxy.model if settings.use_proxy and settings.use_loftup \
-            else self._backbone
+        name = upsampler_of(settings)
+        of_proxy = settings.use_proxy and name is not None and not UPSAMPLERS[name].of_scores
+        return settings.proxy.model if of_proxy else self._backbone
 
     def provide(self, settings: SegmentorSettings) -> FeatureUpsampler | None:
         """Return what settings ask for, with its weights loaded where they are not; None if off.

@@ -63,7 +63,8 @@ def prepare(arguments: argparse.Namespace) -> Bench:
     """
     dataset = open_dataset(arguments.dataset, arguments.data_root)
     profile = _profile(arguments, dataset)
-    settings, temporal = chosen_settings(arguments, profile), _temporal(arguments)
+    settings = chosen_settings(arguments, profile, varied=arguments.ablation)
+    temporal = _temporal(arguments)
     _refuse_to_lose(arguments)
     started = settings.with_changes(use_loftup=False) if arguments.ablation else settings
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device, started)

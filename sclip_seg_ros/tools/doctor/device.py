@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sclip_seg_ros.common.checkup import Finding, fault, not_run, ok, warning
+from sclip_seg_ros.common.errors import Unusable
 from sclip_seg_ros.common.text import first_line
 
 if TYPE_CHECKING:  # a broken installation may lack it
@@ -27,7 +28,7 @@ def picture() -> np.ndarray:
 
     try:
         from sclip_seg_ros.tools.scenes import render, sample_scene
-    except ModuleNotFoundError:  # on robots
+    except Unusable:  # on robots
         return _drawn()
     return render(sample_scene(np.random.default_rng(3)), *SIZE).image
 

@@ -96,7 +96,7 @@ def draw(arguments: argparse.Namespace, image: np.ndarray,
     """
     profile = chosen_profile(arguments)
     classes, background = chosen_classes(arguments, profile)
-    settings = chosen_settings(arguments, profile)
+    settings = chosen_settings(arguments, profile, varied=True)
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device,
                                settings.with_changes(use_loftup=False))
     vocabulary = segmentor.vocabulary(classes, background, **text_options(arguments))
