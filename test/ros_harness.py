@@ -266,9 +266,7 @@ class Probe:
         while not condition():
             assert time.monotonic() < deadline, f"{what} did not come within {WAIT_SECONDS:g} s"
             stamps.append(self.publish(make()))
-            pause = time.monotonic() + 1.0 / rate
-            while (left := pause - time.monotonic()) > 0 and not condition():
-                self._executor.spin_once(timeout_sec=left)
+            self.spin(1.0 / rate)
         return stamps
 
     def feed(self, count: int, make: Callable[[], Any], rate: float = 15.0) -> None:
