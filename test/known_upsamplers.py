@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, normalize
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.upsamplers import UPSAMPLERS
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
-from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import Upsampler
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpUpsampler
 
 # What the embedded model is trained to be read by, fed as the pipeline runs it.
 CONTRACT = FeatureContract("embedded", "attended", "clip")
@@ -63,7 +63,7 @@ class Guided(nn.Module):
 
 def segmentor_with(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> SCLIPSegmentor:
     """Load the embedded model with a network in LoftUp's place."""
-    known = replace(UPSAMPLERS["loftup"], load=lambda settings, *_: Upsampler(
+    known = replace(UPSAMPLERS["loftup"], load=lambda settings, *_: LoftUpUpsampler(
         settings, network, contract=CONTRACT))
     monkeypatch.setitem(UPSAMPLERS, "loftup", known)
     return SCLIPSegmentor(settings=SegmentorSettings(use_loftup=True))

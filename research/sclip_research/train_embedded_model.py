@@ -2,13 +2,13 @@
 
     python -m sclip_research.train_embedded_model --work out/embedded --steps 7000
     python -m sclip_research.train_embedded_model --initial weights.safetensors --steps 1500
-    python -m sclip_research.train_embedded_model --world indoor indoor toy --resume ...
+    python -m sclip_research.train_embedded_model --world indoor indoor toy ...
 
 Two contrasts share one set of weights: regions against texts, through the very head that inference
 uses (correlative self-attention in the last block, patch tokens projected into the text space), and
 whole images against captions, through the class token. Scenes, crops, prompts and initial weights
 are pure functions of ``--seed``. What stops a run costs it the steps since the last checkpoint:
-the same command with ``--resume`` goes on from there.
+the same command goes on from there, and with ``--restart`` begins anew.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from sclip_seg_ros.segmentation.backbones.backbone import feature_map
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.backbones.preprocessing import normalise
 from sclip_seg_ros.segmentation.text.encoder import encode_prompts
-from sclip_seg_ros.tools.program import Program, UsageError, documented
+from sclip_seg_ros.tools.program import Program, UsageError, add_resume_flags, documented
 
 MEAN = open_clip.OPENAI_DATASET_MEAN
 STD = open_clip.OPENAI_DATASET_STD
@@ -99,8 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--small-side", type=int, default=160, metavar="PIXELS",
                         help="side of small crops; a multiple of 16 (default %(default)s)")
     parser.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
-    parser.add_argument("--resume", action="store_true",
-                        help="go on from the checkpoint in --work, if there is one")
+    add_resume_flags(parser)
 
 
 def check(parsed: argparse.Namespace) -> None:
@@ -151,7 +150,7 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
     optimiser = make_optimiser(model, arguments.learning_rate)
     output = arguments.output or arguments.work / "open_clip_model.safetensors"
     seen = torch.zeros(model.vocab_size, dtype=torch.bool, device=arguments.device)
-    begin = checkpoint.load(model, average, optimiser, seen, rng) if arguments.resume else 0
+    begin = 0 if arguments.restart else checkpoint.load(model, average, optimiser, seen, rng)
     with open(arguments.work / "log.csv", "a" if begin else "w", newline="") as file:
         log = csv.writer(file)
         if not begin:
@@ -309,4 +308,4 @@ def save(model: nn.Module, path: Path, seen: Tensor) -> None:
 
 
 main = Program(*documented(__doc__), add_arguments, run, check,
-               "interrupted; add --resume to go on from the last checkpoint")
+               "interrupted; the same command goes on from the last checkpoint")

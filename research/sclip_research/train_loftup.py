@@ -66,9 +66,7 @@ def train(arguments: argparse.Namespace, processes: Processes) -> None:
     """
     settings = settings_of(arguments).for_processes(processes.count)
     state = arguments.work / STATE_FILE
-    if state.exists() and not arguments.resume:
-        raise UsageError(f"'{state}' holds an older run; add --resume to go on with it, or give "
-                         "another --work folder")
+    goes_on = state.exists() and not arguments.restart
     if arguments.resume and not state.exists():
         raise UsageError(f"there is no '{state}' to resume from; leave --resume out")
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -81,7 +79,7 @@ def train(arguments: argparse.Namespace, processes: Processes) -> None:
     trainer = Trainer(network, featurizer, source, settings, processes, arguments.work)
     if processes.first:
         _tell(network, featurizer, source, settings, processes)
-    if arguments.resume:
+    if goes_on:
         trainer.resume()
     trainer.run(arguments.stop_after, arguments.save_every, arguments.log_every, arguments.workers,
                 arguments.tensorboard)
@@ -151,4 +149,4 @@ def _tell(network: LoftUp | Tower, featurizer: Featurizer, source: Source,
 main = Program(PROGRAM, "Train a LoftUp for any CLIP with a plain vision transformer, or that "
                "transformer to see in one forward what it sees in windows "
                "(docs/training_loftup.md).", EXAMPLE, add_arguments, run, check,
-               "interrupted; add --resume to go on from the last state")
+               "interrupted; the same command goes on from the last state")

@@ -96,7 +96,8 @@ def read_points(path: Path) -> PointFile:
     points = {picture: tuple(_point(path, picture, entry) for entry in entries)
               for picture, entries in content["images"].items() if _listed(path, picture, entries)}
     if not points:
-        raise PointsError(f"'{path}' names no point of any picture")
+        raise PointsError(f"'{path}' names no point of any picture; give at least "
+                          "one below 'images'")
     return PointFile(path, tuple(classes), points)
 
 

@@ -205,7 +205,3 @@ class SegmentorSettings(Settings):
                   for name in (kind.switch, kind.group)]
         return self.with_changes({name: own[name].default for name in later
                                   if name in own}).effective()
-
-
-# Present names of settings by those that the node's parameters had, without a dot.
-FORMERLY = {name.replace(".", "_"): name for name in SegmentorSettings.declared() if "." in name}

@@ -110,6 +110,8 @@ class Program:
             raise UsageError(f"'{file}' is read as a flag, as all that begins with '-' is; write "
                              f"'./{file}' for the file") from error
         parsed.command = readable(" ".join([self.name, *map(shlex.quote, given)]))
+        if getattr(parsed, "resume", False) and parsed.restart:
+            raise UsageError("--resume and --restart are opposites; leave one of them out")
         self.check(parsed)
         return parsed
 
@@ -119,6 +121,20 @@ class Program:
                                epilog=f"example: {self.example}", allow_abbrev=False)
         self.add_arguments(parser)
         return parser
+
+
+def add_resume_flags(group: argparse._ActionsContainer,
+                     restart: str = "throw away what an earlier run left, and begin anew") -> None:
+    """Add the flags of a run that can be interrupted: the same command goes on where it stopped.
+
+    Args:
+        group: of flags.
+        restart: help of the flag that has it begin anew.
+    """
+    group.add_argument("--resume", action="store_true",
+                       help="go on where an interrupted run of the same flags stopped, as is done "
+                            "without it, too")
+    group.add_argument("--restart", action="store_true", help=restart)
 
 
 def documented(text: str) -> tuple[str, str, str]:

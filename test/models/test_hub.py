@@ -50,7 +50,7 @@ from sclip_seg_ros.models import WeightsError, load_clip, transfer
 from sclip_seg_ros.models import hub as hub_module
 from sclip_seg_ros.models.hub import HubError, Place, list_cached, obtain
 from sclip_seg_ros.models.loading import now_loading
-from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, make_upsampler
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, load_loftup
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import REPOSITORY as LOFTUP
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import read_loftup
 
@@ -437,7 +437,7 @@ def test_the_cause_survives_in_one_sentence(hub, published, monkeypatch, kind, s
                          ids=[f"{kind}-{index}" for index, (kind, _, _) in enumerate(CAUSES)])
 def test_a_fallback_that_was_allowed_happens(hub, published, monkeypatch, situation):
     situation(hub, monkeypatch)
-    upsampler = make_upsampler(LoftUpSettings(source="hub", allow_fallback=True), 32)
+    upsampler = load_loftup(LoftUpSettings(source="hub", allow_fallback=True), 32)
     assert upsampler.network is None and "out of reach" in upsampler.fallback
 
 

@@ -61,7 +61,7 @@ from sclip_seg_ros.models.hub import HubError
 from sclip_seg_ros.models.names import repository_of_tag
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.upsamplers.loftup import weights as loftup_weights
-from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, make_upsampler
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, load_loftup
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import read_loftup, resolve_source
 from sclip_seg_ros.tools.figures import provenance
 
@@ -367,7 +367,7 @@ def no_foreign_exception_leaves_a_download_and_an_allowed_fallback_happens(bench
         bench.refused(situation, lambda: read_loftup("hub"))
         with bench.monkeypatch.context() as patch:
             situation(bench.hub, patch)
-            found = make_upsampler(LoftUpSettings(source="hub", allow_fallback=True), 32)
+            found = load_loftup(LoftUpSettings(source="hub", allow_fallback=True), 32)
         bench.hub.faults = Faults()
         assert found.network is None and "out of reach" in found.fallback
 

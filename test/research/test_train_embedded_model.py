@@ -67,8 +67,8 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(both_worlds, monke
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", stopped)
         assert train_embedded_model.main(["--work", str(work), *flags]) == 130
-    assert "interrupted; add --resume to go on" in capsys.readouterr().err
-    assert train_embedded_model.main(["--work", str(work), *flags, "--resume"]) == 0
+    assert "interrupted; the same command goes on" in capsys.readouterr().err
+    assert train_embedded_model.main(["--work", str(work), *flags]) == 0
     again = load_file(work / "open_clip_model.safetensors")
     assert all(again[name].equal(weights[name]) for name in weights)
 

@@ -200,6 +200,7 @@ def test_without_time_every_frame_is_labelled_alone(node, probe, tower):
             return message
 
         stamps = probe.feed_until(lambda: len(labels) >= 5, "labels", keep)
+        probe.wait(lambda: by_stamp(labels).keys() <= by_stamp(statuses).keys(), "their statuses")
         told = by_stamp(statuses)
         for index, stamp in enumerate(stamps):
             label = by_stamp(labels).get(stamp)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 # What may differ between a run and its continuation.
-_FREE = ("work", "steps", "small_steps", "output", "initial", "resume", "checkpoint_every", "keep",
-         "device", "render_workers", "command")
+_FREE = ("work", "steps", "small_steps", "output", "initial", "resume", "restart",
+         "checkpoint_every", "keep", "device", "render_workers", "command")
 
 
 class Checkpoint:
@@ -51,7 +51,7 @@ class Checkpoint:
                      for name, value in self._run.items() if state["run"].get(name) != value]
         if differing:
             raise ValueError(f"{self._path} is of another run: {', '.join(differing)}; give the "
-                             "same arguments, or another --work")
+                             "same arguments, --restart, or another --work")
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])

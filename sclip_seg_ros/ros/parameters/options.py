@@ -19,6 +19,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from sclip_seg_ros.common.text import in_number, shortened
+from sclip_seg_ros.io.former_names import FORMERLY
 from sclip_seg_ros.io.ladders import read_ladder
 from sclip_seg_ros.io.profiles import read_vocabulary
 from sclip_seg_ros.latency.ladder import QualityLadder
@@ -35,7 +36,7 @@ from sclip_seg_ros.ros.parameters.label_size import LabelSize
 from sclip_seg_ros.ros.parameters.parsing import parse_value
 from sclip_seg_ros.ros.parameters.point_options import PointOptions
 from sclip_seg_ros.ros.parameters.without_effect import given_at_start, warn_of_former
-from sclip_seg_ros.segmentation.settings import FORMERLY, SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.class_ids import ClassIds
 from sclip_seg_ros.segmentation.text.palette import Colour
 from sclip_seg_ros.segmentation.text.templates import resolve_templates

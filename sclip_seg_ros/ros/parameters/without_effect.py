@@ -12,9 +12,9 @@ import yaml
 from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
 
+from sclip_seg_ros.io.former_names import FORMERLY
 from sclip_seg_ros.ros.parameters.camera_topics import COMPRESSED
 from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS
-from sclip_seg_ros.segmentation.settings import FORMERLY
 
 QOS_OVERRIDES = "qos_overrides."
 _VALUES = "ros__parameters"

@@ -227,8 +227,8 @@ class WindowScorer:
                                "features")
         departures = self.upsampler.contract.departures(fed)
         if departures:
-            _log.warning("%s is fed features it was not trained on: %s", title,
-                         "; ".join(departures))
+            _log.warning("%s is fed features it was not trained on: %s; sclip-check-upsampler "
+                         "tells whether it helps", title, "; ".join(departures))
         return tuple(departures)
 
     def _image_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -7,23 +7,23 @@ from operator import attrgetter
 
 from sclip_seg_ros.common.settings import Settings
 from sclip_seg_ros.segmentation.upsamplers.anyup.upsampler import (
-    ScoreUpsampler,
+    AnyUpUpsampler,
     anyup_at_hand,
     fetch_anyup,
-    make_anyup,
+    load_anyup,
 )
 from sclip_seg_ros.segmentation.upsamplers.interface import FeatureUpsampler, UpsamplerKind
-from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import Upsampler, make_upsampler
-from sclip_seg_ros.segmentation.upsamplers.loftup.weights import fetch_for
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpUpsampler, load_loftup
+from sclip_seg_ros.segmentation.upsamplers.loftup.weights import fetch_loftup_for
 
 UPSAMPLERS: dict[str, UpsamplerKind] = {
-    Upsampler.name: UpsamplerKind(
-        Upsampler.title, "use_loftup", "loftup", make_upsampler, attrgetter("source"),
-        fetch=fetch_for,
+    LoftUpUpsampler.name: UpsamplerKind(
+        LoftUpUpsampler.title, "use_loftup", "loftup", load_loftup, attrgetter("source"),
+        fetch=fetch_loftup_for,
         # It is trained on squares, and gains nothing from whole images.
         suits={"inference": "slide", "short_side": 336}),
-    ScoreUpsampler.name: UpsamplerKind(
-        ScoreUpsampler.title, "use_anyup", "anyup", make_anyup, attrgetter("source"),
+    AnyUpUpsampler.name: UpsamplerKind(
+        AnyUpUpsampler.title, "use_anyup", "anyup", load_anyup, attrgetter("source"),
         fetch=lambda backbone, cache_dir, update: fetch_anyup(cache_dir), at_hand=anyup_at_hand,
         of_scores=True),
 }

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
+from sclip_seg_ros.io.former_names import FORMERLY
 from sclip_seg_ros.io.profiles import load_profile, profile_names
-from sclip_seg_ros.segmentation.settings import FORMERLY, SegmentorSettings
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.palette import parse_palette
 from sclip_seg_ros.studio.choices.choices import (
     Choices,

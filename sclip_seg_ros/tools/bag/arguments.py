@@ -24,7 +24,7 @@ from sclip_seg_ros.tools.arguments import (
 )
 from sclip_seg_ros.tools.bag.addresses import check_addresses
 from sclip_seg_ros.tools.pieces.pieces import add_piece_flags, check_piece_flags
-from sclip_seg_ros.tools.program import positive
+from sclip_seg_ros.tools.program import add_resume_flags, positive
 
 PROGRAM = "sclip-bag"
 EXAMPLE = (f"{PROGRAM} --bag drive_1 drive_2 --jobs 2 --model ViT-B/16 "
@@ -49,8 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=positive, default=1, metavar="N",
                         help="recordings worked on at a time, each in a process of its own "
                              "(default 1)")
-    parser.add_argument("--restart", action="store_true",
-                        help="throw away what an earlier run left, finished or not")
+    add_resume_flags(parser, "throw away what an earlier run left, finished or not")
     parser.add_argument("--points", nargs="+", default=[], metavar="TOPIC",
                         help="make semantic clouds with this depth, registered to the camera: "
                              "images in 16UC1 or 32FC1 with camera_info beside them, or organised "

@@ -13,7 +13,7 @@ from sclip_seg_ros.tools.arguments import (
 )
 from sclip_seg_ros.tools.benchmark.datasets import DATASETS, VIDEOS
 from sclip_seg_ros.tools.pieces.pieces import add_ray_flags, check_ray_flags
-from sclip_seg_ros.tools.program import positive
+from sclip_seg_ros.tools.program import add_resume_flags, positive
 
 PROGRAM = "sclip-benchmark"
 EXAMPLE = (f"{PROGRAM} --dataset voc21 --data-root VOCdevkit/VOC2012 "
@@ -44,8 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--output", type=Path, metavar="FILE.json",
                         help="results; a Markdown page and the journal go beside them (default "
                              "out/benchmark/<dataset>.json, with --ablation <dataset>_ablation)")
-    output.add_argument("--resume", action="store_true",
-                        help="go on where an interrupted run with the same flags stopped")
+    add_resume_flags(output)
 
 
 def check(parsed: argparse.Namespace) -> None:

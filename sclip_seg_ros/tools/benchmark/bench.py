@@ -65,7 +65,7 @@ def prepare(arguments: argparse.Namespace) -> Bench:
     profile = _profile(arguments, dataset)
     settings = chosen_settings(arguments, profile, varied=arguments.ablation)
     temporal = _temporal(arguments)
-    _refuse_to_lose(arguments)
+    _refuse_random(arguments)
     started = settings.with_changes(use_loftup=False) if arguments.ablation else settings
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device, started)
     words = (profile.classes if profile else dataset.classes) if dataset.class_count else ()
@@ -83,7 +83,8 @@ def open_journal(bench: Bench) -> Journal:
         JournalError: it cannot be continued.
         OSError: its folder cannot be written.
     """
-    journal = Journal(_journal_path(bench.arguments), describe(bench), bench.arguments.resume)
+    journal = Journal(_journal_path(bench.arguments), describe(bench),
+                      _goes_on(bench.arguments))
     bench.arguments.output.unlink(missing_ok=True)
     return journal
 
@@ -136,14 +137,16 @@ def _journal_path(arguments: argparse.Namespace) -> Path:
     return arguments.output.with_suffix(".journal.jsonl")
 
 
-def _refuse_to_lose(arguments: argparse.Namespace) -> None:
-    """Refuse what would throw measured images away, or mix those of different weights."""
-    if arguments.resume and arguments.pretrained == RANDOM:
-        raise UsageError(f"--resume cannot go on with --pretrained {RANDOM}, whose weights differ "
-                         "from run to run; leave one of them out")
+def _goes_on(arguments: argparse.Namespace) -> bool:
+    """Tell whether to go on with the journal: that of a run without results was interrupted."""
+    if arguments.resume or arguments.restart or arguments.output.is_file():
+        return arguments.resume
     path = _journal_path(arguments)
-    if arguments.resume or arguments.output.is_file() or not path.is_file():
-        return
-    if path.read_bytes().count(b"\n") > 1:  # more than the first line, which has no image
-        raise UsageError(f"'{path}' holds the images of an interrupted run; add --resume to go on, "
-                         "remove it, or choose another --output")
+    return path.is_file() and path.read_bytes().count(b"\n") > 1  # the first line has no image
+
+
+def _refuse_random(arguments: argparse.Namespace) -> None:
+    """Refuse to mix images of different weights."""
+    if arguments.pretrained == RANDOM and _goes_on(arguments):
+        raise UsageError(f"a run with --pretrained {RANDOM} cannot go on, because its weights "
+                         "differ from run to run; add --restart, or choose another --output")

@@ -39,12 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
             written.append(write_page(results, bench, journal, path.with_suffix(".html")))
     except KeyboardInterrupt:
         return complain(PROGRAM, f"interrupted after {len(journal.images)} of {len(bench.indices)} "
-                         "images; add --resume to go on", INTERRUPTED)
+                         "images; the same command goes on", INTERRUPTED)
     except UsageError:  # no Ray, or no cluster
         raise
     except (OSError, ValueError) as error:
-        return complain(PROGRAM, f"{error} ({len(journal.images)} images are measured; add "
-                                 "--resume to go on)", FAILED)
+        return complain(PROGRAM, f"{error} ({len(journal.images)} images are measured; the "
+                                 "same command goes on)", FAILED)
     print(summary(results), ", ".join(map(str, written)), sep="\n")
     return 0
 

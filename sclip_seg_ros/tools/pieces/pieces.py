@@ -39,8 +39,6 @@ def add_piece_flags(parser: argparse.ArgumentParser) -> None:
                         help="seconds before a piece that are labelled for what they tell of it, "
                              f"and thrown away (default {RUN_IN:g}, or a piece's length)")
     add_ray_flags(pieces)
-    pieces.add_argument("--resume", action="store_true",
-                        help="do what is missing, as is done without it, too")
     pieces.add_argument("--dry-run", action="store_true",
                         help="label a few frames, and tell how many pieces there are, how long "
                              "they take and how much disk; no result is written")
@@ -53,8 +51,6 @@ def check_piece_flags(parsed: argparse.Namespace) -> None:
         UsageError: in one sentence.
     """
     check_ray_flags(parsed)
-    if parsed.resume and parsed.restart:
-        raise UsageError("--resume and --restart are opposites; leave one of them out")
     if parsed.piece_seconds is None and (parsed.dry_run or parsed.ray is not None):
         parsed.piece_seconds = PIECE_SECONDS
     if parsed.piece_seconds is None:

@@ -21,6 +21,7 @@ from sclip_seg_ros.tools.arguments import (
 )
 from sclip_seg_ros.tools.console import readable
 from sclip_seg_ros.tools.pieces.pieces import add_piece_flags, check_piece_flags
+from sclip_seg_ros.tools.program import add_resume_flags
 
 PROGRAM = "sclip-segment"
 EXAMPLE = (f"{PROGRAM} photos 'walk/*.mp4' --model ViT-B/16 "
@@ -40,8 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         metavar="FOLDER",
                         help="where the results go (default out/segment); with --ray also an "
                              "address")
-    parser.add_argument("--restart", action="store_true",
-                        help="also do what an earlier run finished with the same settings")
+    add_resume_flags(parser, "also do what an earlier run finished with the same settings")
     parser.add_argument("--export-training", action="store_true",
                         help="write images, labels and their confidence as training data too, "
                              "below training/ of the output (images alone)")

@@ -23,7 +23,7 @@ from sclip_seg_ros.segmentation.backbones.families.timm_vit import TimmViT
 from sclip_seg_ros.segmentation.scores.scoring import WindowScorer
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 from sclip_seg_ros.segmentation.upsamplers.loftup.layers import ChannelNorm
-from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, Upsampler
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, LoftUpUpsampler
 from sclip_seg_ros.segmentation.upsamplers.sizes import upsample_bilinear
 
 GOLDEN = 2e-4
@@ -208,7 +208,7 @@ def test_a_siglips_enlarged_tokens_keep_their_scale_and_pass_its_head(tmp_path: 
     write_siglip(tmp_path)
     segmentor = SCLIPSegmentor(f"local-dir:{tmp_path}", precision="fp32")
     contract = FeatureContract(segmentor.name, "plain", "clip")
-    upsampler = Upsampler(LoftUpSettings(adaptive=False), Interpolated(64), contract=contract)
+    upsampler = LoftUpUpsampler(LoftUpSettings(adaptive=False), Interpolated(64), contract=contract)
     features = torch.randn(2, 64, 1, 1).expand(-1, -1, 3, 4) * 7 + 2
     larger = upsampler.enlarge(features, torch.rand(2, 3, 48, 64))
     assert torch.allclose(larger, features[:, :, :1, :1].expand(-1, -1, 6, 8), atol=1e-3)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from sclip_seg_ros.models.weights import WeightsError
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
-from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, make_upsampler
+from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, load_loftup
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import resolve_source
 
 EMBEDDED_CONTRACT = FeatureContract("embedded", "attended", "clip")
@@ -47,19 +47,19 @@ def test_the_authors_files_for_other_backbones_are_fetched_by_name(hub, tmp_path
                 {"pytorch_model.bin": (tmp_path / "pytorch_model.bin").read_bytes()})
     expected = FeatureContract(model, "plain", "imagenet")
     for source in ("auto", f"hub:{name}", str(tmp_path / "pytorch_model.bin")):
-        upsampler = make_upsampler(LoftUpSettings(source=source), 8, backbone=model)
+        upsampler = load_loftup(LoftUpSettings(source=source), 8, backbone=model)
         assert upsampler.contract == expected and upsampler.layer == "plain"
     hub.stop()
-    assert make_upsampler(LoftUpSettings(), 8, backbone=model).contract == expected
+    assert load_loftup(LoftUpSettings(), 8, backbone=model).contract == expected
     with pytest.raises(WeightsError, match="publish none called 'siglip3'; write 'hub'.*siglip2"):
-        make_upsampler(LoftUpSettings(source="hub:siglip3"), 8, backbone=model)
+        load_loftup(LoftUpSettings(source="hub:siglip3"), 8, backbone=model)
 
 
 def test_a_checkpoint_for_another_backbone_is_refused(tmp_path):
     path = save_loftup(tmp_path / "other.safetensors", 128,
                        FeatureContract("ViT-B-16/mine", "attended", "clip"))
     with pytest.raises(WeightsError, match="trained for 'ViT-B-16/mine', not for 'embedded'"):
-        make_upsampler(LoftUpSettings(source=path), 128, backbone="embedded")
+        load_loftup(LoftUpSettings(source=path), 128, backbone="embedded")
 
 
 def test_the_stated_contract_must_be_kept(segmentor, tmp_path):
@@ -91,7 +91,7 @@ def test_a_number_of_heads_that_is_none_is_refused(tmp_path):
     broken = tmp_path / "broken.safetensors"
     save_file(load_file(path), broken, metadata={"loftup_heads": "many"})
     with pytest.raises(WeightsError, match="loftup_heads='many'"):
-        make_upsampler(LoftUpSettings(source=str(broken)), 128)
+        load_loftup(LoftUpSettings(source=str(broken)), 128)
 
 
 def test_the_stated_heads_are_used(tmp_path):
@@ -99,4 +99,4 @@ def test_the_stated_heads_are_used(tmp_path):
     stated = tmp_path / "stated.safetensors"
     save_file(load_file(path), stated, metadata={"loftup_heads": "2"})
     for source, heads in ((path, 4), (str(stated), 2)):
-        assert make_upsampler(LoftUpSettings(source=source), 128).network.sizes.heads == heads
+        assert load_loftup(LoftUpSettings(source=source), 128).network.sizes.heads == heads

@@ -18,9 +18,9 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUpSizes, build_loftup
 from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import (
     LoftUpSettings,
-    Upsampler,
+    LoftUpUpsampler,
     adaptive_factor,
-    make_upsampler,
+    load_loftup,
 )
 from sclip_seg_ros.segmentation.upsamplers.sizes import (
     resize_guidance,
@@ -91,7 +91,7 @@ def test_golden_outputs_survive_the_stage(golden_dir):
         factor = size[0] / grid[0]
         if upsampled_size(grid, factor) != size:
             continue
-        upsampler = Upsampler(LoftUpSettings(adaptive=False, factor=factor), network)
+        upsampler = LoftUpUpsampler(LoftUpSettings(adaptive=False, factor=factor), network)
         wanted = normalize(arrays[f"{case}/out_single"], dim=1)
         assert relative(upsampler(features, guidance), wanted) < 1e-3, case
         compared += 1
@@ -104,7 +104,7 @@ def test_golden_outputs_survive_the_stage(golden_dir):
     (LoftUpSettings(adaptive=False, factor=1.5), (6, 8)),
     (LoftUpSettings(adaptive=True, factor=9.0), (16, 20))])
 def test_output_has_the_size_of_the_settings_and_length_one(checkpoint, settings, size):
-    upsampler = make_upsampler(LoftUpSettings(source=checkpoint, adaptive=settings.adaptive,
+    upsampler = load_loftup(LoftUpSettings(source=checkpoint, adaptive=settings.adaptive,
                                               factor=settings.factor), DIMENSION)
     output = upsampler(torch.randn(2, DIMENSION, 4, 5), torch.rand(2, 3, 64, 80))
     assert upsampler.size((4, 5)) == size
@@ -113,7 +113,7 @@ def test_output_has_the_size_of_the_settings_and_length_one(checkpoint, settings
 
 
 def test_windows_at_once_equal_windows_one_by_one(checkpoint):
-    upsampler = make_upsampler(LoftUpSettings(source=checkpoint), DIMENSION)
+    upsampler = load_loftup(LoftUpSettings(source=checkpoint), DIMENSION)
     generator = torch.Generator().manual_seed(3)
     features = torch.randn(6, DIMENSION, 4, 4, generator=generator)
     images = torch.rand(6, 3, 64, 64, generator=generator) * torch.arange(1, 7).reshape(6, 1, 1, 1)
@@ -125,7 +125,7 @@ def test_windows_at_once_equal_windows_one_by_one(checkpoint):
 
 def test_an_edge_in_the_image_appears_in_the_features(checkpoint):
     """LoftUp must follow the image inside a patch, which no interpolation can."""
-    upsampler = make_upsampler(LoftUpSettings(source=checkpoint), DIMENSION)
+    upsampler = load_loftup(LoftUpSettings(source=checkpoint), DIMENSION)
     features = torch.randn(1, DIMENSION, 1, 1).expand(1, DIMENSION, 4, 4).contiguous()
     image = torch.zeros(1, 3, 64, 64)
     image[..., 40:] = 1.0                              # between output columns 9 and 10 of 16
@@ -135,7 +135,7 @@ def test_an_edge_in_the_image_appears_in_the_features(checkpoint):
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.bfloat16, 0.03), (torch.float16, 0.006)])
 def test_half_features_give_half_output_close_to_float(checkpoint, dtype, tolerance):
-    upsampler = make_upsampler(LoftUpSettings(source=checkpoint), DIMENSION)
+    upsampler = load_loftup(LoftUpSettings(source=checkpoint), DIMENSION)
     features, image = torch.randn(2, DIMENSION, 4, 4), torch.rand(2, 3, 64, 64)
     half = upsampler(features.to(dtype), image)
     assert half.dtype == dtype
@@ -150,25 +150,25 @@ def test_guidance_is_shrunk_with_antialiasing():
 
 
 def test_the_checkpoint_states_its_contract(checkpoint):
-    upsampler = make_upsampler(LoftUpSettings(source=checkpoint), DIMENSION)
+    upsampler = load_loftup(LoftUpSettings(source=checkpoint), DIMENSION)
     assert upsampler.contract.layer == "attended"
     assert upsampler.fallback is None and upsampler.network is not None
 
 
 def test_without_weights_and_leave_it_refuses(tmp_path):
     with pytest.raises(WeightsError, match="absent.bin"):
-        make_upsampler(LoftUpSettings(source=str(tmp_path / "absent.bin")), DIMENSION)
+        load_loftup(LoftUpSettings(source=str(tmp_path / "absent.bin")), DIMENSION)
 
 
 def test_a_checkpoint_for_another_model_is_refused(checkpoint):
     with pytest.raises(WeightsError, match="24 channels.*CLIP model gives 32"):
-        make_upsampler(LoftUpSettings(source=checkpoint), 32)
+        load_loftup(LoftUpSettings(source=checkpoint), 32)
 
 
 def test_with_leave_it_falls_back_and_says_so(tmp_path, caplog):
     settings = LoftUpSettings(source=str(tmp_path / "absent.bin"), allow_fallback=True)
     with caplog.at_level(logging.WARNING):
-        upsampler = make_upsampler(settings, DIMENSION)
+        upsampler = load_loftup(settings, DIMENSION)
     assert "absent.bin" in upsampler.fallback
     assert "bilinear" in caplog.text and "absent.bin" in caplog.text
     features = torch.randn(2, DIMENSION, 4, 5)
@@ -180,16 +180,16 @@ def test_with_leave_it_falls_back_and_says_so(tmp_path, caplog):
 
 def test_interpolation_on_purpose_is_no_fallback(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        asked_for = make_upsampler(LoftUpSettings(source="bilinear"), DIMENSION)
+        asked_for = load_loftup(LoftUpSettings(source="bilinear"), DIMENSION)
     assert asked_for.fallback is None and not caplog.text
-    stood_in = make_upsampler(
+    stood_in = load_loftup(
         LoftUpSettings(source=str(tmp_path / "absent.bin"), allow_fallback=True), DIMENSION)
     features, images = torch.randn(2, DIMENSION, 4, 5), torch.rand(2, 3, 64, 80)
     torch.testing.assert_close(asked_for(features, images), stood_in(features, images))
 
 
 def test_new_settings_share_the_network(checkpoint):
-    upsampler = make_upsampler(LoftUpSettings(source=checkpoint), DIMENSION)
+    upsampler = load_loftup(LoftUpSettings(source=checkpoint), DIMENSION)
     doubled = upsampler.with_settings(LoftUpSettings(adaptive=False, factor=2.0))
     assert doubled.network is upsampler.network and doubled.contract == upsampler.contract
     assert doubled.size((4, 5)) == (8, 10) and upsampler.size((4, 5)) == (16, 20)
@@ -197,9 +197,9 @@ def test_new_settings_share_the_network(checkpoint):
 
 def test_no_network_and_no_reason_is_refused():
     with pytest.raises(ValueError, match="LoftUp network"):
-        Upsampler(LoftUpSettings(allow_fallback=True), None)
+        LoftUpUpsampler(LoftUpSettings(allow_fallback=True), None)
     with pytest.raises(ValueError, match="allow_fallback is false"):
-        Upsampler(LoftUpSettings(), None, fallback="no network")
+        LoftUpUpsampler(LoftUpSettings(), None, fallback="no network")
 
 
 def test_a_factor_that_is_named_is_the_factor():

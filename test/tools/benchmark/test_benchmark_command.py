@@ -98,7 +98,7 @@ def test_resumed_run_equals_an_uninterrupted_one(data: Path, tiny_model: str, tm
     assert bench(data, tiny_model, whole) == 0
     content = break_image(data, broken)
     assert bench(data, tiny_model, parts) == 1
-    assert f"({broken} images are measured; add --resume" in capsys.readouterr().err
+    assert f"({broken} images are measured; the same command" in capsys.readouterr().err
     assert not parts.exists()
     (data / f"images/{broken}.png").write_bytes(content)
     assert bench(data, tiny_model, parts, "--resume") == 0
@@ -174,8 +174,23 @@ def test_interrupted_run_is_not_thrown_away(data: Path, tiny_model: str, tmp_pat
     content = break_image(data, 2)
     assert bench(data, tiny_model, output) == 1
     (data / "images/2.png").write_bytes(content)
-    assert bench(data, tiny_model, output) == 2
-    assert "holds the images of an interrupted run; add --resume" in capsys.readouterr().err
+    assert bench(data, tiny_model, output, "--no-pamr") == 2
+    assert "another use_pamr (true, now false)" in capsys.readouterr().err
+    before = output.with_suffix(".journal.jsonl").read_text().splitlines()
+    assert bench(data, tiny_model, output) == 0
+    after = output.with_suffix(".journal.jsonl").read_text().splitlines()
+    assert after[:len(before)] == before and len(after) == 1 + IMAGES
+
+
+def test_restart_measures_everything_anew(data: Path, tiny_model: str, tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+    content = break_image(data, 2)
+    assert bench(data, tiny_model, output) == 1
+    before = output.with_suffix(".journal.jsonl").read_text().splitlines()
+    (data / "images/2.png").write_bytes(content)
+    assert bench(data, tiny_model, output, "--restart", "--no-pamr") == 0
+    after = output.with_suffix(".journal.jsonl").read_text().splitlines()
+    assert len(after) == 1 + IMAGES and before[1] not in after
 
 
 def test_interrupt_key_stops_and_resume_goes_on(data: Path, tiny_model: str, tmp_path: Path,
@@ -196,7 +211,7 @@ def test_interrupt_key_stops_and_resume_goes_on(data: Path, tiny_model: str, tmp
         assert bench(data, tiny_model, output) == 130
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "of 60 images; add --resume to go on" in capsys.readouterr().err
+    assert "of 60 images; the same command goes on" in capsys.readouterr().err
     assert bench(data, tiny_model, output, "--resume") == 0
     lines = journal.read_text().splitlines()[1:]
     images = [json.loads(line)["image"] for line in lines]
@@ -257,7 +272,8 @@ WRONG = {
     "settings of no time": (["--dataset", "demo-videos", "--no-temporal", "--set",
                              "temporal.weight=0.5"], "temporal.weight"),
     "resume with random weights": (["--dataset", "demo-scenes", "--model", "ViT-B/32",
-                                    "--pretrained", "random", "--resume"], "--resume"),
+                                    "--pretrained", "random", "--resume"], "--restart"),
+    "both ways at once": (["--dataset", "demo-scenes", "--resume", "--restart"], "opposites"),
 }
 
 

@@ -20,7 +20,7 @@ from sclip_seg_ros.models.clip import DENSE_LOGIT_SCALE
 from sclip_seg_ros.segmentation.backbones.attention import last_block_rules
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import LAYERS, NORMALISATIONS
 from sclip_seg_ros.tools.arguments import UsageError
-from sclip_seg_ros.tools.program import positive
+from sclip_seg_ros.tools.program import add_resume_flags, positive
 
 PROGRAM = "sclip-train-loftup"
 EXAMPLE = (f"{PROGRAM} --model ViT-B/16 --pretrained metaclip_400m --images photos "
@@ -176,7 +176,7 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
                        help="folder of the state and the curves (default %(default)s)")
     group.add_argument("--output", type=Path, help="checkpoint to write (default: in --work)")
     group.add_argument("--initial", type=Path, help="checkpoint to start from")
-    group.add_argument("--resume", action="store_true", help="go on with the run in --work")
+    add_resume_flags(group, "throw away the run in --work, and begin anew")
     group.add_argument("--stop-after", type=positive, metavar="STEP",
                        help="stop early, with a state to go on from")
     group.add_argument("--half", action="store_true", help="write the weights as float16")

@@ -201,12 +201,4 @@ def _check(image: Tensor, probabilities: Tensor, settings: CrfSettings) -> None:
     if probabilities.numel() == 0:
         raise ValueError(f"probabilities of shape {tuple(probabilities.shape)} are empty; give at "
                          "least one class and one pixel")
-    for name in ("gaussian_sxy", "bilateral_sxy", "bilateral_srgb"):
-        if not getattr(settings, name) > 0:
-            raise ValueError(f"crf.{name}={getattr(settings, name)} is not a kernel width; give a "
-                             "number above 0")
-    if settings.iterations < 0:
-        raise ValueError(f"crf.iterations={settings.iterations} is negative; give 0 or more")
-    if not 0 < settings.resolution <= 1:
-        raise ValueError(f"crf.resolution={settings.resolution} is not a share of the image's "
-                         "side; give a number above 0, at most 1")
+    settings.check("crf.")

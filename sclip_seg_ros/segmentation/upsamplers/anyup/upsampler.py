@@ -45,7 +45,7 @@ class AnyUpSettings(Settings):
         hint="'release' or the path of a file", fixed=True)
 
 
-class ScoreUpsampler(FeatureUpsampler):
+class AnyUpUpsampler(FeatureUpsampler):
     """Class scores and their image in, scores on a finer grid out."""
 
     name, title = "anyup", "AnyUp"
@@ -61,9 +61,9 @@ class ScoreUpsampler(FeatureUpsampler):
         """Return (rows, columns) of the output for a patch grid."""
         return upsampled_size(grid, self.settings.factor)
 
-    def with_settings(self, settings: AnyUpSettings) -> ScoreUpsampler:
+    def with_settings(self, settings: AnyUpSettings) -> AnyUpUpsampler:
         """Return one with the same network and other settings."""
-        return ScoreUpsampler(settings, self.network, self.origin)
+        return AnyUpUpsampler(settings, self.network, self.origin)
 
     @torch.no_grad()
     def __call__(self, features: Tensor, guidance: Tensor) -> Tensor:
@@ -81,8 +81,8 @@ class ScoreUpsampler(FeatureUpsampler):
         return self.network(features.float(), small)
 
 
-def make_anyup(settings: AnyUpSettings, dimension: int, device: torch.device | str = "cpu",
-               cache_dir: str | None = None, backbone: str = "") -> ScoreUpsampler:
+def load_anyup(settings: AnyUpSettings, dimension: int, device: torch.device | str = "cpu",
+               cache_dir: str | None = None, backbone: str = "") -> AnyUpUpsampler:
     """Load AnyUp as the settings say; it fits any model.
 
     Args:
@@ -108,7 +108,7 @@ def make_anyup(settings: AnyUpSettings, dimension: int, device: torch.device | s
     network = build_anyup(read_state_dict(path), str(path))
     origin = f"{place} (SHA-256 {found})"
     _log.info("AnyUp loaded from %s", origin)
-    return ScoreUpsampler(settings, network.to(device), origin)
+    return AnyUpUpsampler(settings, network.to(device), origin)
 
 
 def fetch_anyup(cache_dir: str | None = None) -> Path:

@@ -83,7 +83,7 @@ def adaptive_factor(grid: tuple[int, int]) -> float:
     return 2.0 if side <= 56 else 1.5
 
 
-class Upsampler(FeatureUpsampler):
+class LoftUpUpsampler(FeatureUpsampler):
     """LoftUp, or bilinear interpolation where that is asked for or allowed in its place.
 
     Attributes:
@@ -130,9 +130,9 @@ class Upsampler(FeatureUpsampler):
         """Return (rows, columns) of the output for a patch grid."""
         return upsampled_size(grid, self.factor(grid))
 
-    def with_settings(self, settings: LoftUpSettings) -> Upsampler:
+    def with_settings(self, settings: LoftUpSettings) -> LoftUpUpsampler:
         """Return an upsampler with the same network and other settings."""
-        return Upsampler(settings, self.network, self.fallback, self.contract or PUBLISHED,
+        return LoftUpUpsampler(settings, self.network, self.fallback, self.contract or PUBLISHED,
                          self.stated, self.origin)
 
     @torch.no_grad()
@@ -178,9 +178,9 @@ class Upsampler(FeatureUpsampler):
             return self.network(features, resize_guidance(guidance, size))
 
 
-def make_upsampler(settings: LoftUpSettings, dimension: int,
+def load_loftup(settings: LoftUpSettings, dimension: int,
                    device: torch.device | str = "cpu",
-                   cache_dir: str | None = None, backbone: str = "") -> Upsampler:
+                   cache_dir: str | None = None, backbone: str = "") -> LoftUpUpsampler:
     """Load LoftUp as the settings say, or fall back if, and only if, they allow it.
 
     Args:
@@ -195,7 +195,7 @@ def make_upsampler(settings: LoftUpSettings, dimension: int,
         WeightsError: weights out of reach or unfit, and no fallback allowed.
     """
     if settings.source == BILINEAR:
-        return Upsampler(settings, None)
+        return LoftUpUpsampler(settings, None)
     try:
         source = resolve_source(settings.source, backbone)
         weights = read_loftup(source, cache_dir=cache_dir)
@@ -211,9 +211,9 @@ def make_upsampler(settings: LoftUpSettings, dimension: int,
         if not settings.allow_fallback:
             raise
         _log.warning("LoftUp could not be loaded, bilinear interpolation stands in: %s", error)
-        return Upsampler(settings, None, fallback=str(error))
+        return LoftUpUpsampler(settings, None, fallback=str(error))
     _log.info("LoftUp loaded from %s", weights.origin)
-    return Upsampler(settings, network.to(device), contract=contract, stated=stated,
+    return LoftUpUpsampler(settings, network.to(device), contract=contract, stated=stated,
                      origin=weights.origin)
 
 

@@ -74,7 +74,7 @@ def resolve_source(source: str, backbone: str) -> str:
     return known[backbone]
 
 
-def fetch_for(backbone: str, cache_dir: str | None = None, update: bool = False) -> Path:
+def fetch_loftup_for(backbone: str, cache_dir: str | None = None, update: bool = False) -> Path:
     """Return the published file for a model, see :func:`fetch_loftup`.
 
     Raises:

@@ -171,7 +171,8 @@ class _Choice:
             if self._count(images, topic) == 0:
                 self._leave(topic, "it has no message", self.lost)
         if len(self.lost) == len(set(wanted)):
-            raise RecordingError(f"'{path}' has no message of {', '.join(wanted)}")
+            raise RecordingError(f"'{path}' has no message of {', '.join(wanted)}; see `ros2 bag "
+                                 "info` for what it has, and name another in --topics")
 
     def take_usable(self, images: Sequence[Channel], codec: Codec) -> None:
         """Take of every camera the topic with images that can be read."""
