@@ -10,6 +10,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,23 +175,40 @@ def test_a_driver_that_has_ended_publishes_and_changes_nothing(driver):
     assert (driver.sent, driver.size_changes) == before
 
 
-@pytest.mark.parametrize("alone", [True, False])
-def test_the_node_neither_grows_nor_loses_anything(ros, tmp_path, alone):
-    """A minute's memory is still saturating: each new pair of size and level leaves its buffers.
+@pytest.fixture(scope="module")
+def soaks(ros, tmp_path_factory) -> Iterator[dict[bool, tuple[subprocess.Popen, Path]]]:
+    """Soak a node without and one with time, side by side: each takes what it gets of the cores.
 
-    So what grows by less than 50 MB in half a minute is left to the long soak. The C library gives
-    freed memory back at once here, so that what is measured is in use, not the highest mark.
+    The C library gives freed memory back at once here, so that what is measured is in use, not the
+    highest mark.
     """
     from ros_harness import domain_for
 
-    subprocess.run(
-        [sys.executable, "-m", "benchmarks.soak", "--seconds", str(SECONDS),
-         "--change-seconds", str(min(1.0, SECONDS / 40)),  # a whole round of them in the warm-up
-         "--output", str(tmp_path), *(["--alone"] if alone else [])],
-        capture_output=True, text=True, timeout=280,
-        env={**os.environ, "ROS_DOMAIN_ID": str(domain_for(f"the soak, {alone}")),
-             "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"})
-    summary = json.loads((tmp_path / "summary.json").read_text())
+    found = {}
+    for alone in (True, False):
+        output = tmp_path_factory.mktemp("soak")
+        found[alone] = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.soak", "--seconds", str(SECONDS),
+             "--change-seconds", str(min(1.0, SECONDS / 40)),  # a whole round in the warm-up
+             "--output", str(output), *(["--alone"] if alone else [])],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "ROS_DOMAIN_ID": str(domain_for(f"the soak, {alone}")),
+                 "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}), output
+    yield found
+    for process, _ in found.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_node_neither_grows_nor_loses_anything(soaks, alone):
+    """A minute's memory is still saturating: each new pair of size and level leaves its buffers.
+
+    So what grows by less than 50 MB in half a minute is left to the long soak.
+    """
+    process, output = soaks[alone]
+    process.wait(280)
+    summary = json.loads((output / "summary.json").read_text())
     assert not [fault for fault in summary["faults"] if "memory grows" not in fault]
     assert summary["resident_mb"]["last"] - summary["resident_mb"]["first"] < 50
     assert summary["sent"] == summary["frames"]["received"] > SECONDS

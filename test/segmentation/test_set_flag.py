@@ -39,9 +39,10 @@ def test_it_changes_what_it_names_and_nothing_else(flags, changes):
 def test_every_setting_can_be_named(name):
     default = dotted_settings()[name]
     text = str(list(default) if isinstance(default, tuple) else default)
-    switches = ["use_loftup=true"] if name.startswith("loftup.") else []
-    assert settings("--set", f"{name}={text}", *switches) == SegmentorSettings().with_changes(
-        {"use_loftup": bool(switches), name: default})
+    stages = {group: switch for switch, group in SegmentorSettings.stages().items()}
+    on = [stages[group] for group, nested, _ in [name.partition(".")] if nested]
+    assert settings("--set", f"{name}={text}", *(f"{switch}=true" for switch in on)) \
+        == SegmentorSettings().with_changes({**dict.fromkeys(on, True), name: default})
 
 
 def test_it_adds_up_and_overrules_the_profile():
