@@ -73,7 +73,7 @@ def steps(device: str, output: Path, quick: bool = False) -> list[Step]:
     size = ["--height", "48", "--width", "64"] if quick else []
     rounds = "1" if quick else "3"
     node = ["-m", "examples.demo", "--device", device,
-            *(["--frames", "3", "--rate", "0.3"] if quick else ["--frames", "60"])]
+            *(["--frames", "6", "--rate", "0.3"] if quick else ["--frames", "60"])]
     return [
         Step("doctor", ["-m", "sclip_seg_ros.tools.doctor", "--json", "--device", device], 60,
              _doctor),

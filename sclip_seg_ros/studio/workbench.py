@@ -227,16 +227,18 @@ class Workbench:
             playing = self._do(view)
 
     def _go_on_counting(self) -> None:
+        counting = self._count
         try:
-            if next(self._count or iter(()), _END) is _END:
-                self._count = None
+            if next(counting or iter(()), _END) is not _END:
+                return
         except WeightsError as error:
-            self._count = None
             self.on_problem("points", str(error))
         except Exception as error:
-            self._count = None
             _log.exception("points could not be counted")
             self._tell_unexpected("points", "the points could not be counted", error)
+        with self._changed:
+            if self._count is counting:  # whoever heard of the end may have asked for another
+                self._count = None
 
     def _next(self, view: View, began: float) -> View | None:
         """Return the view that a playing film has come to; wait for it where it is early."""

@@ -375,13 +375,18 @@ def test_every_backend_can_be_set():
     ({"probabilities": torch.ones(2, 8, 9, dtype=torch.long)}, "torch.int64"),
     ({"probabilities": torch.rand(0, 8, 9)}, "at least one class"),
     ({"settings": CrfSettings("magic")}, "CRF backend 'magic' is unknown"),
-    ({"settings": CrfSettings("bilateral", bilateral_srgb=0.0)}, "crf.bilateral_srgb=0.0"),
-    ({"settings": CrfSettings("bilateral", gaussian_sxy=-1.0)}, "crf.gaussian_sxy=-1.0"),
-    ({"settings": CrfSettings("bilateral", iterations=-1)}, "crf.iterations=-1"),
-    ({"settings": CrfSettings("lattice", resolution=0.0)}, "crf.resolution=0.0"),
-    ({"settings": CrfSettings("lattice", resolution=1.5)}, "crf.resolution=1.5"),
-    ({"settings": CrfSettings("lattice", bilateral_sxy=1e-6, bilateral_srgb=1e-6),
-      "image": np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)}, "larger kernel widths")])
+    ({"settings": CrfSettings("bilateral", bilateral_srgb=0.0)},
+     "crf.bilateral_srgb must be 0.5 to .*, got 0.0"),
+    ({"settings": CrfSettings("bilateral", gaussian_sxy=-1.0)},
+     "crf.gaussian_sxy must be 0.5 to .*, got -1.0"),
+    ({"settings": CrfSettings("bilateral", iterations=-1)},
+     "crf.iterations must be 0 to 100, got -1"),
+    ({"settings": CrfSettings("lattice", resolution=0.0)},
+     "crf.resolution must be 0.05 to 1.0, got 0.0"),
+    ({"settings": CrfSettings("lattice", resolution=1.5)},
+     "crf.resolution must be 0.05 to 1.0, got 1.5"),
+    ({"settings": CrfSettings("lattice", bilateral_sxy=1e-6, bilateral_srgb=1e-6)},
+     "crf.bilateral_sxy must be 0.5 to .*, got 1e-06")])
 def test_bad_input_is_refused_by_name(changes, message):
     good = {"image": np.zeros((8, 9, 3), np.uint8), "probabilities": torch.rand(2, 8, 9),
             "settings": CrfSettings("bilateral")}
