@@ -104,6 +104,7 @@ def test_every_pain_has_a_cause_a_remedy_and_a_test():
     assert len(pains) == 10
     tests = marked_as_pains()
     for number, pain in enumerate(pains, 1):
+        assert re.search(r"\*(Remedy|Causes and remedies):\*", pain), pain.splitlines()[0]
         marked = tests[number]
         assert marked, f"no test is marked as pain {number}"
         for name in marked:

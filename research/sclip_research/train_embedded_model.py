@@ -1,14 +1,14 @@
 """Train the embedded CLIP from nothing on scenes that the project renders itself.
 
     python -m sclip_research.train_embedded_model --work out/embedded --steps 7000
-    python -m sclip_research.train_embedded_model --initial weights.safetensors --steps 1500
-    python -m sclip_research.train_embedded_model --world indoor indoor toy ...
+    python -m sclip_research.train_embedded_model --work out/more --initial weights.safetensors
+    python -m sclip_research.train_embedded_model --world indoor indoor toy --resume ...
 
 Two contrasts share one set of weights: regions against texts, through the very head that inference
 uses (correlative self-attention in the last block, patch tokens projected into the text space), and
 whole images against captions, through the class token. Scenes, crops, prompts and initial weights
 are pure functions of ``--seed``. What stops a run costs it the steps since the last checkpoint:
-the same command goes on from there, and with ``--restart`` begins anew.
+the same command with ``--resume`` goes on from there.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--small-side", type=int, default=160, metavar="PIXELS",
                         help="side of small crops; a multiple of 16 (default %(default)s)")
     parser.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
-    add_resume_flags(parser)
+    add_resume_flags(parser, "go on from the checkpoint in --work, if there is one",
+                     "throw away the checkpoint in --work, and begin anew")
 
 
 def check(parsed: argparse.Namespace) -> None:
@@ -143,6 +144,7 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
     initialise(model)
     lexicon = joined([world(name).lexicon for name in dict.fromkeys(arguments.world)])
     checkpoint = Checkpoint(arguments.work / "checkpoint.pt", arguments)
+    checkpoint.refuse_to_lose(arguments.resume, arguments.restart)
     if arguments.initial:
         model.load_state_dict(read_state_dict(arguments.initial))
     average = copy.deepcopy(model).requires_grad_(False)
@@ -150,7 +152,7 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
     optimiser = make_optimiser(model, arguments.learning_rate)
     output = arguments.output or arguments.work / "open_clip_model.safetensors"
     seen = torch.zeros(model.vocab_size, dtype=torch.bool, device=arguments.device)
-    begin = 0 if arguments.restart else checkpoint.load(model, average, optimiser, seen, rng)
+    begin = checkpoint.load(model, average, optimiser, seen, rng) if arguments.resume else 0
     with open(arguments.work / "log.csv", "a" if begin else "w", newline="") as file:
         log = csv.writer(file)
         if not begin:
@@ -308,4 +310,4 @@ def save(model: nn.Module, path: Path, seen: Tensor) -> None:
 
 
 main = Program(*documented(__doc__), add_arguments, run, check,
-               "interrupted; the same command goes on from the last checkpoint")
+               "interrupted; add --resume to go on from the last checkpoint")

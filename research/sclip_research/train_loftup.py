@@ -66,7 +66,9 @@ def train(arguments: argparse.Namespace, processes: Processes) -> None:
     """
     settings = settings_of(arguments).for_processes(processes.count)
     state = arguments.work / STATE_FILE
-    goes_on = state.exists() and not arguments.restart
+    if state.exists() and not (arguments.resume or arguments.restart):
+        raise UsageError(f"'{state}' holds an older run; add --resume to go on with it, --restart "
+                         "to begin anew, or give another --work folder")
     if arguments.resume and not state.exists():
         raise UsageError(f"there is no '{state}' to resume from; leave --resume out")
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -79,8 +81,10 @@ def train(arguments: argparse.Namespace, processes: Processes) -> None:
     trainer = Trainer(network, featurizer, source, settings, processes, arguments.work)
     if processes.first:
         _tell(network, featurizer, source, settings, processes)
-    if goes_on:
+    if arguments.resume:
         trainer.resume()
+    elif processes.first:
+        state.unlink(missing_ok=True)
     trainer.run(arguments.stop_after, arguments.save_every, arguments.log_every, arguments.workers,
                 arguments.tensorboard)
     if processes.first:
@@ -149,4 +153,4 @@ def _tell(network: LoftUp | Tower, featurizer: Featurizer, source: Source,
 main = Program(PROGRAM, "Train a LoftUp for any CLIP with a plain vision transformer, or that "
                "transformer to see in one forward what it sees in windows "
                "(docs/training_loftup.md).", EXAMPLE, add_arguments, run, check,
-               "interrupted; the same command goes on from the last state")
+               "interrupted; add --resume to go on from the last state")

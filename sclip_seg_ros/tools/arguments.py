@@ -113,7 +113,7 @@ def chosen_temporal(arguments: argparse.Namespace) -> TemporalSettings:
         ValueError: an unknown setting, a value out of range, or a setting without effect.
     """
     changes = {name.removeprefix(TEMPORAL): value
-               for name, value in _assigned(arguments.assignments).items()
+               for name, value in assigned_settings(arguments.assignments).items()
                if name.startswith(TEMPORAL)}
     if changes and not arguments.temporal:
         raise UsageError(f"--set {TEMPORAL}{next(iter(changes))} has no effect beside "
@@ -226,7 +226,7 @@ def chosen_settings(arguments: argparse.Namespace, profile: Profile | None,
     if arguments.loftup_adaptive or arguments.loftup_factor is not None:
         changes["loftup.adaptive"] = arguments.loftup_adaptive
     changes = {name: value for name, value in changes.items() if value is not None}
-    assigned = _assigned(arguments.assignments)
+    assigned = assigned_settings(arguments.assignments)
     if hasattr(arguments, "temporal"):  # those are for chosen_temporal()
         assigned = {name: value for name, value in assigned.items()
                     if not name.startswith(TEMPORAL)}
@@ -251,14 +251,15 @@ def _refuse_idle(flags: Mapping[str, Any], assigned: Mapping[str, Any],
         group, nested, _ = name.partition(".")
         if nested and not varied and not getattr(settings, switches[group]):
             switch = switches[group]
-            raise UsageError(f"{spelled[name]} has no effect while {switch} is off; add "
-                             f"--{switch.replace('_', '-')}, or leave it out")
+            remedy = "leave one of them out" if switch in given else \
+                f"add --{switch.replace('_', '-')}, or leave it out"
+            raise UsageError(f"{spelled[name]} has no effect while {switch} is off; {remedy}")
     if given.get("loftup.adaptive") and "loftup.factor" in given:
         raise UsageError(f"{spelled['loftup.factor']} has no effect beside "
                          f"{spelled['loftup.adaptive']}; leave one of them out")
 
 
-def _assigned(texts: Sequence[str]) -> dict[str, Any]:
+def assigned_settings(texts: Sequence[str]) -> dict[str, Any]:
     try:
         return parse_assignments(texts)
     except ValueError as error:

@@ -22,7 +22,6 @@ from typing import Any
 from tqdm import tqdm
 
 from sclip_seg_ros.io.images import find_images, read_image
-from sclip_seg_ros.io.profiles import parse_assignments
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.upsampler_check import (
     LEAST_AGREEMENT,
@@ -38,6 +37,7 @@ from sclip_seg_ros.tools.arguments import (
     UsageError,
     add_segmentor_flags,
     add_vocabulary_flags,
+    assigned_settings,
     chosen_classes,
     chosen_profile,
     chosen_settings,
@@ -96,8 +96,9 @@ def measure(arguments: argparse.Namespace) -> tuple[SCLIPSegmentor, dict[str, Co
     Raises:
         ValueError, OSError, WeightsError: in one sentence.
     """
-    given = parse_assignments(arguments.assignments)
-    if not arguments.use_anyup and not any(kind.switch in given for kind in UPSAMPLERS.values()):
+    given = assigned_settings(arguments.assignments)
+    others = any(given.get(kind.switch) for kind in UPSAMPLERS.values())
+    if not (arguments.use_anyup or others or "use_loftup" in given):
         arguments.use_loftup = True
     paths = find_images(arguments.image)
     profile = chosen_profile(arguments)

@@ -123,17 +123,14 @@ class Program:
         return parser
 
 
-def add_resume_flags(group: argparse._ActionsContainer,
-                     restart: str = "throw away what an earlier run left, and begin anew") -> None:
-    """Add the flags of a run that can be interrupted: the same command goes on where it stopped.
+def add_resume_flags(group: argparse._ActionsContainer, resume: str, restart: str) -> None:
+    """Add the flags of a run that can be interrupted: to go on with it, and to begin anew.
 
     Args:
         group: of flags.
-        restart: help of the flag that has it begin anew.
+        resume, restart: their help.
     """
-    group.add_argument("--resume", action="store_true",
-                       help="go on where an interrupted run of the same flags stopped, as is done "
-                            "without it, too")
+    group.add_argument("--resume", action="store_true", help=resume)
     group.add_argument("--restart", action="store_true", help=restart)
 
 

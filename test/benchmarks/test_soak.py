@@ -191,13 +191,13 @@ def soaks(ros, tmp_path_factory) -> Iterator[dict[bool, tuple[subprocess.Popen, 
             [sys.executable, "-m", "benchmarks.soak", "--seconds", str(SECONDS),
              "--change-seconds", str(min(1.0, SECONDS / 40)),  # a whole round in the warm-up
              "--output", str(output), *(["--alone"] if alone else [])],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdout=open(output / "log", "w"), stderr=subprocess.STDOUT,  # noqa: SIM115
             env={**os.environ, "ROS_DOMAIN_ID": str(domain_for(f"the soak, {alone}")),
                  "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}), output
     yield found
     for process, _ in found.values():
-        process.kill()
-        process.wait()
+        process.terminate()  # it ends what it has started
+        process.wait(60)
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -208,6 +208,7 @@ def test_the_node_neither_grows_nor_loses_anything(soaks, alone):
     """
     process, output = soaks[alone]
     process.wait(280)
+    assert (output / "summary.json").is_file(), (output / "log").read_text()
     summary = json.loads((output / "summary.json").read_text())
     assert not [fault for fault in summary["faults"] if "memory grows" not in fault]
     assert summary["resident_mb"]["last"] - summary["resident_mb"]["first"] < 50

@@ -67,8 +67,8 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(both_worlds, monke
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", stopped)
         assert train_embedded_model.main(["--work", str(work), *flags]) == 130
-    assert "interrupted; the same command goes on" in capsys.readouterr().err
-    assert train_embedded_model.main(["--work", str(work), *flags]) == 0
+    assert "interrupted; add --resume to go on" in capsys.readouterr().err
+    assert train_embedded_model.main(["--work", str(work), *flags, "--resume"]) == 0
     again = load_file(work / "open_clip_model.safetensors")
     assert all(again[name].equal(weights[name]) for name in weights)
 
@@ -85,6 +85,18 @@ def test_a_share_of_the_initial_weights_is_kept_in_the_result_alone(both_worlds,
         if name.startswith("visual.") and value.is_floating_point():
             between = 0.75 * after[name].float() + 0.25 * initial[name].float()
             assert value.float().sub(between).abs().max() <= 2e-3 * (1 + between.abs().max()), name
+
+
+def test_an_older_run_is_not_passed_over(both_worlds, tmp_path, capsys):
+    flags, work, weights = both_worlds
+    before = (work / "checkpoint.pt").read_bytes()
+    assert train_embedded_model.main(["--work", str(work), *flags]) == 2
+    assert "add --resume to go on with it, --restart to begin anew" in capsys.readouterr().err
+    assert (work / "checkpoint.pt").read_bytes() == before
+    assert train_embedded_model.main(["--work", str(work), *flags, "--restart", "--output",
+                                      str(tmp_path / "again.safetensors")]) == 0
+    again = load_file(tmp_path / "again.safetensors")
+    assert all(again[name].equal(weights[name]) for name in weights)
 
 
 def test_the_checkpoint_of_another_run_is_refused(both_worlds, capsys):

@@ -235,5 +235,8 @@ def test_a_checkpoint_with_no_number_of_heads_is_refused(flags, first_stage, tmp
 
 
 def test_an_older_run_is_not_overwritten(flags, first_stage, capsys):
-    assert main([*flags, "--steps", "41", "--average", "0.9", "--work", str(first_stage)]) == 2
+    assert main([*flags, "--steps", "40", "--average", "0.9", "--work", str(first_stage)]) == 2
+    assert "add --resume to go on with it, --restart to begin anew" in capsys.readouterr().err
+    assert main([*flags, "--steps", "41", "--average", "0.9", "--resume", "--work",
+                 str(first_stage)]) == 2
     assert "was trained with steps=40, now it is 41" in capsys.readouterr().err

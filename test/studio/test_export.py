@@ -79,6 +79,16 @@ def test_a_line_of_sclip_segment_asks_for_the_same(tmp_path):
                                                             RICH.temporal)
 
 
+def test_a_line_leaves_out_what_stages_that_are_off_were_told():
+    choices = PLAIN.with_settings({"use_pamr": False, "pamr.steps": 9, "crf.iterations": 3})
+    line = export("segment", choices, Origin(paths=("x.png",))).text
+    parsed = segment.parse(shlex.split(line)[1:])
+    assert "pamr.steps" not in line and "crf" not in line
+    assert not chosen_settings(parsed, None).use_pamr
+    older = f"{line} crf.iterations=3"
+    assert imports.read(older, PLAIN).choices.settings.crf.iterations == 3
+
+
 def test_negative_words_and_templates_are_kept_as_they_were_given():
     origin = Origin(paths=("x.png",), negatives=("sky", "a tree"), templates=("a photo of {}.",))
     parsed = segment.parse(shlex.split(export("segment", PLAIN, origin).text)[1:])

@@ -24,6 +24,18 @@ class Checkpoint:
         self._run = {name: value for name, value in sorted(vars(arguments).items())
                      if name not in _FREE}
 
+    def refuse_to_lose(self, resume: bool, restart: bool) -> None:
+        """Refuse to pass over a file without being told; remove it for a new beginning.
+
+        Raises:
+            ValueError: there is one, and neither flag was given.
+        """
+        if restart:
+            self._path.unlink(missing_ok=True)
+        elif self._path.exists() and not resume:
+            raise ValueError(f"'{self._path}' holds an older run; add --resume to go on with it, "
+                             "--restart to begin anew, or give another --work")
+
     def save(self, step: int, model: nn.Module, average: nn.Module,
              optimiser: torch.optim.Optimizer, seen: Tensor, rng: np.random.Generator) -> None:
         """Write the state after a number of steps; a crash leaves the file before whole."""

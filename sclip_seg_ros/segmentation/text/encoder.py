@@ -169,7 +169,8 @@ class TextEncoder:
         prompts = [template(word) for template in templates]
         tokens = self._clip.tokenize(prompts)
         limit = tokens.shape[1]
-        full = tokens[:, -1] != 0  # CLIP's own tokenizer pads with 0, with which no text ends
+        # Most pad with 0, with which no text ends; some put it in the place of a text's last token.
+        full = (tokens[:, -2:] != 0).any(1)
         longest = [prompt for prompt, last in zip(prompts, full.tolist(), strict=True) if last]
         # With room for one token more, a prompt that had been cut shows another one at its end.
         if longest and not torch.equal(self._clip.tokenize(longest, limit + 1)[:, :limit],

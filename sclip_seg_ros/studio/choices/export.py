@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from sclip_seg_ros.io.profiles import TEMPORAL
+from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.palette import Colour
 from sclip_seg_ros.studio.choices.choices import BUDGET, Choices, changed_settings
 
@@ -137,6 +138,9 @@ def segment_line(choices: Choices, origin: Origin) -> Export:
         words.append("--no-temporal")
         changed = {name: value for name, value in changed.items()
                    if not name.startswith(TEMPORAL)}
+    off = {group for switch, group in SegmentorSettings.stages().items()
+           if not getattr(choices.settings, switch)}
+    changed = {name: value for name, value in changed.items() if name.partition(".")[0] not in off}
     notes = []
     if changed.pop(BUDGET, None):
         notes.append("A budget is the node's alone; sclip-segment takes its time.")

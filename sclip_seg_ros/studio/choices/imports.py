@@ -157,7 +157,7 @@ def _segment(text: str) -> Import:
                          f"{', '.join(profile_names())}, or give words and settings")
     profile = load_profile(parsed.profile, parsed.method or "sclip") if parsed.profile else None
     classes, background = chosen_classes(parsed, profile, typed=False)
-    settings = chosen_settings(parsed, profile)
+    settings = chosen_settings(parsed, profile, varied=True)
     notes = [_aside(f"--{name}", getattr(parsed, name)) for name in ("model", "pretrained")
              if getattr(parsed, name) not in ("", "embedded")]
     notes += [f"--{flag} is not changed by an import; start the studio with it."

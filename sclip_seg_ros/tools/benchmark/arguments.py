@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sclip_seg_ros.models import RANDOM
 from sclip_seg_ros.tools.arguments import (
     UsageError,
     add_segmentor_flags,
@@ -44,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--output", type=Path, metavar="FILE.json",
                         help="results; a Markdown page and the journal go beside them (default "
                              "out/benchmark/<dataset>.json, with --ablation <dataset>_ablation)")
-    add_resume_flags(output)
+    add_resume_flags(output, "go on with a finished run, too, as for --report; an interrupted one "
+                     "goes on without it", "throw away what an earlier run left")
 
 
 def check(parsed: argparse.Namespace) -> None:
@@ -54,6 +56,9 @@ def check(parsed: argparse.Namespace) -> None:
         UsageError: in one sentence.
     """
     check_ray_flags(parsed)
+    if parsed.ray is not None and parsed.pretrained == RANDOM:
+        raise UsageError(f"--ray has no use beside --pretrained {RANDOM}, whose weights would be "
+                         "others for each worker; leave one of them out")
     if parsed.ablation and parsed.dataset in VIDEOS:
         raise UsageError(f"--ablation measures single images, and {parsed.dataset} are films; "
                          "choose another --dataset, or leave it out")

@@ -65,7 +65,6 @@ def prepare(arguments: argparse.Namespace) -> Bench:
     profile = _profile(arguments, dataset)
     settings = chosen_settings(arguments, profile, varied=arguments.ablation)
     temporal = _temporal(arguments)
-    _refuse_random(arguments)
     started = settings.with_changes(use_loftup=False) if arguments.ablation else settings
     segmentor = SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device, started)
     words = (profile.classes if profile else dataset.classes) if dataset.class_count else ()
@@ -80,11 +79,14 @@ def open_journal(bench: Bench) -> Journal:
     """Start the journal, or go on with it; results of an earlier run are removed.
 
     Raises:
-        JournalError: it cannot be continued.
+        JournalError, UsageError: it cannot be continued.
         OSError: its folder cannot be written.
     """
-    journal = Journal(_journal_path(bench.arguments), describe(bench),
-                      _goes_on(bench.arguments))
+    goes_on = _goes_on(bench.arguments)
+    if goes_on and bench.arguments.pretrained == RANDOM:
+        raise UsageError(f"a run with --pretrained {RANDOM} cannot go on, because its weights "
+                         "differ from run to run; give --restart, or choose another --output")
+    journal = Journal(_journal_path(bench.arguments), describe(bench), goes_on)
     bench.arguments.output.unlink(missing_ok=True)
     return journal
 
@@ -143,10 +145,3 @@ def _goes_on(arguments: argparse.Namespace) -> bool:
         return arguments.resume
     path = _journal_path(arguments)
     return path.is_file() and path.read_bytes().count(b"\n") > 1  # the first line has no image
-
-
-def _refuse_random(arguments: argparse.Namespace) -> None:
-    """Refuse to mix images of different weights."""
-    if arguments.pretrained == RANDOM and _goes_on(arguments):
-        raise UsageError(f"a run with --pretrained {RANDOM} cannot go on, because its weights "
-                         "differ from run to run; add --restart, or choose another --output")

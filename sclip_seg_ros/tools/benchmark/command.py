@@ -39,14 +39,19 @@ def run(arguments: argparse.Namespace) -> int:
             written.append(write_page(results, bench, journal, path.with_suffix(".html")))
     except KeyboardInterrupt:
         return complain(PROGRAM, f"interrupted after {len(journal.images)} of {len(bench.indices)} "
-                         "images; the same command goes on", INTERRUPTED)
+                        f"images; the same command{_without_restart(bench)} goes on",
+                        INTERRUPTED)
     except UsageError:  # no Ray, or no cluster
         raise
     except (OSError, ValueError) as error:
         return complain(PROGRAM, f"{error} ({len(journal.images)} images are measured; the "
-                                 "same command goes on)", FAILED)
+                                 f"same command{_without_restart(bench)} goes on)", FAILED)
     print(summary(results), ", ".join(map(str, written)), sep="\n")
     return 0
+
+
+def _without_restart(bench: Bench) -> str:
+    return ", without --restart," if bench.arguments.restart else ""
 
 
 def conclude(bench: Bench, journal: Journal, command: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Journal:
             if found.get(key) != self.run.get(key):
                 raise JournalError(
                     f"'{self.path}' was measured with another {_difference(key, found, self.run)}"
-                    "; repeat those flags, add --restart, or choose another --output")
+                    "; repeat those flags, give --restart, or choose another --output")
 
 
 def _difference(key: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

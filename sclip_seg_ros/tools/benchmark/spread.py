@@ -16,6 +16,7 @@ from sclip_seg_ros.tools.benchmark.bench import Bench, describe, prepare
 from sclip_seg_ros.tools.benchmark.datasets import film_of
 from sclip_seg_ros.tools.benchmark.journal import Journal
 from sclip_seg_ros.tools.benchmark.measuring import FilmMeter, Meter, load_ahead
+from sclip_seg_ros.tools.console import USER_ERRORS
 from sclip_seg_ros.tools.failures import unexpected
 from sclip_seg_ros.tools.pieces.pieces import open_engine, shown
 
@@ -90,7 +91,7 @@ class BenchWorker:
         try:
             records = [dict(self._meter(sample)) for sample in
                        load_ahead(self._bench.dataset, indices, self._arguments.workers)]
-        except (ValueError, OSError) as error:
+        except USER_ERRORS as error:
             return 0, str(error), None
         except Exception as error:
             return 0, unexpected(error), None
@@ -98,7 +99,7 @@ class BenchWorker:
 
     @cached_property
     def _bench(self) -> Bench:
-        return prepare(argparse.Namespace(**{**vars(self._arguments), "resume": True}))
+        return prepare(self._arguments)
 
     @cached_property
     def _meter(self) -> Meter | FilmMeter | AblationMeter:

@@ -116,7 +116,7 @@ def _pictures(arguments: argparse.Namespace) -> tuple[
     """Load the model, and return what reads each picture."""
     dataset = open_dataset(arguments.dataset, arguments.data_root) if arguments.dataset else None
     profile = chosen_profile(arguments, default=dataset.profile if dataset else "")
-    settings = chosen_settings(arguments, profile, varied=True)
+    settings = chosen_settings(arguments, profile)
 
     def load_model() -> SCLIPSegmentor:
         return SCLIPSegmentor(arguments.model, arguments.pretrained, arguments.device, settings)

@@ -105,7 +105,7 @@ def test_golden_outputs_survive_the_stage(golden_dir):
     (LoftUpSettings(adaptive=True, factor=9.0), (16, 20))])
 def test_output_has_the_size_of_the_settings_and_length_one(checkpoint, settings, size):
     upsampler = load_loftup(LoftUpSettings(source=checkpoint, adaptive=settings.adaptive,
-                                              factor=settings.factor), DIMENSION)
+                                           factor=settings.factor), DIMENSION)
     output = upsampler(torch.randn(2, DIMENSION, 4, 5), torch.rand(2, 3, 64, 80))
     assert upsampler.size((4, 5)) == size
     assert output.shape == (2, DIMENSION, *size)

@@ -46,13 +46,14 @@ def load_state(path: Path, settings: TrainingSettings, processes: int,
         stored = dict(state["settings"])
     except Exception as error:  # the unpickler answers a broken file with any of a dozen types
         raise WeightsError(f"'{path}' is not a state of a training run "
-                           f"({first_line(error)}); remove it to start anew") \
+                           f"({first_line(error)}); add --restart to begin anew") \
             from error
     wanted = stated_settings(settings, processes, contract)
     for name, value in wanted.items():
         if stored.get(name) != value:
             raise ValueError(f"'{path}' was trained with {name}={stored.get(name)}, now it is "
-                             f"{value}; give the old value, or another --work folder")
+                             f"{value}; give the old value, --restart, or another --work "
+                             "folder")
     return state
 
 

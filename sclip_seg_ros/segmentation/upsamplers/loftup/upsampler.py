@@ -133,7 +133,7 @@ class LoftUpUpsampler(FeatureUpsampler):
     def with_settings(self, settings: LoftUpSettings) -> LoftUpUpsampler:
         """Return an upsampler with the same network and other settings."""
         return LoftUpUpsampler(settings, self.network, self.fallback, self.contract or PUBLISHED,
-                         self.stated, self.origin)
+                               self.stated, self.origin)
 
     @torch.no_grad()
     def __call__(self, features: Tensor, guidance: Tensor) -> Tensor:
@@ -178,9 +178,8 @@ class LoftUpUpsampler(FeatureUpsampler):
             return self.network(features, resize_guidance(guidance, size))
 
 
-def load_loftup(settings: LoftUpSettings, dimension: int,
-                   device: torch.device | str = "cpu",
-                   cache_dir: str | None = None, backbone: str = "") -> LoftUpUpsampler:
+def load_loftup(settings: LoftUpSettings, dimension: int, device: torch.device | str = "cpu",
+                cache_dir: str | None = None, backbone: str = "") -> LoftUpUpsampler:
     """Load LoftUp as the settings say, or fall back if, and only if, they allow it.
 
     Args:
@@ -214,7 +213,7 @@ def load_loftup(settings: LoftUpSettings, dimension: int,
         return LoftUpUpsampler(settings, None, fallback=str(error))
     _log.info("LoftUp loaded from %s", weights.origin)
     return LoftUpUpsampler(settings, network.to(device), contract=contract, stated=stated,
-                     origin=weights.origin)
+                           origin=weights.origin)
 
 
 def stated_heads(metadata: Mapping[str, str]) -> int:

@@ -28,7 +28,7 @@ class DemoScenes:
         """Render a scene.
 
         Raises:
-            ModuleNotFoundError: outside a source tree; the sentence says so.
+            Unusable: the rooms are not installed; the sentence says what to do.
         """
         from sclip_seg_ros.tools.scenes import held_out_scene
 

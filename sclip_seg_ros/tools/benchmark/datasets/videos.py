@@ -43,7 +43,7 @@ class DemoVideos:
         """Render a frame.
 
         Raises:
-            ModuleNotFoundError: outside a source tree; the sentence says so.
+            Unusable: the rooms are not installed; the sentence says what to do.
         """
         film, frame = divmod(index, self._frames())
         with _RENDERING:  # the frames of a film are rendered together, by whoever comes first
