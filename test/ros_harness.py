@@ -34,6 +34,7 @@ from sensor_msgs.msg import Image
 MODEL = os.environ.get("SCLIP_TEST_MODEL", "embedded")
 NODE = "from sclip_seg_ros.ros import node; node.main()"
 WAIT_SECONDS = 200.0
+AGAIN_SECONDS = 20.0
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE,
@@ -248,6 +249,13 @@ class Probe:
             assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
             self._executor.spin_once(timeout_sec=0.02)
 
+    def _holds_within(self, condition: Callable[[], Any], seconds: float) -> bool:
+        """Serve callbacks until a condition holds, or a time is over; return whether it holds."""
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=0.02)
+        return bool(condition())
+
     def publish(self, message: Any, stamp: int | None = None) -> int:
         """Publish an image with a stamp in nanoseconds, by default now; return the stamp."""
         self.wait(lambda: self._camera.get_subscription_count() > 0, "the node's subscription")
@@ -282,22 +290,31 @@ class Probe:
                       for name, value in values.items()]
         if atomically:
             return self.call(SetParametersAtomically, f"{node}/set_parameters_atomically",
-                             SetParametersAtomically.Request(parameters=parameters)).result
+                             SetParametersAtomically.Request(parameters=parameters), True).result
         return self.call(SetParameters, f"{node}/set_parameters",
-                         SetParameters.Request(parameters=parameters)).results[-1]
+                         SetParameters.Request(parameters=parameters), True).results[-1]
 
     def get_parameter(self, name: str, node: str = "/sclip_seg") -> Any:
         """Return a parameter's value, by the node's own service."""
         answer = self.call(GetParameters, f"{node}/get_parameters",
-                           GetParameters.Request(names=[name]))
+                           GetParameters.Request(names=[name]), True)
         return parameter_value_to_python(answer.values[0])
 
-    def call(self, kind: type, name: str, request: Any) -> Any:
-        """Call a service and return its answer."""
+    def call(self, kind: type, name: str, request: Any, again: bool = False) -> Any:
+        """Call a service and return its answer.
+
+        Args:
+            kind, name: of the service.
+            request: to it.
+            again: whether to ask a second time where no answer comes: on a busy computer Fast DDS
+                drops that to a client which it has not matched within 0.1 s.
+        """
         client = self.node.create_client(kind, name)
         try:
             self.wait(client.service_is_ready, f"service {name}")
             future = client.call_async(request)
+            if again and not self._holds_within(future.done, AGAIN_SECONDS):
+                future = client.call_async(request)
             self.wait(future.done, f"the answer of {name}")
             return future.result()
         finally:
