@@ -244,17 +244,14 @@ class Probe:
 
     def wait(self, condition: Callable[[], Any], what: str, seconds: float = WAIT_SECONDS) -> None:
         """Serve callbacks until a condition holds."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
-            self._executor.spin_once(timeout_sec=0.02)
+        assert self._holds_within(condition, seconds), f"{what} did not come within {seconds:g} s"
 
     def _holds_within(self, condition: Callable[[], Any], seconds: float) -> bool:
         """Serve callbacks until a condition holds, or a time is over; return whether it holds."""
         deadline = time.monotonic() + seconds
-        while not condition() and time.monotonic() < deadline:
+        while not (holds := condition()) and time.monotonic() < deadline:
             self._executor.spin_once(timeout_sec=0.02)
-        return bool(condition())
+        return bool(holds)
 
     def publish(self, message: Any, stamp: int | None = None) -> int:
         """Publish an image with a stamp in nanoseconds, by default now; return the stamp."""

@@ -99,8 +99,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--small-side", type=int, default=160, metavar="PIXELS",
                         help="side of small crops; a multiple of 16 (default %(default)s)")
     parser.add_argument("--checkpoint-every", type=int, default=100, metavar="STEPS")
-    add_resume_flags(parser, "go on from the checkpoint in --work, if there is one",
-                     "throw away the checkpoint in --work, and begin anew")
+    add_resume_flags(parser, "throw away the checkpoint in --work, and begin anew",
+                     "go on from the checkpoint in --work, if there is one")
 
 
 def check(parsed: argparse.Namespace) -> None:

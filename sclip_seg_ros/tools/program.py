@@ -123,12 +123,14 @@ class Program:
         return parser
 
 
-def add_resume_flags(group: argparse._ActionsContainer, resume: str, restart: str) -> None:
+def add_resume_flags(group: argparse._ActionsContainer, restart: str,
+                     resume: str = "go on with what an earlier run left, as is done without it, "
+                                   "too") -> None:
     """Add the flags of a run that can be interrupted: to go on with it, and to begin anew.
 
     Args:
         group: of flags.
-        resume, restart: their help.
+        restart, resume: their help.
     """
     group.add_argument("--resume", action="store_true", help=resume)
     group.add_argument("--restart", action="store_true", help=restart)

@@ -49,8 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=positive, default=1, metavar="N",
                         help="recordings worked on at a time, each in a process of its own "
                              "(default 1)")
-    add_resume_flags(parser, "go on with what an earlier run left, as is done without it, too",
-                     "throw away what an earlier run left, finished or not")
+    add_resume_flags(parser, "throw away what an earlier run left, finished or not")
     parser.add_argument("--points", nargs="+", default=[], metavar="TOPIC",
                         help="make semantic clouds with this depth, registered to the camera: "
                              "images in 16UC1 or 32FC1 with camera_info beside them, or organised "

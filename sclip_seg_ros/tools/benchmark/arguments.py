@@ -45,8 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--output", type=Path, metavar="FILE.json",
                         help="results; a Markdown page and the journal go beside them (default "
                              "out/benchmark/<dataset>.json, with --ablation <dataset>_ablation)")
-    add_resume_flags(output, "go on with a finished run, too, as for --report; an interrupted one "
-                     "goes on without it", "throw away what an earlier run left")
+    add_resume_flags(output, "throw away what an earlier run left",
+                     "go on with a finished run, too, as for --report; an interrupted one goes on "
+                     "without it")
 
 
 def check(parsed: argparse.Namespace) -> None:

@@ -41,8 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         metavar="FOLDER",
                         help="where the results go (default out/segment); with --ray also an "
                              "address")
-    add_resume_flags(parser, "go on with what an earlier run left, as is done without it, too",
-                     "also do what an earlier run finished with the same settings")
+    add_resume_flags(parser, "also do what an earlier run finished with the same settings")
     parser.add_argument("--export-training", action="store_true",
                         help="write images, labels and their confidence as training data too, "
                              "below training/ of the output (images alone)")

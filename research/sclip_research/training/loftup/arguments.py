@@ -176,8 +176,8 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
                        help="folder of the state and the curves (default %(default)s)")
     group.add_argument("--output", type=Path, help="checkpoint to write (default: in --work)")
     group.add_argument("--initial", type=Path, help="checkpoint to start from")
-    add_resume_flags(group, "go on with the run in --work",
-                     "throw away the run in --work, and begin anew")
+    add_resume_flags(group, "throw away the run in --work, and begin anew",
+                     "go on with the run in --work")
     group.add_argument("--stop-after", type=positive, metavar="STEP",
                        help="stop early, with a state to go on from")
     group.add_argument("--half", action="store_true", help="write the weights as float16")
