@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils import backend_registration
-from torch.utils._pytree import tree_iter, tree_map
 
 NAME = "standin"
 PACKAGE = "sclip_seg_ros"
@@ -106,7 +105,14 @@ def _call(operation, *args, **kwargs):
 
 def _run(operation, args: tuple, kwargs: dict[str, Any]):
     """Run an operation on what its arguments hold; the results are where CUDA would put them."""
-    tensors = [value for value in tree_iter((args, kwargs)) if isinstance(value, Tensor)]
+    tensors: list[Tensor] = []
+
+    def plain(value):
+        if isinstance(value, Tensor):
+            tensors.append(value)
+        return _held(value)
+
+    plain_args, plain_kwargs = _each(plain, (args, kwargs))
     own = [value for value in tensors if isinstance(value, OnDevice)]
     if own and operation not in _COPIES:
         _refuse_mixture(operation, tensors)
@@ -119,7 +125,6 @@ def _run(operation, args: tuple, kwargs: dict[str, Any]):
         _held(target).copy_(_held(source))
         return target
     known = {id(value.held): value for value in own}
-    plain_args, plain_kwargs = tree_map(_held, (args, kwargs))
     if device is not None:
         plain_kwargs["device"] = torch.device("cpu")
     result = operation(*plain_args, **plain_kwargs)
@@ -134,7 +139,16 @@ def _run(operation, args: tuple, kwargs: dict[str, Any]):
             return value
         return known[id(value)] if id(value) in known else OnDevice(value)
 
-    return tree_map(put, result)
+    return _each(put, result)
+
+
+def _each(change, value):
+    """Change what an operation is given or returns, within lists and the like, too."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_each(change, one) for one in value)
+    if isinstance(value, dict):
+        return {name: _each(change, one) for name, one in value.items()}
+    return change(value)
 
 
 def _held(value):

@@ -205,9 +205,10 @@ class _Loader:
         if config is None:
             raise WeightsError(f"model '{self._spelling}' has no '{folder}/{CONFIG}'; give a "
                                "folder saved by open_clip, sclip-fetch or transformers")
-        loaded = self._built(read_recipe(config, self._spelling), name)
+        recipe = read_recipe(config, self._spelling)
         if pretrained == RANDOM:
-            return self._at_random(loaded)
+            return self._at_random(recipe, name)
+        loaded = self._built(recipe, name)
         weights = weights_in(folder)
         if weights is None:
             remedy = ("install the package again, or train it with 'python -m "
@@ -225,16 +226,17 @@ class _Loader:
         # Of one commit: that which the cache has all files of, else that of the configuration.
         whole = replace(place, revision=both[-1].parent.name) if both and both[-1] else place
         config, _ = self._obtain(replace(whole, sha256=""), configs)
-        loaded = self._built(read_recipe(config.path, self._spelling), f"hf-hub:{text}")
+        recipe, name = read_recipe(config.path, self._spelling), f"hf-hub:{text}"
         if pretrained == RANDOM:
-            return self._at_random(loaded)
+            return self._at_random(recipe, name)
+        loaded = self._built(recipe, name)
         [found] = self._obtain(replace(place, revision=config.commit), [weights])
         return self._filled(loaded, origin_of(found.path, found.sha256))
 
     def _named(self, architecture: str, pretrained: str) -> _Loaded:
         """Load a named architecture with a tag's, a file's, or literally random weights."""
         if pretrained == RANDOM:
-            return self._at_random(self._built(recipe_of(architecture), architecture))
+            return self._at_random(recipe_of(architecture), architecture)
         tag, revision, checksum = split_pin(pretrained or OPENAI)
         if found := tag_of(architecture, tag):
             return self._tag(architecture, *found, revision, checksum)
@@ -298,14 +300,14 @@ class _Loader:
             _log.info("'%s' runs with QuickGELU, because %s", path, evidence)
         return loaded
 
-    def _built(self, recipe: Recipe, name: str) -> _Loaded:
-        """Create the model and its tokenizer, and see that the caller can use it."""
+    def _built(self, recipe: Recipe, name: str, drawn: bool = False) -> _Loaded:
+        """Create the tokenizer, and the model without weights, and see that it can be used."""
         config, text = recipe.config, recipe.config["text_cfg"]
         self._refuse_without_transformers(text.get("hf_model_name"))
         if text.get("hf_model_name"):  # whose configuration transformers would ask the hub for
             folder = self._text_folder(recipe, text["hf_model_name"], _TOWER_FILES)
             config = {**config, "text_cfg": {**text, "hf_model_name": str(folder)}}
-        network = build(replace(recipe, config=config), self._spelling)
+        network = build(replace(recipe, config=config), self._spelling, drawn)
         try:
             self._accept(network)
         except ValueError as error:
@@ -322,9 +324,10 @@ class _Loader:
         return _Loaded(network, self._tokenizer(text, folder), name, recipe.config, folder,
                        recipe.suits)
 
-    def _at_random(self, loaded: _Loaded) -> _Loaded:
-        _log.warning("'%s' has RANDOM weights, as asked: its labels mean nothing", loaded.name)
-        return replace(loaded, name=f"{loaded.name}/{RANDOM}")
+    def _at_random(self, recipe: Recipe, name: str) -> _Loaded:
+        loaded = self._built(recipe, f"{name}/{RANDOM}", drawn=True)
+        _log.warning("'%s' has RANDOM weights, as asked: its labels mean nothing", name)
+        return loaded
 
     def _filled(self, loaded: _Loaded, origin: Origin,
                 state: dict[str, torch.Tensor] | None = None) -> _Loaded:

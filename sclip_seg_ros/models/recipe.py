@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from sclip_seg_ros.models.embedded import tower  # noqa: F401 (timm registers it
 from sclip_seg_ros.models.hub import MAY_LACK
 from sclip_seg_ros.models.layouts import config_of_transformers, statistics_of_transformers
 from sclip_seg_ros.models.names import statistics_of
+from sclip_seg_ros.models.undrawn import Undrawn
 from sclip_seg_ros.models.weights import WeightsError
 
 CONFIG = "open_clip_config.json"
@@ -100,8 +102,13 @@ def read_recipe(path: Path, spelling: str) -> Recipe:
                            f"{path.name}, or choose another model") from error
 
 
-def build(recipe: Recipe, spelling: str) -> nn.Module:
-    """Create a model whose weights the caller fills in, or leaves at random on purpose.
+def build(recipe: Recipe, spelling: str, drawn: bool) -> nn.Module:
+    """Create a model before it has weights.
+
+    Args:
+        recipe: for it.
+        spelling: the model as the user named it, for messages.
+        drawn: whether its weights are drawn at random; if not, the caller fills all of them in.
 
     Raises:
         WeightsError: open_clip cannot build what the configuration says.
@@ -116,7 +123,8 @@ def build(recipe: Recipe, spelling: str) -> nn.Module:
         custom = config.pop("custom_text", False) or "hf_model_name" in text
         kind = open_clip.CLIP if not custom else \
             open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
-        network = kind(**config)
+        with nullcontext() if drawn else Undrawn():
+            network = kind(**config)
         open_clip.set_model_preprocess_cfg(network, {
             **asdict(PreprocessCfg()), "size": network.visual.image_size, **recipe.statistics})
     except Exception as error:  # a broken configuration fails in as many ways as there are keys

@@ -35,6 +35,28 @@ def test_a_folder_is_loaded_ready_for_inference(folder):
     assert clip.tokenize(["a dog"]).shape == (1, ARCHITECTURE["text_cfg"]["context_length"])
 
 
+def test_nothing_is_drawn_at_random_for_weights_to_be_read(folder):
+    weights = write_tiny_clip(folder)
+    torch.manual_seed(7)
+    expected = torch.rand(4)
+    torch.manual_seed(7)
+    clip = load_clip(f"local-dir:{folder}")
+    assert torch.rand(4).equal(expected)
+    assert holds(clip.model, weights)
+
+
+def test_random_weights_are_drawn_anew_and_repeat_with_a_seed(folder):
+    write_config(folder)
+    drawn = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        drawn.append(load_clip(f"local-dir:{folder}", "random").model.state_dict())
+    first, same, other = drawn
+    assert all(first[name].equal(same[name]) for name in first)
+    assert not any(first[name].equal(other[name]) for name in first
+                   if name.endswith("weight") and first[name].ndim > 1)
+
+
 def test_a_folder_under_the_home_folder_is_found(folder, monkeypatch):
     weights = write_tiny_clip(folder)
     monkeypatch.setenv("HOME", str(folder.parent))

@@ -1,22 +1,21 @@
 """Every stage keeps its tensors on its device, waits for it rarely, and leaves it when told to.
 
-Run as a program, this file labels an image on the stand-in of ``accelerator.py`` and on the CPU,
-and prints the differences as JSON; the stand-in takes a process of its own.
+A process of its own, which the stand-in of ``accelerator.py`` takes, labels an image there and on
+the CPU, and writes the differences down.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import accelerator
 import numpy as np
 import pytest
 import torch
+from forked_programs import ForkedProgram, can_fork
 from sclip_research.scenes.held_out import held_out_scene
 from sclip_research.training.loftup.crops import Batch, step_plan
 from sclip_research.training.loftup.distillation import MovingAverage
@@ -27,6 +26,7 @@ from sclip_research.training.loftup.settings import TrainingSettings, network_si
 from sclip_seg_ros.io.blending import blend
 from sclip_seg_ros.models import load_clip
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
+from sclip_seg_ros.segmentation.text.vocabulary import Vocabulary
 from sclip_seg_ros.segmentation.upsampler_check import check_one
 from sclip_seg_ros.segmentation.upsamplers.loftup.network import LoftUp
 
@@ -62,6 +62,16 @@ CASES: dict[str, dict[str, Any]] = {
 WAITING = {"area", "densecrf", "densecrf, reduced", "bilateral"}
 
 
+REPORT = """
+import json, sys, torch
+from test_accelerator import report
+torch.set_num_threads(1)
+with open(sys.argv[1], "w") as file:
+    json.dump(report(), file)
+"""
+TEMPLATES = ("a photo of a {}.",)  # one instead of eighty: a word takes a while on the stand-in
+
+
 def scene() -> tuple[np.ndarray, list[str]]:
     """Return a room of 96x128 pixels, which the default settings here do not resize, and words."""
     rendered, words = held_out_scene(0)
@@ -73,7 +83,7 @@ def compare(name: str, near: SCLIPSegmentor, far: SCLIPSegmentor) -> dict[str, A
     """Label with one case's settings on the CPU and on the device; return the differences."""
     image, words = scene()
     near.settings = far.settings = SegmentorSettings(**SMALL).with_changes(**CASES[name])
-    vocabularies = near.vocabulary(words), far.vocabulary(words)
+    vocabularies = [each.vocabulary(words, templates=TEMPLATES) for each in (near, far)]
     expected = near.predict_dense(image, vocabularies[0])
     accelerator.waits()
     try:
@@ -119,19 +129,23 @@ def lifetime(device: torch.device) -> dict[str, Any]:
     image, words = scene()
     before = {id(tensor) for tensor in accelerator.living()}
     segmentor = SCLIPSegmentor(device=device, **SMALL)
+
+    def vocabulary() -> Vocabulary:
+        return segmentor.vocabulary(words, templates=TEMPLATES)
+
     labels = {}
     for name in ("naclip", "resclip", "densecrf", "loftup"):
         segmentor.settings = SegmentorSettings(**SMALL).with_changes(**CASES[name])
-        labels[name] = segmentor.segment(image, words)
+        labels[name] = segmentor.segment(image, vocabulary())
     held = len(accelerator.living()) - len(before)
     store = segmentor.upsamplers
     store.keep(segmentor.settings, store.load(segmentor.settings))  # and go on with those in use
     segmentor.release()
     left = [tuple(tensor.shape) for tensor in accelerator.living() if id(tensor) not in before]
-    meanwhile = segmentor.vocabulary(words)  # on the CPU, where the text tower is
+    meanwhile = vocabulary()  # on the CPU, where the text tower is
     segmentor.restore()
-    same = [np.array_equal(segmentor.segment(image, vocabulary), labels["loftup"])
-            for vocabulary in (words, meanwhile)]
+    same = [np.array_equal(segmentor.segment(image, each), labels["loftup"])
+            for each in (vocabulary(), meanwhile)]
     return {"held": held, "left": left, "same": same, "device": str(segmentor.device)}
 
 
@@ -156,12 +170,12 @@ def report() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False,
-                          env={**os.environ, "OMP_NUM_THREADS": "1",
-                               "PYTHONPATH": os.pathsep.join(sys.path)})
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+def found(tmp_path_factory) -> dict[str, Any]:
+    folder: Path = tmp_path_factory.mktemp("accelerator")
+    log, output = folder / "log", folder / "report.json"
+    assert can_fork()
+    assert ForkedProgram(REPORT, ["report", output], log).wait(280) == 0, log.read_text()
+    return json.loads(output.read_text())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -226,7 +240,3 @@ def test_a_segmentor_knows_the_number_of_its_device(found):
 
 def test_the_stand_in_would_notice_a_mixture(found):
     assert "Expected all tensors to be on the same device" in found["mixture"]
-
-
-if __name__ == "__main__":
-    print(json.dumps(report()))

@@ -73,7 +73,7 @@ class Proxy:
 
 
 def build_network(name: str) -> nn.Module:
-    """Create the model of a proxy without its weights, for the caller to fill in."""
+    """Create the model of a proxy; its weights are random."""
     return timm.create_model(PROXIES[name].architecture, pretrained=False, num_classes=0)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
 
 from sclip_seg_ros.models.hub import MAIN, HubFile, Place, obtain, split_pin
 from sclip_seg_ros.models.loading import loading
+from sclip_seg_ros.models.undrawn import Undrawn
 from sclip_seg_ros.models.weights import WeightsError, read_state_dict, sha256
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES, ProxySettings
 from sclip_seg_ros.segmentation.backbones.proxies.towers import (
@@ -32,8 +34,10 @@ def load_proxy(settings: ProxySettings, cache_dir: str | None = None) -> Proxy:
     Raises:
         WeightsError: they are out of reach, have another checksum than they should, or do not fit.
     """
-    network = build_network(settings.model).eval().requires_grad_(False)
-    if settings.source == RANDOM:
+    drawn = settings.source == RANDOM
+    with nullcontext() if drawn else Undrawn():
+        network = build_network(settings.model).eval().requires_grad_(False)
+    if drawn:
         _log.warning("proxy '%s' has RANDOM weights, as asked: its labels mean nothing",
                      settings.model)
         return Proxy(settings.model, network, f"{RANDOM} {uuid.uuid4().hex}")
