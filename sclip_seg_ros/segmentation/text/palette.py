@@ -6,6 +6,7 @@ import colorsys
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 import cv2
 import numpy as np
@@ -54,9 +55,16 @@ def palette_of(names: Sequence[str], chosen: Mapping[str, Colour] | None = None,
         if remembered and name not in given and remembered.get(name) not in (None, *taken):
             given[name] = remembered[name]
             taken.add(given[name])
+    offered, lab = _offered()
+    nearest = np.full(len(lab), np.inf)  # taken colour, from each one offered
+    for colour in taken:
+        np.minimum(nearest, _distances(lab, colour), out=nearest)
     for name in names:
         if name not in given:
-            given[name] = _free_colour(name, list(given.values()))
+            draws = dict.fromkeys(_draws(name))
+            free = (colour for colour in draws if nearest[offered[colour]] >= _APART)
+            given[name] = next(free, None) or max(draws, key=lambda it: nearest[offered[it]])
+            np.minimum(nearest, _distances(lab, given[name]), out=nearest)
     return np.array([given[name] for name in names], dtype=np.uint8).reshape(-1, 3)
 
 
@@ -78,14 +86,15 @@ def parse_palette(text: str) -> tuple[tuple[str, Colour], ...]:
     return tuple(entries)
 
 
-def _free_colour(name: str, taken: Sequence[Colour]) -> Colour:
-    """Return the first colour a name would like that looks like none of those taken."""
-    draws = list(dict.fromkeys(_draws(name)))
-    if not taken:
-        return draws[0]
-    nearest = np.linalg.norm(_lab(draws)[:, None] - _lab(taken), axis=2).min(axis=1)
-    apart = np.flatnonzero(nearest >= _APART)
-    return draws[apart[0] if len(apart) else nearest.argmax()]
+@cache
+def _offered() -> tuple[dict[Colour, int], np.ndarray]:
+    """Return the place of each colour that a name may draw, and all of them as CIE L*a*b*."""
+    colours = dict.fromkeys(_draws(""))
+    return {colour: place for place, colour in enumerate(colours)}, _lab(list(colours))
+
+
+def _distances(lab: np.ndarray, colour: Colour) -> np.ndarray:
+    return np.linalg.norm(lab - _lab([colour]), axis=1)
 
 
 def _lab(colours: Sequence[Colour]) -> np.ndarray:
@@ -114,6 +123,7 @@ def _digest(name: str, attempt: int) -> bytes:
                            salt=bytes([attempt])).digest()
 
 
+@cache  # of a few hundred
 def _rgb(hue: float, lightness: float, saturation: float) -> Colour:
     red, green, blue = colorsys.hls_to_rgb(hue, lightness, saturation)
     return round(255 * red), round(255 * green), round(255 * blue)
