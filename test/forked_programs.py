@@ -7,6 +7,7 @@ the first thing that is computed, and there nothing is.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -107,6 +108,7 @@ def _run(code: str, arguments: Sequence[str], log: str, environment: Mapping[str
          folder: str, places: Sequence[str]) -> None:
     """Be the program."""
     assert "rclpy" not in sys.modules, "a node would not import ROS itself"
+    gc.freeze()  # pages that the collector does not go through stay shared
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
