@@ -11,6 +11,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+import warm_libraries  # noqa: F401
+
+# isort: split
 import huggingface_hub
 import open_clip
 import pytest

@@ -7,7 +7,6 @@ the first thing that is computed, and there nothing is.
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
@@ -22,7 +21,7 @@ from unittest import mock
 import huggingface_hub
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_IMPORTED = ["sclip_seg_ros.segmentation.segmentor"]
+_IMPORTED = ["warm_libraries"]
 # What a node may find changed: pytest's own, what ROS reads when it is initialised, what is read
 # with each request, what the hub's library is made to read once more, and what libraries that no
 # node has leave behind in a process of tests (Ray, FFmpeg's films).
@@ -50,7 +49,9 @@ def can_fork() -> bool:
     if _lasting() != _AT_FIRST:
         return False
     # As the node does before it imports torch.
-    with mock.patch.dict(os.environ, {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}):
+    path = os.pathsep.join(filter(None, sys.path))  # Python 3.11 does not give it on by itself
+    with mock.patch.dict(os.environ, {"OMP_WAIT_POLICY": "PASSIVE", **os.environ,
+                                      "PYTHONPATH": path}):
         _CONTEXT.set_forkserver_preload(_IMPORTED)
         forkserver.ensure_running()
     return True
@@ -108,7 +109,6 @@ def _run(code: str, arguments: Sequence[str], log: str, environment: Mapping[str
          folder: str, places: Sequence[str]) -> None:
     """Be the program."""
     assert "rclpy" not in sys.modules, "a node would not import ROS itself"
-    gc.freeze()  # pages that the collector does not go through stay shared
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

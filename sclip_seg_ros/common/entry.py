@@ -7,6 +7,7 @@ others make an ImportError or RuntimeError of it.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -29,6 +30,23 @@ def end_at_once() -> None:
     _at_once.set()
 
 
+@contextmanager
+def loading_libraries() -> Iterator[None]:
+    """Look for no garbage while libraries are imported: what they make lasts as long as they do.
+
+    Python would go through all of it time and again, in a fifth of the time that torch and its kin
+    take to load, and once more whenever memory is to be given back.
+    """
+    usual = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if usual:
+            gc.enable()
+
+
 def run_program(module: str, name: str, arguments: Sequence[str] | None = None) -> int:
     """Import a module and run its ``main``; Ctrl-C is answered in one line with code 130.
 
@@ -42,7 +60,8 @@ def run_program(module: str, name: str, arguments: Sequence[str] | None = None) 
     """
     with listeners_may_leave(), _Interrupts(name).answered() as interrupts:
         try:
-            main = import_module(module).main
+            with loading_libraries():
+                main = import_module(module).main
             interrupts.begun = True
             code = (main() if arguments is None else main(arguments)) or 0
         except KeyboardInterrupt:

@@ -18,6 +18,7 @@ from concurrent.futures import TimeoutError as FutureTimeout  # its own class in
 from itertools import takewhile
 from typing import Any, NoReturn
 
+from sclip_seg_ros.common.entry import loading_libraries
 from sclip_seg_ros.common.streams import outlive_listeners
 
 STOP_SECONDS = 1.5   # for the threads; with what follows the process ends within three
@@ -90,7 +91,9 @@ def _serve(args: Sequence[str], ready: Future, stop: threading.Event) -> None:
         get_logger("sclip_seg").fatal(why_refused(error))
         raise _Refused from error
     from sclip_seg_ros.common.heap import keep_freed_memory
-    from sclip_seg_ros.ros.segmentation_node import NAME, SegmentNode
+
+    with loading_libraries():
+        from sclip_seg_ros.ros.segmentation_node import NAME, SegmentNode
 
     try:
         node = SegmentNode(args)
