@@ -10,13 +10,12 @@ from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
-from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from sclip_seg_ros.io.camera_names import info_topic
-from sclip_seg_ros.ros.programs.needed_packages import check_installed
+from sclip_seg_ros.ros.programs.launching import is_true, is_wanted
 
 SHARE = Path(__file__).absolute().parents[1]
 REGISTERED = "depth_registered/image_rect"  # where the registered depth is published
@@ -46,16 +45,16 @@ def generate_launch_description() -> LaunchDescription:
           for name, default, description in ARGUMENTS),
         *(DeclareLaunchArgument(name, default_value="", description="As of segment.launch.py.")
           for name in HANDED_ON),
-        # What is missing is told before anything is started.
-        OpaqueFunction(function=check_installed, args=["rviz2", "rviz:=true"],
-                       condition=IfCondition(LaunchConfiguration("rviz"))),
-        OpaqueFunction(function=check_installed, args=["depth_image_proc", "register:=true"],
-                       condition=IfCondition(LaunchConfiguration("register"))),
-        OpaqueFunction(function=start_rviz, condition=IfCondition(LaunchConfiguration("rviz"))),
-        OpaqueFunction(function=start_registration,
-                       condition=IfCondition(LaunchConfiguration("register"))),
-        OpaqueFunction(function=start_node),
+        OpaqueFunction(function=start_all),
     ])
+
+
+def start_all(context: LaunchContext) -> list:
+    """Return all that is asked for; what cannot be is told before anything is started."""
+    rviz = start_rviz(context) if is_wanted(context, "rviz", "rviz2") else []
+    registration = start_registration(context) \
+        if is_wanted(context, "register", "depth_image_proc") else []
+    return [*rviz, *registration, *start_node(context)]
 
 
 def start_node(context: LaunchContext) -> list:
@@ -65,7 +64,7 @@ def start_node(context: LaunchContext) -> list:
         ValueError: no depth is given, or what follows from it is given beside it.
     """
     depth = _given_depth(context)
-    if LaunchConfiguration("register").perform(context).lower() in ("true", "1"):
+    if is_true(context, "register"):
         depth = REGISTERED
     arguments = {name: LaunchConfiguration(name).perform(context)
                  for name in ("image", "params_file", "namespace", *HANDED_ON)}

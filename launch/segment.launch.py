@@ -5,18 +5,18 @@ What `ros2 launch` is given beside them is a parameter of the node: use_densecrf
 """
 
 import sys
+from difflib import get_close_matches
 from os.path import expanduser
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, TextSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterFile, ParameterValue
 
 from sclip_seg_ros.ros.parameters.camera_topics import camera_topics
-from sclip_seg_ros.ros.programs.needed_packages import check_installed
+from sclip_seg_ros.ros.programs.launching import is_wanted
 
 CONFIG = Path(__file__).absolute().parents[1] / "config"
 
@@ -58,6 +58,8 @@ PARAMETERS = {"model": str, "pretrained": str, "device": str, "classes": None,
 
 SHOWN = ("overlay", "label", "confidence")  # by the displays of segment.rviz
 
+_NEAR = 0.7  # likeness of a misspelt argument; no parameter's name is so near to one
+
 # Launch files whose words on the command line are for the node, with arguments that are not.
 OWN_FILES = {"segment.launch.py": (), "nav2_semantic.launch.py": ("depth", "register")}
 
@@ -67,18 +69,22 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=description)
           for name, default, description in ARGUMENTS),
-        # RViz first: where it is not installed launch ends at once, and would leave a node behind.
-        OpaqueFunction(function=check_installed, args=["rviz2", "rviz:=true"],
-                       condition=IfCondition(LaunchConfiguration("rviz"))),
-        OpaqueFunction(function=start_rviz, condition=IfCondition(LaunchConfiguration("rviz"))),
-        OpaqueFunction(function=start_node),
+        OpaqueFunction(function=start_all),
     ])
+
+
+def start_all(context: LaunchContext) -> list:
+    """Return all that is asked for; what cannot be is told before anything is started."""
+    rviz = start_rviz(context) if is_wanted(context, "rviz", "rviz2") else []
+    return [*rviz, *start_node(context)]
 
 
 def start_node(context: LaunchContext) -> list:
     """Return the node, with the arguments that were given laid over the parameter file."""
     # Shells leave a ~ behind := as it is.
     file = expanduser(LaunchConfiguration("params_file").perform(context))
+    if Path(file).is_dir():
+        raise IsADirectoryError(f"params_file '{file}' is a folder; name a file in it")
     if not Path(file).is_file():
         raise FileNotFoundError(f"params_file '{file}' does not exist; check its path")
     # Where nothing is to be replaced the node is given the file itself, and can name it.
@@ -146,12 +152,18 @@ def others(context: LaunchContext) -> list[dict[str, ParameterValue]]:
 
     Launch would pass over them in silence; the node takes them, or says that it has no such one.
     Those that a launch file of somebody else around this one is given are not for the node.
+
+    Raises:
+        ValueError: one is nearly an argument that is no parameter.
     """
     files = OWN_FILES.keys() & {Path(word).name for word in sys.argv}
     if not files:
         return []
     declared = {name for name, _, _ in ARGUMENTS}.union(*(OWN_FILES[file] for file in files))
     words = dict(word.split(":=", 1) for word in sys.argv if ":=" in word)
+    for name in words.keys() - declared:
+        if near := get_close_matches(name, declared - PARAMETERS.keys(), 1, _NEAR):
+            raise ValueError(f"there is no argument '{name}'; did you mean '{near[0]}'?")
     values = {name: parameter(context, name, value)
               for name, value in words.items() if name not in declared}
     return [values] if values else []

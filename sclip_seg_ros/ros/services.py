@@ -89,8 +89,8 @@ class Services:
         refused = self._obstacle()
         if not refused:
             result = self._node.set_parameters_atomically([
-                Parameter("classes", value=list(request.words)),
-                Parameter("class_ids", value=list(request.ids))])
+                Parameter("classes", Parameter.Type.STRING_ARRAY, list(request.words)),
+                Parameter("class_ids", Parameter.Type.INTEGER_ARRAY, list(request.ids))])
             refused = "" if result.successful else result.reason or "refused"
         if refused:
             answer = Answer(False, refused, self._version())

@@ -34,6 +34,7 @@ class Declaration:
         choices: allowed texts; empty where any will do.
         fixed: read when the node is configured.
         unit: of a number, in the plural; empty where it has none.
+        items: type of a list's items.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Declaration:
     choices: Collection[str] = ()
     fixed: bool = False
     unit: str = ""
+    items: type[str] | type[int] = str
 
 
 def declarations_of(settings: type[Settings], prefix: str = "",
@@ -69,7 +71,7 @@ def _after(name: str, setting: Setting) -> Declaration:
         name, list(setting.default) if is_list else setting.default,
         setting.description + (f" At most {setting.most}." if is_list else ""),
         None if is_list else setting.low, setting.high, setting.choices, setting.fixed,
-        setting.unit)
+        setting.unit, type(setting.default[0]) if is_list else str)
 
 
 _SETTINGS = declarations_of(SegmentorSettings)
@@ -84,7 +86,7 @@ VOCABULARY = (
                 "Values in ~/label, one for each of the classes in their order: whole numbers from "
                 "0 to 255, each once, without unlabelled_id; empty: 0, 1, 2 and so on without it. "
                 "Where the number of classes changes, change both in one call: "
-                "set_parameters_atomically, or ~/change_words."),
+                "set_parameters_atomically, or ~/change_words.", items=int),
     Declaration("unlabelled_id", 255,
                 "Value in ~/label of pixels without a class; Nav2's semantic nodes use 0.", 0, 255),
     Declaration("background", "",

@@ -44,6 +44,7 @@ from sclip_seg_ros.segmentation.text.vocabulary import validate_classes, validat
 from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings
 from sclip_seg_ros.temporal import TemporalSettings
 
+LIST_TYPES = {str: Parameter.Type.STRING_ARRAY, int: Parameter.Type.INTEGER_ARRAY}
 _SHOWN = 40  # characters of a value in a message
 
 
@@ -155,11 +156,15 @@ def declare_parameters(node: Node) -> NodeOptions:
     for entry in DECLARATIONS.values():  # what is given under the present name goes before this
         node.declare_parameter(entry.name, formerly.get(entry.name, entry.default),
                                descriptor_of(entry))
-    # An empty list in a file or on a command line, where it has no type, arrives as no value.
-    node.set_parameters([Parameter(entry.name, value=[]) for entry in DECLARATIONS.values()
-                         if isinstance(entry.default, list)
-                         and node.get_parameter(entry.name).value is None])
-    return read_options(node, configured=False)
+    # An empty list in a file or on a command line, where it has no type, arrives as no value; and
+    # one of Python's is a list of bytes to rclpy, and to `ros2 param describe`.
+    node.set_parameters([Parameter(entry.name, LIST_TYPES[entry.items], [])
+                         for entry in DECLARATIONS.values() if isinstance(entry.default, list)
+                         and _plain(node.get_parameter(entry.name).value) in (None, [])])
+    options = read_options(node, configured=False)
+    if idle := _idle_factor(options.settings.loftup):
+        node.get_logger().warning(idle)
+    return options
 
 
 def configured_options(node: Node) -> NodeOptions:
@@ -185,10 +190,11 @@ def configured_options(node: Node) -> NodeOptions:
 def warn_of_lone_class(node: Node, options: NodeOptions) -> None:
     """Log a warning where only one class is asked for, which then covers everything."""
     if len(options.classes) == 1 and not options.negatives:
-        name = options.classes[0].partition("|")[0]
+        name, *synonyms = options.classes[0].split("|")
+        others = [word for word in ("floor", "wall", "ceiling") if word not in (name, *synonyms)]
         node.get_logger().warning(
             f"with one class every pixel is '{name}'; name what else there is, e.g. "
-            f"'{name},floor,wall', or as negative_words")
+            f"'{','.join([name, *others[:2]])}', or as negative_words")
 
 
 def descriptor_of(entry: Declaration) -> ParameterDescriptor:
@@ -283,10 +289,15 @@ def _refuse_idle_factor(given: Mapping[str, Any], asked: LoftUpSettings) -> None
 
     The default promises nothing and may come back at any time.
     """
-    told = asked.factor not in (given["loftup.factor"], LoftUpSettings().factor)
-    if told and asked.adaptive and given["loftup.adaptive"]:
-        raise ValueError(f"loftup.factor={asked.factor} has no effect; set loftup.adaptive to "
-                         "false as well")
+    idle = _idle_factor(asked)
+    if idle and asked.factor != given["loftup.factor"] and given["loftup.adaptive"]:
+        raise ValueError(idle)
+
+
+def _idle_factor(asked: LoftUpSettings) -> str:
+    """Return what to say of a factor that the adaptive one overrides; empty where none does."""
+    return "" if asked == asked.effective() else \
+        f"loftup.factor={asked.factor} has no effect; set loftup.adaptive to false as well"
 
 
 def _before_configure(values: dict[str, Any]) -> dict[str, Any]:

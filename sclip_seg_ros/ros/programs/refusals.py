@@ -159,6 +159,8 @@ def _fault_of_value(rule: str) -> str:
         return _without_sign(rule)
     if not _NAME_OF_PARAMETER.fullmatch(name):
         return f"'{name}' is not a parameter's name; {_SIGNS} and '.'"
+    if not value.strip():
+        return f"no value stands behind ':='; write '{name}:=VALUE', or \"{name}:=''\" for no text"
     try:
         yaml.safe_load(value)
     except yaml.YAMLError as error:

@@ -177,6 +177,31 @@ def test_a_parameter_file_may_lie_in_the_home_folder(launch_file, tmp_path, monk
     assert parameters_of(node) == {"short_side": 224}
 
 
+@pytest.mark.parametrize("word, meant", [
+    ("parms_file:=/x.yaml", "params_file"), ("rwiz:=true", "rviz"), ("imge:=/cam", "image"),
+    ("loglevel:=debug", "log_level")])
+def test_a_misspelt_argument_is_told_before_anything_starts(launch_file, monkeypatch, word, meant):
+    monkeypatch.setattr(sys, "argv", ["ros2", "launch", "sclip_seg_ros", "segment.launch.py", word])
+    name = word.partition(":=")[0]
+    with pytest.raises(ValueError, match=f"no argument '{name}'; did you mean '{meant}'"):
+        node_action(launch_file)
+
+
+def test_no_parameter_is_taken_for_a_misspelt_argument(launch_file, monkeypatch):
+    from sclip_seg_ros.io.former_names import FORMERLY
+    from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS
+
+    others = [*DECLARATIONS, *FORMERLY, "qos_overrides./image_raw.subscription.depth"]
+    monkeypatch.setattr(sys, "argv", ["segment.launch.py", *(f"{name}:=1" for name in others)])
+    given = parameters_of(node_action(launch_file)[0])
+    assert {name for name in others if name not in launch_file.PARAMETERS} <= given.keys()
+
+
+def test_a_folder_is_no_parameter_file(launch_file, tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        node_action(launch_file, params_file=str(tmp_path))
+
+
 def test_a_missing_parameter_file_is_named(launch_file):
     with pytest.raises(FileNotFoundError, match="no-such.yaml"):
         node_action(launch_file, params_file="/no-such.yaml")

@@ -45,6 +45,12 @@ def test_the_nodes_parameters_can_be_used_and_suit_the_layer():
     assert chosen.cameras[0].depth == "/depth/image"
 
 
+def test_other_words_may_be_given_beside_the_file():
+    """However many there are: `classes:=floor,wall`."""
+    chosen = options(**{**node_values(), "classes": ["floor", "wall"]})
+    assert chosen.class_ids.values == (1, 2)
+
+
 def test_the_layer_reads_what_the_node_publishes():
     for source in sources():
         topics = [value for name, value in source.items() if name.endswith("_topic")]

@@ -330,8 +330,33 @@ def test_a_bad_value_under_a_former_name_is_refused_after_that_is_told(make_node
     assert len(warnings) == 1
 
 
+@pytest.mark.parametrize("given", [{}, {"class_ids": [], "depth_topics": []}])
+def test_an_empty_list_says_of_what(make_node, given):
+    """As `ros2 param get` and `describe` have it; rclpy calls Python's own one of bytes."""
+    node = make_node(**given)
+    declare_parameters(node)
+    found = {name: node.get_parameter(name).type_ for name in
+             ("class_ids", "negative_words", "points.classes", "depth_topics", "pamr.dilations")}
+    integers, strings = Parameter.Type.INTEGER_ARRAY, Parameter.Type.STRING_ARRAY
+    assert found == {"class_ids": integers, "negative_words": strings, "points.classes": strings,
+                     "depth_topics": strings, "pamr.dilations": integers}
+
+
+@pytest.mark.parametrize("given, told", [
+    ({"loftup.factor": 3.0}, ["loftup.factor=3.0 has no effect; set loftup.adaptive to false as "
+                              "well"]),
+    ({"loftup.factor": 3.0, "loftup.adaptive": False}, []), ({"loftup.factor": 2.0}, [])])
+def test_a_factor_that_has_no_effect_at_start_is_told(make_node, monkeypatch, given, told):
+    node = make_node(**given)
+    warnings = warnings_of(node, monkeypatch)
+    declare_parameters(node)
+    assert warnings == told
+
+
 @pytest.mark.parametrize("classes, negatives, warned", [
-    (["person|pedestrian"], [], "every pixel is 'person'; name what else there is"),
+    (["person|pedestrian"], [], "every pixel is 'person'; name what else there is, e.g. "
+                                "'person,floor,wall'"),
+    (["floor"], [], "every pixel is 'floor'; name what else there is, e.g. 'floor,wall,ceiling'"),
     (["person"], ["floor"], ""),
     (["person", "floor"], [], ""),
 ])

@@ -121,6 +121,7 @@ def test_what_is_wrong_with_a_parameter_file_is_told(ros_arguments, tmp_path, co
     (("--param", "short_side"), "write 'short_side:=VALUE'"),
     (("--log-level", "debgu"), "the log level 'debgu'; give debug, info, warn, error or fatal"),
     (("-p", "classes:=[floor, wall"), "its value is not YAML (expected ',' or ']'"),
+    (("-p", "classes:="), "no value stands behind ':='; write 'classes:=VALUE'"),
     (("-p", "short-side:=64"), "'short-side' is not a parameter's name; use letters, digits, '_'"),
     (("-r", "image_raw:=/cam-1/image_raw"), "the name '/cam-1/image_raw' is not a topic's name"),
     (("-r", "sclip_seg:image_raw:=/1cam"), "the name '/1cam' is not a topic's name"),
