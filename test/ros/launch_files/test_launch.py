@@ -120,15 +120,15 @@ def test_use_sim_time_that_is_not_a_truth_value_is_refused(launch_file):
 
 
 @pytest.mark.parametrize("file, taken", [
-    ("segment.launch.py", {"use_pamr": True, "crf.iterations": 3, "clases": "floor"}),
-    ("/share/launch/segment.launch.py", {"use_pamr": True, "crf.iterations": 3, "clases": "floor"}),
-    ("nav2_semantic.launch.py", {"use_pamr": True, "crf.iterations": 3, "clases": "floor"}),
+    ("segment.launch.py", {"use_tlp": True, "crf.iterations": 3, "clases": "floor"}),
+    ("/share/launch/segment.launch.py", {"use_tlp": True, "crf.iterations": 3, "clases": "floor"}),
+    ("nav2_semantic.launch.py", {"use_tlp": True, "crf.iterations": 3, "clases": "floor"}),
     ("robot.launch.py", {}),
 ])
 def test_what_the_command_line_gives_beside_the_arguments_goes_to_the_node(
         launch_file, monkeypatch, file, taken):
     """Of a robot's launch file around this one, the words are that file's own."""
-    monkeypatch.setattr(sys, "argv", ["ros2", "launch", "sclip_seg_ros", file, "use_pamr:=true",
+    monkeypatch.setattr(sys, "argv", ["ros2", "launch", "sclip_seg_ros", file, "use_tlp:=true",
                                       "crf.iterations:=3", "clases:=floor", "model:=ViT-B/16"])
     node, _ = node_action(launch_file, model="ViT-B/16")
     parameters = parameters_of(node)
@@ -141,10 +141,10 @@ def test_what_the_command_line_gives_beside_the_arguments_goes_to_the_node(
 
 def test_arguments_of_the_launch_file_for_nav2_are_not_given_to_the_node(launch_file, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["ros2", "launch", "sclip_seg_ros", "nav2_semantic.launch.py",
-                                      "depth:=/depth/image", "register:=true", "use_pamr:=true"])
+                                      "depth:=/depth/image", "register:=true", "use_tlp:=true"])
     node, _ = node_action(launch_file)
     parameters = parameters_of(node)
-    assert parameters["use_pamr"] is True
+    assert parameters["use_tlp"] is True
     assert not {"depth", "register"} & parameters.keys()
 
 
