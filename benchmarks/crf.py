@@ -17,7 +17,6 @@ if __name__ == "__main__":  # before libraries that take seconds to import
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -26,6 +25,7 @@ from sclip_research.scenes import render, sample_scene
 from torch import Tensor
 from torch.nn.functional import interpolate, one_hot
 
+from benchmarks import clocks
 from sclip_seg_ros.models import resolve_device
 from sclip_seg_ros.segmentation.refinement.dense_crf.dense_crf import dense_crf
 from sclip_seg_ros.segmentation.refinement.dense_crf.lattice import smoothness_lattice
@@ -47,20 +47,9 @@ def rendered(seed: int, height: int, width: int, classes: int) -> tuple[Tensor, 
 
 
 def timed(call: Callable[[], Tensor], device: torch.device) -> tuple[Tensor, float]:
-    """Return a call's result and its seconds."""
-    if device.type == "cpu":
-        start = time.thread_time()
-        return call(), time.thread_time() - start
-    _wait_for(device)
-    start = time.perf_counter()
-    result = call()
-    _wait_for(device)
-    return result, time.perf_counter() - start
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":  # others compute at once
-        torch.cuda.synchronize(device)
+    """Return a call's result and its seconds, by the clock of the device and its threads."""
+    result, milliseconds = clocks.timed(call, device, clocks.clock_of(device)[0])
+    return result, milliseconds * 1e-3
 
 
 def compare(image: Tensor, probabilities: Tensor, settings: CrfSettings, device: torch.device,

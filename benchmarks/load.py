@@ -33,7 +33,7 @@ import torch
 from sclip_seg_ros.io.ladders import read_ladder
 from sclip_seg_ros.latency.quality import QualityControl
 from sclip_seg_ros.segmentation import SCLIPSegmentor
-from sclip_seg_ros.tools.program import Program, documented, positive
+from sclip_seg_ros.tools.program import Program, UsageError, documented, positive
 
 CLASSES = ("floor", "wall", "door", "rug", "table", "chair", "lamp", "box", "ball", "cup", "bowl",
            "cone", "bottle", "pyramid", "cylinder")
@@ -51,6 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)),
                         help="that torch computes with")
     parser.add_argument("--output", type=Path, help="JSON file")
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse phases of which nothing would be judged.
+
+    Raises:
+        UsageError: they are too short.
+    """
+    least = SETTLING_SECONDS + 1 / options.rate
+    if options.phase <= least:
+        raise UsageError(f"--phase {options.phase:g} is too short at {options.rate:g} frames a "
+                         f"second; give more than {least:g}")
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -136,4 +148,4 @@ def summarise(frames: list[dict], options: argparse.Namespace) -> dict:
             "phases": phases}
 
 
-main = Program(*documented(__doc__), add_arguments, measure)
+main = Program(*documented(__doc__), add_arguments, measure, check)

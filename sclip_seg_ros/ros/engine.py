@@ -202,6 +202,7 @@ class Engine:
     def _on_image(self, camera: Camera, message: Any) -> None:
         camera.log.received()
         if self._worker is None:
+            camera.log.dropped()
             return  # the subscription was due already when it was taken down
         replaced = self._worker.mailbox.put(Frame(camera, message, time.monotonic()), camera.name)
         if replaced:

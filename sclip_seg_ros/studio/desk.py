@@ -245,8 +245,10 @@ class Desk:
     def _swap(self) -> None:
         if self._pinned is None:
             raise Refusal("compare", "nothing is pinned; pin the present settings first")
-        pinned, self._pinned = self._pinned, self._choices
-        self._choose(pinned)
+        present = self._choices
+        self._choose(self._pinned)  # or refuse, and both stay
+        self._pinned = present
+        self._ask()
 
     def _go(self, source: int, index: int) -> None:
         sources = self.bench.sources

@@ -68,13 +68,13 @@ class Points:
                                  "picture, and start the studio with it")
         if not (0 <= x < width and 0 <= y < height):
             raise Refusal(FIELD, f"point ({x}, {y}) lies outside the picture of {width}x{height}")
-        if sum(map(len, self._points.values())) >= MOST:
-            raise Refusal(FIELD, f"there are {MOST} points already; begin another file")
         points = self._points.setdefault(name, [])
         near = [point for point in points
                 if abs(point[0] - x) <= NEAR and abs(point[1] - y) <= NEAR]
         if near:
             points.remove(near[0])
+        elif sum(map(len, self._points.values())) >= MOST:
+            raise Refusal(FIELD, f"there are {MOST} points already; begin another file")
         else:
             points.append((x, y, word))
         self._keep()

@@ -129,10 +129,10 @@ def write_folder(folder: Path, clip: ClipModel, upsamplers: dict[str, Path],
         raise WeightsError(f"there is no space in '{folder}' ({megabytes(needed)} needed, "
                            f"{megabytes(free)} free); make room, or give another folder")
     (folder / MANIFEST).unlink(missing_ok=True)  # until all is there
+    checksums = {name: _copied(path, folder / name) for name, path in files.items()}
     for stale in WEIGHTS:
         if stale not in files:
             (folder / stale).unlink(missing_ok=True)
-    checksums = {name: _copied(path, folder / name) for name, path in files.items()}
     write_configuration(folder, clip)
     _write(folder / MANIFEST, {
         "architecture": origin.architecture, "pretrained": origin.tag,

@@ -111,7 +111,8 @@ def _measure(arguments: argparse.Namespace) -> list[LevelCost]:
     profile = chosen_profile(arguments)
     settings = chosen_settings(arguments, profile, varied=True)
     words_given = arguments.vocabulary or arguments.vocabulary_file or profile
-    classes, background = chosen_classes(arguments, profile) if words_given else (WORDS, "")
+    classes, background = chosen_classes(arguments, profile) if words_given \
+        else (WORDS, arguments.background or "")
     device = resolve_device(arguments.device)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -160,6 +160,12 @@ def test_what_an_import_leaves_aside_is_told():
     assert [note.split()[0] for note in found.notes] == ["--model", "--negative"]
 
 
+def test_the_programs_name_may_be_a_word_of_an_imported_line():
+    for program in ("sclip-segment", "sclip segment"):
+        found = imports.read(f"{program} x --vocabulary floor segment wall", PLAIN).choices
+        assert tuple(found.names) == ("floor", "segment", "wall")
+
+
 def test_a_published_profile_can_be_imported_by_its_name():
     found = imports.read("sclip-segment x --profile voc21", PLAIN).choices
     assert len(found.classes) == 21 and found.background

@@ -150,6 +150,7 @@ def test_unusable_points_are_refused_in_one_line(points, content, complaint, cap
 @pytest.mark.parametrize(("flags", "complaint"), [
     ([], "one of the arguments --points --dataset is required"),
     (["--dataset", "demo-scenes", "--vocabulary", "wall"], "--dataset brings its own words"),
+    (["--dataset", "demo-scenes", "--prompt-templates", "a {}"], "--dataset brings its own words"),
     (["--dataset", "folder"], "needs --data-root"),
     (["--points", "absent.json", "--vocabulary", "wall"], "absent.json"),
     (["--dataset", "demo-videos"], "invalid choice")])

@@ -91,7 +91,8 @@ class Tracker:
         self._views: dict[str, _View] = {}
         self._waiting = True                             # frames wait for runs
         self._failure: Exception | None = None
-        self._turn: int | None = None                    # whose run is next, after a failure
+        self._alone = False                              # all cameras together, a run failed
+        self._run_last: dict[str, int] = {}              # number of each camera's last run
         self._kept: Outcome | None = None                # features for new words
         self._settings: SegmentorSettings | None = None  # that the times are of
         self._runs: deque[float] = deque(maxlen=RUNS)
@@ -119,7 +120,7 @@ class Tracker:
         self._tower.withdraw()
         self._tower.collect()
         self._views.clear()
-        self._kept, self._turn, self.trouble = None, None, ""
+        self._kept, self._alone, self.trouble = None, False, ""
         self._waiting = True
         torch.set_num_threads(self._threads)  # of the next frame thread
 
@@ -140,6 +141,7 @@ class Tracker:
         if options.settings != self._settings:
             self._settings = options.settings
             self._extras.clear()
+            self._alone = False
         watch = pipeline.stopwatch()
         with watch.stage("temporal"):
             memories = [self._observe(job, options) for job in jobs]
@@ -200,9 +202,11 @@ class Tracker:
     def collect(self) -> None:
         """Take what the tower's thread has made."""
         for outcome in self._tower.collect():
+            number = max(self._run_last.values(), default=0) + 1
+            self._run_last.update((job.camera.name, number) for job in outcome.run.jobs)
             if outcome.error is not None:
                 self._failure, self.trouble = outcome.error, describe(outcome.error)
-                self._turn = self._turn or 0
+                self._alone = True
                 continue
             self._note(outcome)
             self._tower_ms = {f"tower {stage}": value for stage, value in outcome.stage_ms.items()}
@@ -266,8 +270,9 @@ class Tracker:
         """Have frames scored: here and now where they wait for it, else by the tower's thread."""
         self._own_seconds = 0.0
         if jobs and not waiting:
-            alone = self._turn is not None  # all together, they failed
-            self._tower.submit(self._run(self._turn_of(jobs), vocabulary, key), alone)
+            if self._alone:  # one after another, whether a run that was asked for began or not
+                jobs = [min(jobs, key=lambda job: self._run_last.get(job.camera.name, 0))]
+            self._tower.submit(self._run(jobs, vocabulary, key), self._alone)
         elif jobs and not self._tower.busy:  # else the last run of the other kind ends first
             run = replace(self._run(jobs, vocabulary, key), label_sizes=_label_sizes(jobs))
             outcome = look(run, refine=False)
@@ -275,13 +280,6 @@ class Tracker:
             self._own_seconds = outcome.seconds
             return outcome
         return None
-
-    def _turn_of(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        """Return the jobs for one run: all, or one after another where they failed together."""
-        if self._turn is None:
-            return jobs
-        self._turn += 1
-        return [jobs[self._turn % len(jobs)]]
 
     def _run(self, jobs: Sequence[Job], vocabulary: Vocabulary,
              key: tuple[Hashable, ...]) -> Run:

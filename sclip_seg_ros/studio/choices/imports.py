@@ -143,8 +143,8 @@ def of_node(values: Mapping[str, Any]) -> Import:
 
 def _segment(text: str) -> Import:
     words = shlex.split(text.replace("\\\n", " "))
-    words = words[words.index("segment") + 1:] if "segment" in words \
-        else words[words.index("sclip-segment") + 1:]
+    program = "sclip-segment" if "sclip-segment" in words else "segment"
+    words = words[words.index(program) + 1:]
     parser = OneLineParser(prog="sclip-segment", allow_abbrev=False, add_help=False)
     add_arguments(parser)
     if "--version" in words:

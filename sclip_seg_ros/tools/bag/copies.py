@@ -31,6 +31,7 @@ from sclip_seg_ros.tools.pieces.finished_frames import differences
 from sclip_seg_ros.tools.pieces.pieces import open_engine
 
 _YEARS = 1e9  # seconds: a piece so long is the whole recording
+_KEPT = {"run", "frames", "refused", "cuts", "lost", "notices"}  # in a receipt
 _CLAIM = b"{}"  # of a receipt: this program is about to put the recording there
 
 
@@ -116,6 +117,9 @@ def _take_over(errand: Errand, outcome: Outcome, run: dict[str, Any], restart: b
     except ValueError:
         receipt = {}  # its writer was interrupted
     if receipt and not restart:
+        if not isinstance(receipt, dict) or not receipt.keys() >= _KEPT:
+            raise RecordingError(f"'{errand.receipt}' is no receipt of this program; move it and "
+                                 f"'{errand.target}' away, or choose another --output")
         if different := differences(receipt["run"], run):
             raise RecordingError(f"'{errand.target}' exists already, made with another "
                                  f"{different}; choose another --output, or add --restart to "

@@ -73,9 +73,10 @@ def check(parsed: argparse.Namespace) -> None:
     if parsed.points and parsed.data_root:
         raise UsageError("--data-root belongs to --dataset; leave it out beside --points")
     words = parsed.vocabulary or parsed.vocabulary_file
-    if parsed.dataset and (words or parsed.background or parsed.negative):
+    if parsed.dataset and (words or parsed.background or parsed.negative
+                           or parsed.prompt_templates):
         raise UsageError("--dataset brings its own words; leave --vocabulary, --vocabulary-file, "
-                         "--background and --negative out")
+                         "--background, --negative and --prompt-templates out")
 
 
 def run(arguments: argparse.Namespace) -> int:

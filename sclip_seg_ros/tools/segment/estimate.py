@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,12 +44,14 @@ def estimate(arguments: argparse.Namespace, inputs: Sequence[Input],
     found, problems = Estimate(), []
     photos = [entry for entry in inputs if not entry.is_video]
     with TemporaryDirectory(prefix="sclip-dry-run-") as folder:
+        cost = None
         try:
-            cost = probe(photos, lambda entry: _photo(labelling, entry, Path(folder) / "photo"))
-            for _ in photos:
-                found.add([Piece(0, 0, None, 0)], 1, 1, cost or Cost(0, 0, 0))
+            cost = probe(_readable(photos, problems),
+                         lambda entry: _photo(labelling, entry, Path(folder) / "photo"))
         except (*IMAGE_ERRORS, OSError) as error:
             problems.append(cause_of(error))
+        for _ in photos:
+            found.add([Piece(0, 0, None, 0)], 1, 1, cost or Cost(0, 0, 0))
         for entry in inputs:
             if not entry.is_video:
                 continue
@@ -60,6 +62,17 @@ def estimate(arguments: argparse.Namespace, inputs: Sequence[Input],
             except (*IMAGE_ERRORS, OSError) as error:
                 problems.append(f"'{entry.name}': {cause_of(error)}")
     return found, problems
+
+
+def _readable(photos: Iterable[Input], problems: list[str]) -> Iterator[Input]:
+    """Yield the photos that can be read; note why the others cannot."""
+    for entry in photos:
+        try:
+            read_image(entry.path)
+        except (*IMAGE_ERRORS, OSError) as error:
+            problems.append(f"'{entry.name}': {cause_of(error)}")
+        else:
+            yield entry
 
 
 def _photo(labelling: Labelling, entry: Input, target: Path) -> tuple[float, float]:

@@ -199,6 +199,23 @@ def test_cameras_share_the_tower_though_their_frames_never_come_together(simulat
     assert abs(slow.keyframes - fast.keyframes) <= 1
 
 
+def test_cameras_that_fail_together_take_turns_whatever_a_run_takes(simulate):
+    """Also where each run takes as long as two frames of both."""
+    simulation = simulate(0.8)
+    usual = simulation.glance
+
+    def glance(count: int) -> None:
+        if count > 1:
+            raise RuntimeError("no memory for two")
+        usual(count)
+
+    simulation.glance = glance
+    one, other = Camera("one", 0.4), Camera("other", 0.4)
+    simulation.play([one, other], 16.0)
+    assert one.unlabelled(first=10) == other.unlabelled(first=10) == 0
+    assert abs(one.keyframes - other.keyframes) <= 2
+
+
 def test_a_camera_that_fell_silent_costs_the_others_nothing_for_long(simulate):
     simulation = simulate(0.12)
     stays, goes = Camera("stays", 0.2), Camera("goes", 0.2, phase=0.1, until=3.0)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
@@ -84,34 +85,30 @@ def middleware() -> Finding:
     if idle := idle_profile():
         return fault(f"{what}: {idle[0]}", idle[1])
     heard: list[Image] = []
-    contexts = [Context(), Context()]
     nodes: list[Node] = []
-    for context in contexts:
-        rclpy.init(args=[], context=context)
-        try:
-            nodes.append(Node("sclip_doctor", context=context, start_parameter_services=False,
-                              enable_rosout=False))
-        except RuntimeError as error:
-            context.try_shutdown()
-            if not (refusal := why_no_node(error)):
-                raise
-            reason, remedy = refusal
-            return fault(f"{what}: {reason}", remedy)
-    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-    executor = SingleThreadedExecutor(context=contexts[1])
-    executor.add_node(nodes[1])
-    try:
+    with ExitStack() as left:
+        for context in (Context(), Context()):
+            rclpy.init(args=[], context=context)
+            left.callback(context.try_shutdown)
+            try:
+                nodes.append(Node("sclip_doctor", context=context, start_parameter_services=False,
+                                  enable_rosout=False))
+            except RuntimeError as error:
+                if not (refusal := why_no_node(error)):
+                    raise
+                reason, remedy = refusal
+                return fault(f"{what}: {reason}", remedy)
+            left.callback(nodes[-1].destroy_node)
+        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+        executor = SingleThreadedExecutor(context=nodes[1].context)
+        executor.add_node(nodes[1])
+        left.callback(executor.shutdown)
         publisher = nodes[0].create_publisher(Image, "sclip_doctor/image", qos)
         nodes[1].create_subscription(Image, "sclip_doctor/image", heard.append, qos)
         begin = time.monotonic()
         while not heard and time.monotonic() < begin + PATIENCE_SECONDS:
             publisher.publish(image)
             executor.spin_once(timeout_sec=0.2)
-    finally:
-        executor.shutdown()
-        for node, context in zip(nodes, contexts, strict=True):
-            node.destroy_node()
-            context.try_shutdown()
     if not heard:
         return fault(f"{what}: an image sent to oneself did not come within "
                      f"{PATIENCE_SECONDS:g} s")

@@ -45,7 +45,8 @@ class CutSqlite:
         try:
             for topic, stamp, data in connection.execute(
                     "SELECT topic_id, timestamp, data FROM messages ORDER BY id"):
-                yield Message(self._topics[topic], stamp, data)
+                if topic in self._topics:
+                    yield Message(self._topics[topic], stamp, data)
         except sqlite3.DatabaseError:
             return  # here it breaks off
         finally:
