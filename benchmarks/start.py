@@ -36,7 +36,7 @@ from safetensors.torch import save_file
 from examples.child_processes import ProcessError
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.models.hub import MAIN
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.weights import checksum
 from sclip_seg_ros.tools.program import Program, documented, positive
 
 MODELS = {"ViT-B-16": "openai", "ViT-B-16-SigLIP": "webli"}
@@ -143,7 +143,7 @@ def fill_cache(cache: Path, model: str, tag: str) -> None:
     snapshot = _snapshot(cache, repository)
     weights = snapshot / "open_clip_model.safetensors"
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, weights)
-    blob = snapshot.parents[1] / "blobs" / sha256(weights)
+    blob = snapshot.parents[1] / "blobs" / checksum(weights)
     blob.parent.mkdir(exist_ok=True)
     weights.rename(blob)
     weights.symlink_to(os.path.relpath(blob, snapshot))

@@ -30,7 +30,7 @@ from sclip_research.scenes.held_out import held_out_scene
 from sclip_research.scenes.worlds import WORLDS
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.weights import checksum
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import BILINEAR, EMBEDDED_FILE
 from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
@@ -114,8 +114,8 @@ def measure(count: int, rows: Sequence[Row] = ROWS, world: str = "toy") -> dict[
     return {"world": world, "scenes": count, "threads": torch.get_num_threads(),
             "rows": _listed({row: tally.scores() for row, tally in tallies.items()}),
             "slice": {"scenes": min(SLICE, count), "rows": _listed(first)},
-            "weights_sha256": sha256(EMBEDDED_FOLDER / "open_clip_model.safetensors"),
-            "loftup_sha256": sha256(EMBEDDED_FILE)}
+            "weights_sha256": checksum(EMBEDDED_FOLDER / "open_clip_model.safetensors"),
+            "loftup_sha256": checksum(EMBEDDED_FILE)}
 
 
 def table(results: dict[str, Any]) -> str:
