@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.temporal.measures import iou_of
 from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.segmentation.scores.decoding.decoding import decode
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
@@ -41,9 +42,7 @@ def carried(root: Path, frames: int, settings: TemporalSettings,
             labels = _carry(images[start:start + frames + 1], labels, settings)
         truth = np.where(truths[start + frames] < CLASSES, truths[start + frames], 255)
         table += confusion_table(labels, truth, CLASSES)
-    right = np.diag(table)
-    union = table.sum(1) + table[:, :CLASSES].sum(0) - right
-    return {"miou": float((right / np.maximum(union, 1))[table.sum(1) > 0].mean()),
+    return {"miou": float(np.nanmean(iou_of(table))),
             "unlabelled": float(table[:, CLASSES].sum() / table.sum())}
 
 
