@@ -14,6 +14,7 @@ from sclip_seg_ros.msg import ClassConfidenceArray
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from examples.room.grid import SemanticGrid
+from sclip_seg_ros.geometry.stamps import stamp_of
 
 TOLERANCE = 0.02   # seconds between labels and cloud, at most
 WAITING = 100      # stamps that something is still missing for, at most
@@ -88,11 +89,11 @@ class GridConsumer:
         return any(self.taken[stamp].known >= share for stamp in stamps if stamp in self.taken)
 
     def _take(self, topic: str, message: Any) -> None:
-        self._waiting.setdefault(_stamp(message), {})[topic] = message
+        self._waiting.setdefault(stamp_of(message.header), {})[topic] = message
         self._join()
 
     def _take_cloud(self, cloud: PointCloud2) -> None:
-        self._clouds[_stamp(cloud)] = cloud
+        self._clouds[stamp_of(cloud.header)] = cloud
         self._join()
 
     def _join(self) -> None:
@@ -120,7 +121,3 @@ class GridConsumer:
                        np.frombuffer(confidence.data, np.uint8)[known] / 255, names)
         labels = np.frombuffer(label.data, np.uint8)
         self.taken[stamp] = Taken(names, float(np.isin(labels, list(names)).mean()), parts)
-
-
-def _stamp(message: Any) -> int:
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
