@@ -23,6 +23,7 @@ from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabula
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from benchmarks.soak.verdict import FATES
 from sclip_seg_ros.common.patchwork import patchwork
 from sclip_seg_ros.geometry.stamps import stamp_of
 from sclip_seg_ros.ros.images import to_message
@@ -38,8 +39,7 @@ CLASSES = (["floor", "wall", "door", "ball"],
            ["wall", "floor"],
            ["rug", "cone", "bottle", "floor", "wall", "pyramid"],
            ["door"])
-_FATES = ("labelled", "dropped", "rejected", "failed", "skipped")
-_COUNTS = ("budget_misses", "frames_received", *(f"frames_{fate}" for fate in _FATES))
+_COUNTS = ("budget_misses", "frames_received", *(f"frames_{fate}" for fate in FATES))
 ALONE_MS = 120.0  # the budget under which each frame is labelled alone
 PAN = 3           # pixels from frame to frame
 BUDGETS_MS = (300.0, 60.0, 1000.0, 120.0, 0.0)
@@ -93,7 +93,7 @@ class SoakDriver(Node):
         """Tell whether the node's books account for every frame sent, and all labels are here."""
         frames = self._frames()
         return self.answered and frames["received"] == self.sent == sum(
-            frames[fate] for fate in _FATES) and self.labels_heard == frames["labelled"]
+            frames[fate] for fate in FATES) and self.labels_heard == frames["labelled"]
 
     def try_out(self) -> None:
         """Publish slowly, until the node and this one hear each other in both directions."""
@@ -141,7 +141,7 @@ class SoakDriver(Node):
         """Return the node's counts of frames since the books began."""
         status = self.status or SegmentationStatus()
         return {fate: getattr(status, f"frames_{fate}") - self._before[f"frames_{fate}"]
-                for fate in ("received", *_FATES)}
+                for fate in ("received", *FATES)}
 
     def _publish(self) -> None:
         picture = self._pictures[self._change % len(self._pictures)]

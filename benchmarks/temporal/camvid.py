@@ -15,6 +15,7 @@ from sclip_seg_ros.temporal import Memory, TemporalSettings
 from sclip_seg_ros.tools.benchmark.datasets.base import read_ids
 from sclip_seg_ros.tools.figures.metrics import confusion_table
 
+CAMVID = Path(__file__).resolve().parents[3] / "shared/data/camvid"
 CLASSES = 11   # the twelfth value is "unlabelled", and counts nowhere
 INTERVAL = 1 / 15
 

@@ -18,7 +18,7 @@ def first_line(error: BaseException) -> str:
     return shortened(" ".join(lines[0].split()), _LONGEST)
 
 
-def shortened(value: object, length: int) -> str:
+def shortened(value: object, length: int = 60) -> str:
     """Return a value as text of at most so many characters; dots stand for what is left out."""
     text = str(value)
     return text if len(text) <= length else text[:length - 3] + "..."

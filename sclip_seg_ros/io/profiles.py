@@ -159,7 +159,7 @@ def refuse_pieces_of_lists(classes: Sequence[str]) -> None:
     refuse_numbers(classes)
     for text in classes:
         if any(map(is_piece_of_list, text.split("|"))):
-            raise ValueError(f"class '{shortened(text, 40)}' looks like a piece of a list that "
+            raise ValueError(f"class '{shortened(text)}' looks like a piece of a list that "
                              "could not be read as one; give each class by itself, without "
                              "brackets, quotes and semicolons")
 
@@ -171,7 +171,7 @@ def refuse_numbers(classes: Sequence[str]) -> None:
         ValueError: all of them do.
     """
     if is_numbered(classes):
-        raise ValueError(f"class '{shortened(classes[0], 40)}' begins with its number, as all do; "
+        raise ValueError(f"class '{shortened(classes[0])}' begins with its number, as all do; "
                          "give the words alone, ids of your own are given beside (class_ids)")
 
 

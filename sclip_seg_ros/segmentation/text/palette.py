@@ -83,14 +83,15 @@ def _free_colour(name: str, taken: Sequence[Colour]) -> Colour:
     draws = list(dict.fromkeys(_draws(name)))
     if not taken:
         return draws[0]
-    nearest = np.linalg.norm(_lab(draws)[:, None] - _lab(taken), axis=2).min(axis=1)
+    ours, theirs = (lab(np.array(colours) / 255) for colours in (draws, taken))
+    nearest = np.linalg.norm(ours[:, None] - theirs, axis=2).min(axis=1)
     apart = np.flatnonzero(nearest >= _APART)
     return draws[apart[0] if len(apart) else nearest.argmax()]
 
 
-def _lab(colours: Sequence[Colour]) -> np.ndarray:
-    """Return colours as CIE L*a*b*, (N, 3) float32, where distance is what the eye sees."""
-    return cv2.cvtColor(np.array([colours], np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """Return colours, (N, 3) in 0..1, as CIE L*a*b*, where distance is what the eye sees."""
+    return cv2.cvtColor(rgb[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
 
 
 def _draws(name: str) -> Iterator[Colour]:
