@@ -26,21 +26,14 @@ _FINE_TONES = (*_TONES, (0.59, 0.85), (0.43, 0.60), (0.75, 0.45))
 _FINE_STEP = 95  # from colour to colour; shares no factor with their number, so that all are met
 
 
-def colour_of(name: str) -> Colour:
-    """Return the overlay colour (red, green, blue in 0..255) of a class name.
-
-    It depends on the name alone, so that a thing keeps its colour from vocabulary to vocabulary.
-    """
-    return _draw(name, 0)
-
-
 def palette_of(names: Sequence[str], chosen: Mapping[str, Colour] | None = None,
                remembered: Mapping[str, Colour] | None = None) -> np.ndarray:
     """Return the colours of the names of one vocabulary: (C, 3) uint8 RGB.
 
-    Each is the name's own, or where that looks like another's, the next that does not; where there
-    are too many names for that, the one least like the others. All but chosen ones differ, for as
-    many names as a vocabulary may have (254).
+    Each is the name's own, which depends on it alone, so that a thing keeps its colour from
+    vocabulary to vocabulary; or where that looks like another's, the next that does not; where
+    there are too many names for that, the one least like the others. All but chosen ones differ,
+    for as many names as a vocabulary may have (254).
 
     Args:
         names: of the classes.
