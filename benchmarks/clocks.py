@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +30,12 @@ def timed(call: Callable[[], Any], device: torch.device, clock: Clock) -> tuple[
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return result, (clock() - start) * 1e3
+
+
+def worked(process: int) -> float:
+    """Return the processor time of a process so far, seconds (proc(5), utime and stime)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def device_name(device: torch.device) -> str:

@@ -24,10 +24,12 @@ from sclip_research.scenes import render, sample_scene
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from examples.room.scenery import focal_matrix
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.geometry.cloud import Thinning
 from sclip_seg_ros.geometry.sensors import positions_in
 from sclip_seg_ros.ros.cameras.clouds import cloud_message
+from sclip_seg_ros.ros.images import to_message
 from sclip_seg_ros.ros.parameters.point_options import PointOptions
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.program import Program, documented, pixels
@@ -40,12 +42,8 @@ HOLES = 0.1  # share of pixels without depth, as stereo cameras have
 def depth_message(metres: np.ndarray, encoding: str, header: Header) -> Image:
     """Return a depth image (H, W), metres, as a message with holes."""
     metres = np.where(np.random.default_rng(0).random(metres.shape) < HOLES, 0, metres)
-    values = (metres * 1000).round().astype(np.uint16) if encoding == "16UC1" \
-        else metres.astype(np.float32)
-    message = Image(header=header, height=values.shape[0], width=values.shape[1],
-                    encoding=encoding, step=values.strides[0])
-    message.data.frombytes(values.tobytes())
-    return message
+    return to_message((metres * 1000).round().astype(np.uint16) if encoding == "16UC1"
+                      else metres.astype(np.float32), encoding, header)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,13 +57,12 @@ def run(arguments: argparse.Namespace) -> None:
     width, height = arguments.size
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    rendered = render(sample_scene(np.random.default_rng(2)), height, width)
+    scene = sample_scene(np.random.default_rng(2))
+    rendered = render(scene, height, width)
     segmentor = SCLIPSegmentor(short_side=112)
     result = segmentor.predict_dense(rendered.image, WORDS)
     header = Header(frame_id="camera")
-    focal = width / 1.2
-    info = CameraInfo(height=height, width=width, k=[focal, 0.0, width / 2 - 0.5, 0.0, focal,
-                                                     height / 2 - 0.5, 0.0, 0.0, 1.0])
+    info = CameraInfo(height=height, width=width, k=focal_matrix(scene.camera, (height, width)))
     plain = PointOptions()
     rows = []
     for title, encoding, options in (

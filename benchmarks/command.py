@@ -92,6 +92,11 @@ def commit() -> str:
     return (git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changed else "")
 
 
+def slug(name: str) -> str:
+    """Return a device's name as part of a file's."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the program's flags."""
     parser.add_argument("--full", action="store_true", help="every configuration")
@@ -120,11 +125,10 @@ def run(arguments: argparse.Namespace) -> None:
     logging.getLogger("sclip_seg_ros").setLevel(logging.ERROR)  # random weights are on purpose
     torch.set_num_threads(arguments.threads)
     summary = measure(arguments, resolve_device(arguments.device))
-    name = re.sub(r"[^a-z0-9]+", "-", summary["device"].lower()).strip("-")
     form = "full" if arguments.full else "short"
     places = [arguments.output / "summary"]
     if arguments.keep:
-        places.append(RESULTS / f"{name}-{form}-{summary['date']}")
+        places.append(RESULTS / f"{slug(summary['device'])}-{form}-{summary['date']}")
     text = report.page(summary)
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -9,12 +9,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.clocks import clock_of, timed
+from sclip_seg_ros.models.devices import DTYPES
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.scores.windows import window_boxes
 
 SIDE = {"cpu": 1024, "cuda": 8192}
 TRIALS = 8
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def matrix_rate(device: torch.device, precision: str) -> float:
@@ -23,7 +23,7 @@ def matrix_rate(device: torch.device, precision: str) -> float:
     The fastest of several trials: what the device can do, undisturbed.
     """
     side = SIDE.get(device.type, SIDE["cuda"])
-    left, right = (torch.randn(side, side, device=device).to(_DTYPES[precision]) for _ in range(2))
+    left, right = (torch.randn(side, side, device=device).to(DTYPES[precision]) for _ in range(2))
     clock, _ = clock_of(device)
     with torch.inference_mode():
         best = min(timed(lambda: left @ right, device, clock)[1] for _ in range(TRIALS + 1))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 
+from benchmarks.temporal.camvid import CAMVID
 from sclip_seg_ros.common.entry import run_program
 
 if __name__ == "__main__":  # before libraries that take seconds to import
@@ -40,7 +41,6 @@ from sclip_seg_ros.tools.program import Program, documented, positive
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "benchmarks/results/pamr.md"
-CAMVID = ROOT.parent / "shared/data/camvid"
 EVERY = 3               # frames of CamVid, of which one is taken
 PATCH = 16              # pixels
 NOISES = (0.0, 0.25, 0.5)  # deviation of a patch's scores, of 0 and 1 without noise

@@ -33,10 +33,11 @@ import open_clip
 from open_clip.pretrained import get_pretrained_cfg
 from safetensors.torch import save_file
 
+from benchmarks.clocks import worked
 from examples.child_processes import ProcessError
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.models.hub import MAIN
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.weights import checksum
 from sclip_seg_ros.tools.program import Program, documented, positive
 
 MODELS = {"ViT-B-16": "openai", "ViT-B-16-SigLIP": "webli"}
@@ -113,19 +114,13 @@ def start(cache: Path, model: str, tag: str, network: str) -> tuple[float, float
         for line in process.stdout or ():
             said.append(line)
             if " ready" in line:
-                return time.monotonic() - begin, _worked(process.pid), _sent(process.pid)
+                return time.monotonic() - begin, worked(process.pid), _sent(process.pid)
     finally:
         deadline.cancel()
         process.kill()
         process.wait()
     raise ProcessError(f"the node with '{model}' and network '{network}' does not become ready: "
                        + "".join(said[-3:]))
-
-
-def _worked(process: int) -> float:
-    """Return the processor time of a process in seconds."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _sent(process: int) -> int:
@@ -143,7 +138,7 @@ def fill_cache(cache: Path, model: str, tag: str) -> None:
     snapshot = _snapshot(cache, repository)
     weights = snapshot / "open_clip_model.safetensors"
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, weights)
-    blob = snapshot.parents[1] / "blobs" / sha256(weights)
+    blob = snapshot.parents[1] / "blobs" / checksum(weights)
     blob.parent.mkdir(exist_ok=True)
     weights.rename(blob)
     weights.symlink_to(os.path.relpath(blob, snapshot))

@@ -39,6 +39,7 @@ from playwright.sync_api import sync_playwright
 from sclip_research.scenes import render, sample_scene
 from websockets.sync.client import connect
 
+from benchmarks.clocks import worked
 from sclip_seg_ros.common.errors import Failed
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.tools.program import Program, documented
@@ -209,14 +210,16 @@ class CameraAndCount(threading.Thread):
         from rclpy.qos import qos_profile_sensor_data
         from sclip_seg_ros.msg import SegmentationStatus
         from sensor_msgs.msg import Image
+        from std_msgs.msg import Header
+
+        from sclip_seg_ros.ros.images import to_message
 
         rclpy.init()
         self._rclpy = rclpy
         self._node = rclpy.create_node("camera")
         self._frames, self._process = 0, node
         image = render(sample_scene(np.random.default_rng(2)), 480, 640).image
-        self._message = Image(width=640, height=480, encoding="rgb8", step=1920)
-        self._message.data.frombytes(image.tobytes())
+        self._message = to_message(image, "rgb8", Header())
         self._camera = self._node.create_publisher(Image, "/image_raw", 1)
         self._node.create_timer(1 / CAMERA_HZ, self._publish)
         self._node.create_subscription(Image, "/sclip_seg/label", lambda message: None,
@@ -237,14 +240,9 @@ class CameraAndCount(threading.Thread):
     def rate(self) -> float:
         """Return frames a second of the node's processor time, after a moment to settle."""
         time.sleep(2.0)
-        before, began = self._frames, self._spent()
+        before, began = self._frames, worked(self._process)
         time.sleep(ROUND_SECONDS)
-        return (self._frames - before) / (self._spent() - began)
-
-    def _spent(self) -> float:
-        """Return the processor time of the node so far, seconds (proc(5), utime and stime)."""
-        fields = Path(f"/proc/{self._process}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return (self._frames - before) / (worked(self._process) - began)
 
     def stop(self) -> None:
         """End."""

@@ -24,7 +24,7 @@ from open_clip import pretrained as published
 from safetensors.torch import save_file
 from tiny_clip import ARCHITECTURE
 
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.weights import checksum
 
 TINY, REPOSITORY = "tiny-hub-ViT", "tests/tiny.openai"
 BIN_ONLY = "tests/tiny.bin_only"
@@ -198,7 +198,7 @@ def sha256_of(path: Path) -> str:
 
 @lru_cache
 def _sha256(path: Path, *identity: int) -> str:
-    return sha256(path)
+    return checksum(path)
 
 
 @lru_cache(1)

@@ -98,13 +98,6 @@ class Run:
         return sum(a != b for a, b in zip(self.levels, self.levels[1:], strict=False))
 
 
-def simulate(machine: Machine, budget_ms: float, frames: int, **options) -> tuple[Governor, Run]:
-    """Warm up, then run a number of frames under a budget."""
-    governor = Governor(len(machine.levels), budget_ms, **options)
-    machine.warm_up(governor)
-    return governor, machine.run(governor, frames)
-
-
 def step(begin: int, end: int, factor: float) -> Load:
     """Return a load between two frames."""
     return lambda frame: factor if begin <= frame < end else 1.0

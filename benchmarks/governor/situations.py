@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
 
@@ -16,14 +16,11 @@ from benchmarks.governor.machine import (
     replay,
     step,
 )
-from sclip_seg_ros.latency.governor import Governor
 
 WHOLE = 600       # frames without a load behind the last one
 SURE = 0.9        # share of the budget that a level may take, without noise, to be owed
 FITS = 0.85       # the same, to be the level that ought to be in use
 REFINED = [{**LEVELS[0], "pamr": 200.0}, {**LEVELS[0], "pamr": 80.0}, *LEVELS]
-
-Play = Callable[[Machine, float, int], tuple[Governor, Run]]
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import time
 from pathlib import Path
 
 import torch
 
-from benchmarks.command import RESULTS, ROOT, commit
+from benchmarks.command import RESULTS, ROOT, commit, slug
 from benchmarks.gpu.page import page
 from benchmarks.gpu.steps import SECONDS, Outcome, run, steps
 from sclip_seg_ros.models import resolve_device
@@ -51,7 +50,7 @@ def work(parsed: argparse.Namespace) -> int:
     parsed.output.mkdir(parents=True, exist_ok=True)
     parsed.results.mkdir(parents=True, exist_ok=True)
     name, date = _name(device), time.strftime("%Y-%m-%d")
-    place = parsed.results / f"gpu-{_slug(name)}-{date}"
+    place = parsed.results / f"gpu-{slug(name)}-{date}"
     summary = {"name": name, "date": date, "commit": commit(), "torch": torch.__version__,
                "command": parsed.command, "steps": []}
     chosen = [step for step in table if not parsed.only or step.name in parsed.only]
@@ -73,10 +72,6 @@ def _tell(outcome: Outcome) -> None:
 
 def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 main = Program(*documented(__doc__), add_arguments, work)

@@ -23,7 +23,9 @@ from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabula
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from benchmarks.soak.verdict import FATES
 from sclip_seg_ros.common.patchwork import patchwork
+from sclip_seg_ros.geometry.stamps import stamp_of
 from sclip_seg_ros.ros.images import to_message
 
 NODE = "/sclip_seg"
@@ -37,8 +39,7 @@ CLASSES = (["floor", "wall", "door", "ball"],
            ["wall", "floor"],
            ["rug", "cone", "bottle", "floor", "wall", "pyramid"],
            ["door"])
-_FATES = ("labelled", "dropped", "rejected", "failed", "skipped")
-_COUNTS = ("budget_misses", "frames_received", *(f"frames_{fate}" for fate in _FATES))
+_COUNTS = ("budget_misses", "frames_received", *(f"frames_{fate}" for fate in FATES))
 ALONE_MS = 120.0  # the budget under which each frame is labelled alone
 PAN = 3           # pixels from frame to frame
 BUDGETS_MS = (300.0, 60.0, 1000.0, 120.0, 0.0)
@@ -92,7 +93,7 @@ class SoakDriver(Node):
         """Tell whether the node's books account for every frame sent, and all labels are here."""
         frames = self._frames()
         return self.answered and frames["received"] == self.sent == sum(
-            frames[fate] for fate in _FATES) and self.labels_heard == frames["labelled"]
+            frames[fate] for fate in FATES) and self.labels_heard == frames["labelled"]
 
     def try_out(self) -> None:
         """Publish slowly, until the node and this one hear each other in both directions."""
@@ -140,7 +141,7 @@ class SoakDriver(Node):
         """Return the node's counts of frames since the books began."""
         status = self.status or SegmentationStatus()
         return {fate: getattr(status, f"frames_{fate}") - self._before[f"frames_{fate}"]
-                for fate in ("received", *_FATES)}
+                for fate in ("received", *FATES)}
 
     def _publish(self) -> None:
         picture = self._pictures[self._change % len(self._pictures)]
@@ -174,7 +175,7 @@ class SoakDriver(Node):
 
     def _on_label(self, message: Image) -> None:
         self.labels_heard += 1
-        stamp = self._newest["label"] = _stamp(message)
+        stamp = self._newest["label"] = stamp_of(message.header)
         labels = np.frombuffer(message.data, np.uint8)
         known = labels[labels != Vocabulary.UNLABELLED]
         self._widest[stamp] = int(known.max(initial=0))
@@ -182,21 +183,17 @@ class SoakDriver(Node):
 
     def _on_classes(self, message: ClassConfidenceArray) -> None:
         self.versions.add(message.vocabulary_version)
-        stamp = self._newest["classes"] = _stamp(message)
+        stamp = self._newest["classes"] = stamp_of(message.header)
         # The label of a frame is published before its classes.
         self.strange_labels += self._widest.pop(stamp, 0) >= len(message.classes)
 
     def _on_status(self, message: SegmentationStatus) -> None:
         former, self.status = self.status or message, message
         self.level_changes += message.quality_level_name != former.quality_level_name
-        stamp = self._newest["status"] = _stamp(message)  # the node comes back to no older one
+        stamp = self._newest["status"] = stamp_of(message.header)
         for book in (self._sizes, self._widest):
-            for old in [key for key in book if key < stamp - 10**10]:
+            for old in [key for key in book if key < stamp - 10**10]:  # none comes any more
                 del book[old]
-
-
-def _stamp(message) -> int:
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
 def _spin_until(node: Node, condition: Callable[[], bool], seconds: float) -> bool:

@@ -16,7 +16,7 @@ MEMORY_MB = 10.0          # a smaller growth over the time measured is no leak o
 MEMORY_MB_A_MINUTE = 1.0  # ... nor is a slower one
 FILES = 2.0               # a smaller growth of open files over the time measured is none
 _FEW = 5                  # samples whose median is "at the end of the warm-up" and "at the end"
-_FATES = ("labelled", "dropped", "rejected", "failed", "skipped")
+FATES = ("labelled", "dropped", "rejected", "failed", "skipped")
 
 
 def summarise(samples: Sequence[Sample], counts: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def table(summary: Mapping[str, Any]) -> str:
     rows.append(("threads", f"{threads['after_warm_up']:g}", f"{threads['at_end']:g}",
                  f"{threads['highest']:g}", "", ""))
     frames = summary["frames"]
-    fates = ", ".join(f"{frames[fate]} {fate}" for fate in _FATES)
+    fates = ", ".join(f"{frames[fate]} {fate}" for fate in FATES)
     return "\n".join([
         *aligned(rows),
         f"frames: {summary['sent']} sent, {frames['received']} received = {fates}; "
@@ -109,7 +109,7 @@ def _lost(counts: Mapping[str, Any]) -> list[str]:
     frames, faults = counts["frames"], []
     if frames["received"] != counts["sent"]:
         faults.append(f"{counts['sent']} frames were sent and {frames['received']} received")
-    accounted = sum(frames[fate] for fate in _FATES)
+    accounted = sum(frames[fate] for fate in FATES)
     if accounted != frames["received"]:
         faults.append(f"{frames['received']} frames were received and {accounted} accounted for")
     if counts["labels_heard"] != frames["labelled"]:

@@ -26,7 +26,7 @@ import cv2
 import torch
 
 from benchmarks.clocks import device_name
-from benchmarks.temporal.camvid import carried
+from benchmarks.temporal.camvid import CAMVID, carried
 from benchmarks.temporal.cost import MANY, decoding_ms, tracked_frame_ms
 from benchmarks.temporal.footage import KINDS, takes
 from benchmarks.temporal.measures import Measures
@@ -52,7 +52,6 @@ ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "out/bench"
 FILE = OUT / "temporal.json"
 PAGE = ROOT / "benchmarks/results/temporal.md"
-CAMVID = ROOT.parent / "shared/data/camvid"
 BLIND = 255.0  # grey levels: a gate that never closes
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.temporal.measures import iou_of
 from sclip_seg_ros.io.images import read_image
 from sclip_seg_ros.segmentation.scores.decoding.decoding import decode
 from sclip_seg_ros.segmentation.scores.score_map import ScoreMap
@@ -14,6 +15,7 @@ from sclip_seg_ros.temporal import Memory, TemporalSettings
 from sclip_seg_ros.tools.benchmark.datasets.base import read_ids
 from sclip_seg_ros.tools.figures.metrics import confusion_table
 
+CAMVID = Path(__file__).resolve().parents[3] / "shared/data/camvid"
 CLASSES = 11   # the twelfth value is "unlabelled", and counts nowhere
 INTERVAL = 1 / 15
 
@@ -41,9 +43,7 @@ def carried(root: Path, frames: int, settings: TemporalSettings,
             labels = _carry(images[start:start + frames + 1], labels, settings)
         truth = np.where(truths[start + frames] < CLASSES, truths[start + frames], 255)
         table += confusion_table(labels, truth, CLASSES)
-    right = np.diag(table)
-    union = table.sum(1) + table[:, :CLASSES].sum(0) - right
-    return {"miou": float((right / np.maximum(union, 1))[table.sum(1) > 0].mean()),
+    return {"miou": float(np.nanmean(iou_of(table))),
             "unlabelled": float(table[:, CLASSES].sum() / table.sum())}
 
 

@@ -13,6 +13,12 @@ from sclip_seg_ros.tools.figures.metrics import confusion_table
 THINNING = slice(None, None, 2)  # rows and columns that are counted: each second
 
 
+def iou_of(table: np.ndarray) -> np.ndarray:
+    """Return (C,) intersections over union of a `confusion_table`; NaN of a class not in truth."""
+    right, true = np.diag(table), table.sum(1)
+    return np.where(true > 0, right / np.maximum(true + table[:, :-1].sum(0) - right, 1), np.nan)
+
+
 class Measures:
     """Gathers films; each has words of its own, so scores are means over the films."""
 
@@ -33,10 +39,8 @@ class Measures:
                                take.following[index - 1][THINNING, THINNING],
                                take.labels[index - 1][THINNING, THINNING], take.labels[index])
             before = now
-        right = np.diag(table)
-        union = table.sum(1) + table[:, :classes].sum(0) - right
-        iou = right / np.maximum(union, 1)
-        film = {"miou": iou[table.sum(1) > 0].mean(), "flips": steadiness.flips,
+        iou = iou_of(table)
+        film = {"miou": np.nanmean(iou), "flips": steadiness.flips,
                 "flips_exact": steadiness.changed / steadiness.counted, "tc": steadiness.tc,
                 "unlabelled": table[:, classes].sum() / table.sum()}
         if take.mover is not None:

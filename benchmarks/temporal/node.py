@@ -17,6 +17,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from examples.child_processes import ChildProcesses
+from sclip_seg_ros.geometry.stamps import stamp_of
 from sclip_seg_ros.ros.images import to_message
 
 DOMAIN = "83"
@@ -66,9 +67,9 @@ def _play(node: Node, footage: Sequence[np.ndarray]) -> Told:
     labels: dict[int, bool] = {}
     statuses: dict[int, SegmentationStatus] = {}
     node.create_subscription(Image, "/sclip_seg/label", lambda message: labels.setdefault(
-        _stamp(message), True), QoSProfile(depth=5))
+        stamp_of(message.header), True), QoSProfile(depth=5))
     node.create_subscription(SegmentationStatus, "/sclip_seg/status",
-                             lambda message: statuses.setdefault(_stamp(message), message),
+                             lambda message: statuses.setdefault(stamp_of(message.header), message),
                              QoSProfile(depth=50))
     camera = node.create_publisher(Image, "image_raw", DRIVER)
     while not camera.get_subscription_count():
@@ -87,10 +88,6 @@ def _play(node: Node, footage: Sequence[np.ndarray]) -> Told:
 def _spin(node: Node, until: float) -> None:
     while (left := until - time.monotonic()) > 0:
         rclpy.spin_once(node, timeout_sec=left)
-
-
-def _stamp(message: Image | SegmentationStatus) -> int:
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
 def _figures(told: Told, frames: int) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sclip_research.scenes.films import film
 
+from benchmarks.temporal.measures import iou_of
 from benchmarks.temporal.rows import KEY, Judge
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.temporal import Memory, TemporalSettings
@@ -41,9 +42,7 @@ def resting(segmentor: SCLIPSegmentor, judge: Judge, films: int,
                 tables[way] += confusion_table(labels[::2, ::2], shot.labels[::2, ::2], len(words))
             frames += 1
         for way, table in tables.items():
-            right = np.diag(table)
-            union = table.sum(1) + table[:, :len(words)].sum(0) - right
-            means[way].append((right / np.maximum(union, 1))[table.sum(1) > 0].mean())
+            means[way].append(np.nanmean(iou_of(table)))
     return {"saved": 1 - runs / frames,
             **{f"miou_{way}": 100 * float(np.mean(values)) for way, values in means.items()}}
 

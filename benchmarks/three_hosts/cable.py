@@ -45,14 +45,14 @@ class Cable(threading.Thread):
         carried_bytes: of the frames carried.
     """
 
-    def __init__(self, taps: Sequence[int], seed: int = 0) -> None:
+    def __init__(self, taps: Sequence[int]) -> None:
         """Prepare; ``start`` begins to carry, :meth:`stop` ends it."""
         super().__init__(name="cable", daemon=True)
         self.loss = 0.0
         self.delay = 0.0
         self.carried = self.lost = self.refused = self.carried_bytes = 0
         self._taps = tuple(taps)
-        self._random = random.Random(seed)
+        self._random = random.Random(0)
         self._on_the_way: deque[tuple[float, int, bytes]] = deque()
         self._places: dict[bytes, int] = {}   # where a hardware address was seen
         self._told_to_stop = threading.Event()

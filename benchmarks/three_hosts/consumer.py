@@ -13,6 +13,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sclip_seg_ros.msg import SegmentationStatus
 from sensor_msgs.msg import Image
 
+from sclip_seg_ros.geometry.stamps import stamp_of
+
 
 class Consumer(Node):
     """Listen to the labels of both cameras."""
@@ -30,15 +32,11 @@ class Consumer(Node):
         self.get_logger().info("listening")
 
     def _on_label(self, message: Image) -> None:
-        self.labels.append((_stamp(message), self.get_clock().now().nanoseconds))
+        self.labels.append((stamp_of(message.header), self.get_clock().now().nanoseconds))
 
     def _on_status(self, message: SegmentationStatus) -> None:
-        self.statuses.append((_stamp(message), message.total_ms, message.frames_received,
+        self.statuses.append((stamp_of(message.header), message.total_ms, message.frames_received,
                               message.frames_dropped))
-
-
-def _stamp(message) -> int:
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
 def main() -> None:

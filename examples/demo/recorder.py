@@ -19,6 +19,7 @@ from rclpy.node import Node
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
 from sensor_msgs.msg import Image
 
+from sclip_seg_ros.geometry.stamps import stamp_of
 from sclip_seg_ros.ros.cameras.qos import latched
 
 
@@ -62,23 +63,23 @@ class DemoRecorder(Node):
         return bool(self.vocabularies)
 
     def _on_label(self, message: Image) -> None:
-        stamp = stamp_ns(message)
+        stamp = stamp_of(message.header)
         self.delays_ms[stamp] = (self.get_clock().now().nanoseconds - stamp) / 1e6
         self.labels[stamp] = pixels(message)
         if self._change_timer is None:
             self._change_timer = self.create_timer(self._change_after, self._ask_for_change)
 
     def _on_confidence(self, message: Image) -> None:
-        self.confidences[stamp_ns(message)] = pixels(message)
+        self.confidences[stamp_of(message.header)] = pixels(message)
 
     def _on_overlay(self, message: Image) -> None:
-        self.overlays[stamp_ns(message)] = pixels(message)
+        self.overlays[stamp_of(message.header)] = pixels(message)
 
     def _on_classes(self, message: ClassConfidenceArray) -> None:
-        self.versions[stamp_ns(message)] = message.vocabulary_version
+        self.versions[stamp_of(message.header)] = message.vocabulary_version
 
     def _on_status(self, message: SegmentationStatus) -> None:
-        self.status[stamp_ns(message)] = message
+        self.status[stamp_of(message.header)] = message
 
     def _on_vocabulary(self, message: Vocabulary) -> None:
         self.vocabularies[message.version] = [entry.name for entry in message.classes]
@@ -120,11 +121,6 @@ class DemoRecorder(Node):
             "change_accepted": self.change_accepted,
             "change_reason": self.change_reason,
         }))
-
-
-def stamp_ns(message) -> int:
-    """Return a message's stamp in nanoseconds."""
-    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
 def pixels(message: Image) -> np.ndarray:

@@ -10,6 +10,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from examples.room.scenery import Room, focal_matrix, to_world
+from sclip_seg_ros.ros.images import to_message
 
 FRAME = "camera_optical"
 COLOUR, DEPTH = "/camera/color/image_raw", "/camera/depth/image_raw"
@@ -49,8 +50,8 @@ class RoomCamera:
         depth = (shot.depth * 1000).round().astype(np.uint16)
         for topic, publisher in self._publishers.items():
             publisher.publish(info if topic.endswith("info") else
-                              _message(depth, "16UC1", header) if topic == DEPTH else
-                              _message(shot.image, "rgb8", header))
+                              to_message(depth, "16UC1", header) if topic == DEPTH else
+                              to_message(shot.image, "rgb8", header))
         return now.nanoseconds
 
     def shot_at(self, stamp: int) -> RenderedScene:
@@ -64,10 +65,3 @@ class RoomCamera:
     def place(self, points: np.ndarray, stamp: int) -> np.ndarray:
         """Bring points (N, 3) of the optical frame to the room, by where the camera was then."""
         return to_world(points, self.camera_at(stamp))
-
-
-def _message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
-    message = Image(header=header, height=pixels.shape[0], width=pixels.shape[1],
-                    encoding=encoding, step=pixels.strides[0])
-    message.data.frombytes(pixels.tobytes())
-    return message

@@ -22,6 +22,7 @@ from examples.room.consumer import RELIABLE, GridConsumer, read_points
 from examples.room.grid import CELL, SemanticGrid
 from examples.room.picture import draw
 from examples.room.scenery import Room
+from sclip_seg_ros.geometry.stamps import stamp_of
 from sclip_seg_ros.tools.program import Program, documented, pixels, positive
 
 START_SECONDS = 300  # loading the model and discovery, at most, also on a busy small computer
@@ -66,8 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
             consumer = GridConsumer(node, grid, camera.place)
             overlays: dict[int, Image] = {}
             node.create_subscription(Image, "/sclip_seg/overlay", lambda message: overlays.update(
-                {message.header.stamp.sec * 10**9 + message.header.stamp.nanosec: message}),
-                RELIABLE)
+                {stamp_of(message.header): message}), RELIABLE)
             processes.wait_for("node", "ready", START_SECONDS)
             _wait(executor, lambda: camera.connected, START_SECONDS, "the node's subscriptions")
             for index in range(len(room.cameras)):

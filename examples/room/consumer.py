@@ -14,6 +14,7 @@ from sclip_seg_ros.msg import ClassConfidenceArray
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from examples.room.grid import SemanticGrid
+from sclip_seg_ros.geometry.stamps import stamp_of
 
 TOLERANCE = 0.02   # seconds between labels and cloud, at most
 WAITING = 100      # stamps that something is still missing for, at most
@@ -56,8 +57,7 @@ class GridConsumer:
     """
 
     def __init__(self, node: Node, grid: SemanticGrid,
-                 place: Callable[[np.ndarray, int], np.ndarray],
-                 segmenter: str = "/sclip_seg") -> None:
+                 place: Callable[[np.ndarray, int], np.ndarray]) -> None:
         """Subscribe.
 
         Args:
@@ -65,7 +65,6 @@ class GridConsumer:
             grid: that points vote on.
             place: brings points (N, 3) of the cloud's frame to the grid's, z up, by the cloud's
                 stamp in nanoseconds; on a robot that is tf2's work.
-            segmenter: the segmentation node.
         """
         self.taken: OrderedDict[int, Taken] = OrderedDict()  # by the labels' stamps
         self.refused: list[str] = []
@@ -75,24 +74,24 @@ class GridConsumer:
         self._clouds: OrderedDict[int, PointCloud2] = OrderedDict()
         for topic, kind, qos in (("label", Image, SENSOR), ("confidence", Image, SENSOR),
                                  ("class_confidence", ClassConfidenceArray, RELIABLE)):
-            node.create_subscription(kind, f"{segmenter}/{topic}",
+            node.create_subscription(kind, f"/sclip_seg/{topic}",
                                      lambda message, topic=topic: self._take(topic, message), qos)
         # The layer subscribes with best effort to this one too; of clouds of 7 MB few would arrive.
-        node.create_subscription(PointCloud2, f"{segmenter}/points", self._take_cloud, RELIABLE)
+        node.create_subscription(PointCloud2, "/sclip_seg/points", self._take_cloud, RELIABLE)
 
-    def knows(self, stamps: Collection[int], share: float = 0.9) -> bool:
+    def knows(self, stamps: Collection[int]) -> bool:
         """Tell whether of some images one has voted with most of its pixels.
 
         The first image of a node, which answers before it knows anything, has none.
         """
-        return any(self.taken[stamp].known >= share for stamp in stamps if stamp in self.taken)
+        return any(self.taken[stamp].known >= 0.9 for stamp in stamps if stamp in self.taken)
 
     def _take(self, topic: str, message: Any) -> None:
-        self._waiting.setdefault(_stamp(message), {})[topic] = message
+        self._waiting.setdefault(stamp_of(message.header), {})[topic] = message
         self._join()
 
     def _take_cloud(self, cloud: PointCloud2) -> None:
-        self._clouds[_stamp(cloud)] = cloud
+        self._clouds[stamp_of(cloud.header)] = cloud
         self._join()
 
     def _join(self) -> None:
@@ -120,7 +119,3 @@ class GridConsumer:
                        np.frombuffer(confidence.data, np.uint8)[known] / 255, names)
         labels = np.frombuffer(label.data, np.uint8)
         self.taken[stamp] = Taken(names, float(np.isin(labels, list(names)).mean()), parts)
-
-
-def _stamp(message: Any) -> int:
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec

@@ -26,16 +26,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from sclip_research.evaluate_embedded_model import Tally
 from sclip_research.scenes.held_out import held_out_scene
 from sclip_research.scenes.worlds import WORLDS
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.weights import checksum
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import BILINEAR, EMBEDDED_FILE
-from sclip_seg_ros.tools.benchmark.boundary import Boundaries, boundary_counts
 from sclip_seg_ros.tools.console import BAR
-from sclip_seg_ros.tools.figures.metrics import IouMeter
 from sclip_seg_ros.tools.program import Program, documented, positive
 
 RESULTS = EMBEDDED_FOLDER / "loftup_evaluation.json"
@@ -68,26 +67,20 @@ ROWS = [Row(inference, upsampling, factor)
         for factor in factors]
 
 
-class Tally:
-    """What one row has scored so far."""
+class TimedTally(Tally):
+    """What one row has scored so far, and how long each scene took in seconds."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._iou, self._boundaries, self._seconds = IouMeter(), Boundaries(), []
-
-    def add(self, labels: np.ndarray, truth: np.ndarray, words: Sequence[str],
-            seconds: float) -> None:
-        """Count one scene."""
-        self._iou.add(labels, truth, words)
-        self._boundaries.add(boundary_counts(labels, truth, len(words)), words)
-        self._seconds.append(seconds)
+        super().__init__()
+        self.seconds: list[float] = []
 
     def scores(self) -> dict[str, float]:
         """Return mIoU, mean boundary F1 and IoU over phrases, and the median milliseconds."""
-        return {"miou": round(self._iou.mean(), 4),
-                "boundary_f1": round(float(np.mean(list(self._boundaries.f1().values()))), 4),
-                "boundary_iou": round(float(np.mean(list(self._boundaries.iou().values()))), 4),
-                "milliseconds": round(1000 * float(np.median(self._seconds)), 1)}
+        return {"miou": round(self.iou.mean(), 4),
+                "boundary_f1": round(self.boundary_f1(), 4),
+                "boundary_iou": round(float(np.mean(list(self.boundaries.iou().values()))), 4),
+                "milliseconds": round(1000 * float(np.median(self.seconds)), 1)}
 
 
 def measure(count: int, rows: Sequence[Row] = ROWS, world: str = "toy") -> dict[str, Any]:
@@ -98,7 +91,7 @@ def measure(count: int, rows: Sequence[Row] = ROWS, world: str = "toy") -> dict[
     """
     # PAMR would hide what the features say, and half precision is not the same everywhere.
     segmentor = SCLIPSegmentor(use_pamr=False, precision="fp32")
-    tallies, first = {row: Tally() for row in rows}, {}
+    tallies, first = {row: TimedTally() for row in rows}, {}
     for index in tqdm(range(count), desc="scenes", bar_format=BAR, disable=None):
         scene, names = held_out_scene(index, world=world)
         words, truth = segmentor.vocabulary(names), scene.labels(names)
@@ -108,14 +101,15 @@ def measure(count: int, rows: Sequence[Row] = ROWS, world: str = "toy") -> dict[
                 segmentor.segment(scene.image, words)
             start = time.perf_counter()
             labels = segmentor.segment(scene.image, words)
-            tallies[row].add(labels, truth, names, time.perf_counter() - start)
+            tallies[row].seconds.append(time.perf_counter() - start)
+            tallies[row].add(labels, truth, names)
         if index + 1 == min(SLICE, count):
             first = {row: tally.scores() for row, tally in tallies.items()}
     return {"world": world, "scenes": count, "threads": torch.get_num_threads(),
             "rows": _listed({row: tally.scores() for row, tally in tallies.items()}),
             "slice": {"scenes": min(SLICE, count), "rows": _listed(first)},
-            "weights_sha256": sha256(EMBEDDED_FOLDER / "open_clip_model.safetensors"),
-            "loftup_sha256": sha256(EMBEDDED_FILE)}
+            "weights_sha256": checksum(EMBEDDED_FOLDER / "open_clip_model.safetensors"),
+            "loftup_sha256": checksum(EMBEDDED_FILE)}
 
 
 def table(results: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ from sclip_seg_ros.io.profiles import parse_assignments
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
 from sclip_seg_ros.models.devices import PRECISIONS
 from sclip_seg_ros.models.recipe import CONFIG
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.weights import checksum
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.temporal.consistency import Consistency
@@ -128,7 +128,7 @@ def measure(segmentor: SCLIPSegmentor, count: int, world: str = "toy", films: in
     if films:
         report |= {"films": films, "flips": evaluate_films(segmentor, films, world)}
     if segmentor.name == EMBEDDED:
-        report["weights_sha256"] = sha256(EMBEDDED_FOLDER / "open_clip_model.safetensors")
+        report["weights_sha256"] = checksum(EMBEDDED_FOLDER / "open_clip_model.safetensors")
     return report
 
 
@@ -174,7 +174,7 @@ def run(parsed: argparse.Namespace) -> None:
     if changes:
         report |= {"settings": changes}
     if parsed.weights:
-        report |= {"model": str(parsed.weights), "weights_sha256": sha256(parsed.weights)}
+        report |= {"model": str(parsed.weights), "weights_sha256": checksum(parsed.weights)}
     text = json.dumps({key: round(value, 4) if isinstance(value, float) else value
                        for key, value in report.items()}, indent=2)
     print(text)

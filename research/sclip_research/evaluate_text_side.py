@@ -25,7 +25,7 @@ from tqdm import tqdm
 from sclip_research.scenes import COLOURS, NOUNS
 from sclip_research.scenes.held_out import SEED, held_out_scene
 from sclip_seg_ros.common.text import markdown_table
-from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
+from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult, SegmentorSettings
 from sclip_seg_ros.segmentation.text.templates import TEMPLATE_SETS
 from sclip_seg_ros.tools.console import BAR
 from sclip_seg_ros.tools.figures.metrics import IouMeter
@@ -63,8 +63,7 @@ def left_out(segmentor: SCLIPSegmentor, scenes: int) -> list[tuple[str, ...]]:
                 result = segmentor.predict_dense(scene.image, segmentor.vocabulary(words))
                 meter.add(result.labels, scene.labels(words), words)
                 lengths.append(len(words))
-                times.append(sum(ms for stage, ms in result.stage_ms.items()
-                                 if stage not in ("preprocess", "encode")))
+                times.append(_behind_the_tower(result))
             rows.append((f"{median(lengths):.0f}", f"{bound:g}", f"{100 * meter.mean():.1f}",
                          f"{median(times):.0f}"))
     segmentor.settings = SegmentorSettings(precision=segmentor.precision)
@@ -91,8 +90,7 @@ def negatives(segmentor: SCLIPSegmentor, scenes: int) -> list[tuple[str, ...]]:
             meter.add(labels, truth, [*asked, OTHER])
             wrong += int((labels[unasked] != 255).sum())
             other += int(unasked.sum())
-            times.append(sum(ms for stage, ms in result.stage_ms.items()
-                             if stage not in ("preprocess", "encode")))
+            times.append(_behind_the_tower(result))
         asked_for = set(meter.by_class()) - {OTHER}
         rows.append((way, f"{100 * meter.mean(asked_for):.1f}", f"{100 * wrong / other:.1f}%",
                      f"{median(times):.0f}"))
@@ -115,6 +113,10 @@ def run(parsed: argparse.Namespace) -> None:
     for head, measure in tables:
         print("\n".join(markdown_table(head, measure(segmentor, parsed.scenes))),
               end="\n\n", flush=True)
+
+
+def _behind_the_tower(result: SegmentationResult) -> float:
+    return sum(ms for stage, ms in result.stage_ms.items() if stage not in ("preprocess", "encode"))
 
 
 def _in_turn(scenes: int, what: str) -> Iterable[int]:

@@ -39,6 +39,7 @@ from torch.nn.functional import cross_entropy, interpolate, normalize
 from sclip_research.scenes.phrases import TOY_LEXICON, Lexicon, joined
 from sclip_research.scenes.worlds import WORLDS, world
 from sclip_research.training.checkpoint import Checkpoint
+from sclip_research.training.loftup.distillation import MovingAverage
 from sclip_research.training.queries import Queries, mixed_vocabulary, sample_queries
 from sclip_research.training.scene_pool import HEIGHT, Crop, ScenePool
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
@@ -147,12 +148,13 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
     checkpoint.refuse_to_lose(arguments.resume, arguments.restart)
     if arguments.initial:
         model.load_state_dict(read_state_dict(arguments.initial))
-    average = copy.deepcopy(model).requires_grad_(False)
-    initial = copy.deepcopy(average)
+    average = MovingAverage(model, 0.999, warm_up=True)
+    initial = copy.deepcopy(average.network)
     optimiser = make_optimiser(model, arguments.learning_rate)
     output = arguments.output or arguments.work / "open_clip_model.safetensors"
     seen = torch.zeros(model.vocab_size, dtype=torch.bool, device=arguments.device)
-    begin = checkpoint.load(model, average, optimiser, seen, rng) if arguments.resume else 0
+    begin = checkpoint.load(model, average.network, optimiser, seen, rng) \
+        if arguments.resume else 0
     with open(arguments.work / "log.csv", "a" if begin else "w", newline="") as file:
         log = csv.writer(file)
         if not begin:
@@ -180,7 +182,7 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
             optimiser.step()
             with torch.no_grad():
                 model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
-                update_average(average, model, min(0.999, (step + 1) / (step + 20)))
+            average.update(model, step)
             if step % 20 == 0:
                 values = [f"{losses[key].item():.4f}" for key in losses]
                 row = [step, f"{time.monotonic() - start:.0f}", *values,
@@ -189,12 +191,12 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
                 file.flush()
                 print(*row, flush=True)
             if (step + 1) % arguments.checkpoint_every == 0 or step + 1 == arguments.steps:
-                checkpoint.save(step + 1, model, average, optimiser, seen, rng)
-    for value, before in zip(average.state_dict().values(), initial.state_dict().values(),
-                             strict=True):
+                checkpoint.save(step + 1, model, average.network, optimiser, seen, rng)
+    for value, before in zip(average.network.state_dict().values(),
+                             initial.state_dict().values(), strict=True):
         if value.is_floating_point():
             value.lerp_(before, arguments.keep)
-    save(average, output, seen)
+    save(average.network, output, seen)
 
 
 def step_losses(model: nn.Module, tokenize, batch: list[Crop], rng: np.random.Generator,
@@ -281,20 +283,13 @@ def make_optimiser(model: nn.Module, rate: float) -> torch.optim.Optimizer:
                              lr=rate, betas=(0.9, 0.98), fused=True)
 
 
-def schedule(step: int, steps: int, warm_up: int = 200, last: float = 0.25) -> float:
+def schedule(step: int, steps: int) -> float:
     """Return the learning rate's factor: up, then level, and straight down to 1 % at the end.
 
     It is level for long, so that a run can be made longer or shorter while it goes on.
     """
-    left = (steps - step) / max(1.0, last * steps)
-    return min(1.0, (step + 1) / warm_up, max(0.01, left))
-
-
-def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move the averaged weights a step towards the model's."""
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
-    for slow, fast in zip(average.buffers(), model.buffers(), strict=True):
-        slow.copy_(fast)  # batch norm's statistics are averages already
+    left = (steps - step) / max(1.0, 0.25 * steps)
+    return min(1.0, (step + 1) / 200, max(0.01, left))
 
 
 def save(model: nn.Module, path: Path, seen: Tensor) -> None:

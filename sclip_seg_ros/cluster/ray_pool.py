@@ -22,7 +22,7 @@ from typing import Any
 from sclip_seg_ros.cluster.work import Done, EngineGone, Lost, Task, Worker, answer
 from sclip_seg_ros.common.cores import usable_cores
 from sclip_seg_ros.common.entry import end_at_once
-from sclip_seg_ros.common.text import first_line
+from sclip_seg_ros.common.text import differing, first_line
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -202,9 +202,7 @@ class RayPool:
                 raise ClusterError(f"the worker at {name} cannot begin: {problem}")
         first, content, _ = said[0]
         for name, other, _ in said[1:]:
-            if other != content:
-                different = ", ".join(sorted(key for key in {*content, *other}
-                                             if content.get(key) != other.get(key)))
+            if different := differing(content, other):
                 raise ClusterError(f"the workers at {first} and at {name} would label differently "
                                    f"({different}); bring the same package, weights and kind of "
                                    "device to all machines")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 # What is left in words of a list that YAML could not read, which then arrives as one text.
 OF_LISTS = "[]{};"
@@ -18,10 +18,15 @@ def first_line(error: BaseException) -> str:
     return shortened(" ".join(lines[0].split()), _LONGEST)
 
 
-def shortened(value: object, length: int) -> str:
+def shortened(value: object, length: int = 60) -> str:
     """Return a value as text of at most so many characters; dots stand for what is left out."""
     text = str(value)
     return text if len(text) <= length else text[:length - 3] + "..."
+
+
+def differing(old: Mapping[str, object], new: Mapping[str, object]) -> str:
+    """Name the keys that two tables have different values for; empty if there is none."""
+    return ", ".join(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
 
 
 def is_piece_of_list(text: str, signs: str = OF_LISTS) -> bool:

@@ -54,7 +54,7 @@ def typed(name: str, value: Any, settings: type[Settings]) -> Any:
     declared = settings.declared()
     inside = [known for known in declared if known.startswith(f"{name}.")]
     if inside:
-        raise ValueError(f"'{name}: {_shown(value)}' gives a value to a group; set what is in "
+        raise ValueError(f"'{name}: {shortened(value)}' gives a value to a group; set what is in "
                          f"it, e.g. '{inside[0]}'")
     if name not in declared:
         raise ValueError(_no_setting(name, list(declared)))
@@ -68,11 +68,7 @@ def typed(name: str, value: Any, settings: type[Settings]) -> Any:
         return value
     kind, example = _KINDS[type(default)], list(default) if isinstance(default, tuple) else default
     hint = "" if isinstance(default, bool) else f", e.g. {example}"
-    raise ValueError(f"setting '{name}' cannot be {_shown(repr(value))}; give {kind}{hint}")
-
-
-def _shown(text: Any) -> str:
-    return shortened(text, 60)
+    raise ValueError(f"setting '{name}' cannot be {shortened(repr(value))}; give {kind}{hint}")
 
 
 def _no_setting(name: str, names: list[str]) -> str:

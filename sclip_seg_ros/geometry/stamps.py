@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 RECENT = 8   # companions kept for frames that are still to come
 WAITING = 8  # frames that companions are looked for, at most
 
 Frame = TypeVar("Frame")
 Companion = TypeVar("Companion")
+
+
+def stamp_of(header: Any) -> int:
+    """Return the stamp of a std_msgs Header, rclpy's or a recording's, in nanoseconds."""
+    return header.stamp.sec * 10**9 + header.stamp.nanosec
 
 
 @dataclass(frozen=True)

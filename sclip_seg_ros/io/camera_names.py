@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
+COMPRESSED = "/compressed"  # behind the topic of raw images, as image_transport has it
+
 
 def camera_names(topics: Sequence[str]) -> list[str]:
     """Name cameras by what tells their topics apart; the only one needs no name.

@@ -96,33 +96,45 @@ def read_profile(path: str | Path, method: str = "sclip") -> Profile:
 
 
 def read_vocabulary(path: str | Path) -> list[str]:
-    """Read a vocabulary file: one class a line, synonyms separated by ``,`` or ``|``.
-
-    ``#`` starts a comment, blank lines do not count.
-
-    Returns:
-        One string a class, synonyms separated by ``|``, as a segmentor takes them.
+    """Read a vocabulary file, see :func:`parse_vocabulary`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is not UTF-8 text, or holds no usable list of classes.
     """
-    path = Path(path)
+    return parse_vocabulary(_text(Path(path)), str(path))
+
+
+def parse_vocabulary(text: str, what: str) -> list[str]:
+    """Read the text of a vocabulary file: one class a line, synonyms separated by ``,`` or ``|``.
+
+    ``#`` starts a comment, blank lines do not count.
+
+    Args:
+        text: with lines.
+        what: it is, for errors.
+
+    Returns:
+        One string a class, synonyms separated by ``|``, as a segmentor takes them.
+
+    Raises:
+        ValueError: it holds no usable list of classes.
+    """
     classes = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         line = line.partition("#")[0]
         if not line.strip():
             continue
         words = [" ".join(word.split()) for word in line.replace(",", "|").split("|")]
         if not all(words):
-            raise ValueError(f"{path}, line {number}: '{line.strip()}' has a blank synonym; "
+            raise ValueError(f"{what}, line {number}: '{line.strip()}' has a blank synonym; "
                              "write e.g. 'person, pedestrian'")
         classes.append("|".join(words))
     try:
         refuse_pieces_of_lists(classes)
         validate_classes(classes)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{what}: {error}") from error
     return classes
 
 
@@ -147,7 +159,7 @@ def refuse_pieces_of_lists(classes: Sequence[str]) -> None:
     refuse_numbers(classes)
     for text in classes:
         if any(map(is_piece_of_list, text.split("|"))):
-            raise ValueError(f"class '{shortened(text, 40)}' looks like a piece of a list that "
+            raise ValueError(f"class '{shortened(text)}' looks like a piece of a list that "
                              "could not be read as one; give each class by itself, without "
                              "brackets, quotes and semicolons")
 
@@ -159,7 +171,7 @@ def refuse_numbers(classes: Sequence[str]) -> None:
         ValueError: all of them do.
     """
     if is_numbered(classes):
-        raise ValueError(f"class '{shortened(classes[0], 40)}' begins with its number, as all do; "
+        raise ValueError(f"class '{shortened(classes[0])}' begins with its number, as all do; "
                          "give the words alone, ids of your own are given beside (class_ids)")
 
 

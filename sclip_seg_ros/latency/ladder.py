@@ -136,7 +136,7 @@ def parse_ladder(data: Any) -> QualityLadder:
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("levels"), list):
         raise ValueError("a ladder file must hold a list called 'levels', the best level first; "
-                         f"this one holds {_shown(data)}")
+                         f"this one holds {shortened(repr(data))}")
     unknown = [key for key in data if key != "levels"]
     if unknown:
         raise ValueError(f"'{unknown[0]}' means nothing in a ladder file; only 'levels' does")
@@ -146,14 +146,10 @@ def parse_ladder(data: Any) -> QualityLadder:
 
 def _parse_level(entry: Any, index: int) -> QualityLevel:
     if not isinstance(entry, Mapping) or "name" not in entry:
-        raise ValueError(f"level {index} of the ladder is {_shown(entry)}; write it as a mapping "
-                         "with a 'name' and the settings it changes")
+        raise ValueError(f"level {index} of the ladder is {shortened(repr(entry))}; write it as a "
+                         "mapping with a 'name' and the settings it changes")
     try:
         changes = flattened({key: value for key, value in entry.items() if key != "name"})
     except ValueError as error:
         raise ValueError(f"quality level '{entry['name']}': {error}") from error
     return QualityLevel(entry["name"], changes)
-
-
-def _shown(value: Any) -> str:
-    return shortened(repr(value), 60)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 UNMEASURED_STEP = 0.75  # cost assumed of a level never measured, relative to the one above it
+WINDOW = 20             # frames that a prediction looks back on
 TYPICAL_FRAMES = 5      # frames whose median is called typical
 
 _REST = "rest"          # of the total, what no stage accounts for: conversions, waiting, publishing
@@ -46,21 +47,19 @@ class LatencyPredictor:
     is. Only ratios of references matter, so that a load during the whole warm-up does no harm.
     """
 
-    def __init__(self, levels: int, window: int = 20) -> None:
+    def __init__(self, levels: int) -> None:
         """Start without knowledge.
 
         Args:
             levels: number of quality levels.
-            window: frames that a prediction looks back on.
 
         Raises:
-            ValueError: no level, or an empty window.
+            ValueError: no level.
         """
-        if levels < 1 or window < 1:
-            raise ValueError(f"levels={levels} and window={window} make no predictor; give 1 or "
-                             "more of both")
+        if levels < 1:
+            raise ValueError(f"levels={levels} makes no predictor; give 1 or more")
         self.levels = levels
-        self._frames: deque[_Frame] = deque(maxlen=window)
+        self._frames: deque[_Frame] = deque(maxlen=WINDOW)
         self._seeds: dict[int, list[Costs]] = {}
         self._reference: dict[int, Costs] = {}
 

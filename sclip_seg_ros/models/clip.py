@@ -20,7 +20,7 @@ from sclip_seg_ros.common.libraries import remedy_for
 from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.models import hub
 from sclip_seg_ros.models.devices import resolve_device
-from sclip_seg_ros.models.hub import MAIN, MAY_LACK, Place, obtain, split_pin
+from sclip_seg_ros.models.hub import MAIN, MAY_LACK, Place, obtain, pinned_file, split_pin
 from sclip_seg_ros.models.identity import Origin, origin_of
 from sclip_seg_ros.models.layouts import LayoutError, adapted, image_side
 from sclip_seg_ros.models.loading import loading
@@ -43,7 +43,7 @@ from sclip_seg_ros.models.recipe import (
     read_recipe,
     recipe_of,
 )
-from sclip_seg_ros.models.weights import WeightsError, is_part, read_state_dict, sha256
+from sclip_seg_ros.models.weights import WeightsError, checksum, is_part, read_state_dict
 
 EMBEDDED = "embedded"
 RANDOM = "random"
@@ -215,7 +215,7 @@ class _Loader:
                       "sclip_research.train_embedded_model'") if name == EMBEDDED else \
                 f"put {WEIGHTS[0]} there"
             raise WeightsError(f"model '{name}' has no weights in '{folder}'; {remedy}")
-        return self._filled(loaded, origin_of(weights, sha256(weights)))
+        return self._filled(loaded, origin_of(weights, checksum(weights)))
 
     def _repository(self, text: str, pretrained: str) -> _Loaded:
         """Load the configuration and the weights in a repository of the hub."""
@@ -237,16 +237,15 @@ class _Loader:
         """Load a named architecture with a tag's, a file's, or literally random weights."""
         if pretrained == RANDOM:
             return self._at_random(recipe_of(architecture), architecture)
-        tag, revision, checksum = split_pin(pretrained or OPENAI)
+        tag, revision, pinned = split_pin(pretrained or OPENAI)
         if found := tag_of(architecture, tag):
-            return self._tag(architecture, *found, revision, checksum)
+            return self._tag(architecture, *found, revision, pinned)
         if pretrained.startswith(("hf-hub:", "local-dir:")):
             raise WeightsError(f"pretrained '{pretrained}' brings its own architecture; give it as "
                                "model, and leave pretrained empty")
-        name, _, _ = pretrained.partition("#sha256=")
-        path = Path(name).expanduser()
-        if name and (path.suffix or "/" in name or path.exists()):
-            return self._file(architecture, path, checksum)
+        path, sha256 = pinned_file(pretrained, "pretrained")
+        if pretrained and (path.suffix or "/" in pretrained or path.exists()):
+            return self._file(architecture, path, sha256)
         known = open_clip.list_pretrained_tags_by_model(architecture)
         tags = ", ".join(known) or "none"
         if not pretrained:
@@ -276,14 +275,10 @@ class _Loader:
         origin = origin_of(found.path, found.sha256, architecture)
         return self._filled(loaded, replace(origin, architecture=architecture, tag=tag))
 
-    def _file(self, architecture: str, path: Path, pinned: str = "") -> _Loaded:
+    def _file(self, architecture: str, path: Path, sha256: str) -> _Loaded:
         """Load a file into a named architecture, with what is known of the weights it holds."""
         state = read_state_dict(path)
-        found = sha256(path)
-        if pinned and found != pinned:
-            raise WeightsError(f"'{path}' has the SHA-256 {found}, not {pinned}; copy it again, or "
-                               "correct pretrained")
-        origin = origin_of(path, found, architecture)
+        origin = origin_of(path, sha256, architecture)
         quick, evidence = _evidence(state, origin)
         name = f"{with_activation(architecture, bool(quick))}/{path.name}"
         recipe = recipe_of(architecture, bool(quick), origin.config)

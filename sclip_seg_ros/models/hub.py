@@ -33,7 +33,7 @@ from sclip_seg_ros.models.weights import WeightsError, checksum
 MAIN = "main"
 MAY_LACK = ""  # as the last name of a group: the repository may do without such a file
 _ABANDONED_SECONDS = 600.0  # without a byte: nobody writes such a file any more
-_PIN = "#sha256="  # as pip writes it behind an address
+PIN = "#sha256="  # as pip writes it behind an address
 
 _log = logging.getLogger(__name__)
 
@@ -96,12 +96,33 @@ def split_pin(text: str) -> tuple[str, str, str]:
     Raises:
         WeightsError: a checksum that is none.
     """
-    name, pinned, checksum = text.partition(_PIN)
+    name, pinned, checksum = text.partition(PIN)
     if pinned and not re.fullmatch(r"[0-9a-fA-F]{64}", checksum):
         raise WeightsError(f"'{text}' ends in no SHA-256; write '#sha256=' and 64 hexadecimal "
                            "digits, or leave it out")
     name, _, revision = name.partition("@")
     return name, revision, checksum.lower()
+
+
+def pinned_file(text: str, setting: str) -> tuple[Path, str]:
+    """Return the path in "path#sha256=checksum", and the SHA-256 of the file there.
+
+    The latter is empty without a file that can be read; reading it tells what is wrong.
+
+    Args:
+        text: the path; a checksum behind it must be the file's.
+        setting: that it was given as, for the error.
+
+    Raises:
+        WeightsError: a file with another checksum, or a checksum that is none.
+    """
+    _, _, pinned = split_pin(text)
+    path = Path(text.partition(PIN)[0]).expanduser()
+    found = checksum(path) if path.is_file() and os.access(path, os.R_OK) else ""
+    if found and pinned and found != pinned:
+        raise WeightsError(f"'{path}' has the SHA-256 {found}, not {pinned}; delete it and fetch "
+                           f"it again, or correct {setting}")
+    return path, found
 
 
 def cache_folder(cache_dir: str | None = None) -> Path:

@@ -90,11 +90,6 @@ def is_safetensors(path: str | Path) -> bool:
     return _readable_format(Path(path)) == SAFETENSORS
 
 
-def sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal text."""
-    return checksum(path)
-
-
 def checksum(path: str | Path, kind: str = "sha256", prefix: bytes = b"") -> str:
     """Return a checksum, as hashlib names it, of some bytes and a file behind them."""
     digest = hashlib.new(kind, prefix)

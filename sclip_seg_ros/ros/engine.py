@@ -43,8 +43,8 @@ class Engine:
     """
 
     def __init__(self, node: Node, options: NodeOptions,
-                 on_refused: Callable[[Refusal], None], first_version: int = 1,
-                 on_words: Callable[[], None] = lambda: None) -> None:
+                 on_refused: Callable[[Refusal], None], first_version: int,
+                 on_words: Callable[[], None]) -> None:
         """Load the model, encode the first words and create the outputs.
 
         The weights wait in main memory; :meth:`activate` brings them to their device.

@@ -25,13 +25,12 @@ def to_rgb(message: Image | CompressedImage) -> np.ndarray:
 
 
 def to_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
-    """Wrap (H, W) or (H, W, C) uint8 pixels in an image message with a given header.
+    """Wrap (H, W) or (H, W, C) pixels in an image message with a given header.
 
     The message's data is a view of the pixels, which must not change before it is published.
     """
-    channels = pixels.shape[2] if pixels.ndim == 3 else 1
     message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding=encoding,
-                    step=pixels.shape[1] * channels)
+                    step=pixels[:1].nbytes)
     message.header = header
     # Past the setter, which copies since Jazzy, even an array.array; publishing takes any buffer.
     message._data = memoryview(np.ascontiguousarray(pixels)).cast("B")

@@ -117,11 +117,10 @@ class Memory:
             before the first frame.
     """
 
-    def __init__(self, settings: TemporalSettings | None = None,
-                 longest_gap: float = LONGEST_GAP) -> None:
+    def __init__(self, settings: TemporalSettings | None = None) -> None:
         """Begin with nothing."""
         self.settings = settings or TemporalSettings()
-        self.longest_gap = longest_gap
+        self.longest_gap = LONGEST_GAP
         self._flow = OpticalFlow()
         self._followed: WeakSet[Keyframe] = WeakSet()  # what fell out of use is let go of
         self.reset()

@@ -28,7 +28,7 @@ from sclip_seg_ros.models.hub import HubError, Place, cache_folder, list_cached,
 from sclip_seg_ros.models.identity import MANIFEST, Origin
 from sclip_seg_ros.models.loading import megabytes
 from sclip_seg_ros.models.recipe import CONFIG, SUITS, TEXT_FOLDER
-from sclip_seg_ros.models.weights import WeightsError, is_safetensors, sha256
+from sclip_seg_ros.models.weights import WeightsError, checksum, is_safetensors
 from sclip_seg_ros.segmentation.backbones.families import backbone_of
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
 from sclip_seg_ros.segmentation.backbones.proxies.weights import fetch_proxy
@@ -100,7 +100,7 @@ def run(parsed: argparse.Namespace) -> int:
                   for name in parsed.upsampler}
     print(f"{clip.name}: {origin}")
     for name, path in upsamplers.items():
-        print(f"{name}: '{readable(path)}' (SHA-256 {sha256(path)})")
+        print(f"{name}: '{readable(path)}' (SHA-256 {checksum(path)})")
     if parsed.to is not None:
         write_folder(parsed.to.expanduser(), clip, upsamplers,
                      {name: found.path for name, found in proxies.items()},
@@ -186,8 +186,8 @@ def _copied(source: Path, target: Path) -> str:
     """Copy a file as a whole or not at all; return its checksum."""
     half = target.with_name(f"{target.name}.incomplete")
     shutil.copyfile(source, half)
-    found = sha256(half)
-    if found != sha256(source):
+    found = checksum(half)
+    if found != checksum(source):
         raise WeightsError(f"'{half}' is no true copy of '{source}'; see to that disk")
     half.replace(target)
     return found

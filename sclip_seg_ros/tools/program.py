@@ -177,7 +177,7 @@ def pixels(text: str) -> tuple[int, int]:
     Raises:
         argparse.ArgumentTypeError: anything else.
     """
-    match = re.fullmatch(r"0*([1-9]\d*)x0*([1-9]\d*)", text)
+    match = re.fullmatch(r"0*([1-9]\d{0,3})x0*([1-9]\d{0,3})", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"'{text}' is not a size; write WIDTHxHEIGHT in pixels, "
                                          "e.g. 640x480")

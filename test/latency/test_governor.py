@@ -9,20 +9,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.governor.machine import (
-    LEVELS,
-    QUERIES,
-    TRACES,
-    Machine,
-    Run,
-    replay,
-    simulate,
-    step,
-)
+from benchmarks.governor.machine import LEVELS, QUERIES, TRACES, Machine, Run, replay, step
 from sclip_seg_ros.latency.governor import Governor
 
 CHEAPEST = len(LEVELS) - 1
 RETURN_FRAMES = 40   # promised after the load ended: the predictor's window and the patience
+
+
+def simulate(machine: Machine, budget_ms: float, frames: int, **options) -> tuple[Governor, Run]:
+    """Warm up, then run a number of frames under a budget."""
+    governor = Governor(len(machine.levels), budget_ms, **options)
+    machine.warm_up(governor)
+    return governor, machine.run(governor, frames)
 
 
 def longest_streak(run: Run, budget_ms: float, machine: Machine) -> int:

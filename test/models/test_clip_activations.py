@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tiny_clip import ARCHITECTURE, NO_TWIN, PLAIN, QUICK, activation, holds
 
 from sclip_seg_ros.models import identity, load_clip
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.weights import checksum
 
 
 @pytest.mark.parametrize(("file", "expected"), [
@@ -98,7 +98,7 @@ def test_a_published_file_is_recognised_by_its_checksum_whatever_it_is_called(
         named, tmp_path, monkeypatch):
     """As OpenAI's files are, whose addresses hold their SHA-256."""
     save_file(named, tmp_path / "renamed.bin")
-    known = {sha256(tmp_path / "renamed.bin"): (PLAIN, "openai")}
+    known = {checksum(tmp_path / "renamed.bin"): (PLAIN, "openai")}
     monkeypatch.setattr(identity, "_checksums", lambda: known)
     tag = {"quick_gelu": True, "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
     monkeypatch.setitem(published._PRETRAINED, PLAIN, {"openai": tag})

@@ -13,7 +13,7 @@ from sclip_research.scenes.phrases import TOY_LEXICON
 from sclip_research.training.queries import sample_queries
 
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.weights import checksum
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.figures.metrics import IouMeter
 
@@ -33,7 +33,7 @@ def test_weights_ship_within_16_megabytes():
 def test_model_card_states_the_shipped_weights():
     card = (EMBEDDED_FOLDER / "README.md").read_text()
     facts = json.loads((EMBEDDED_FOLDER / "evaluation.json").read_text())
-    assert facts["weights_sha256"] == sha256(EMBEDDED_FOLDER / "open_clip_model.safetensors")
+    assert facts["weights_sha256"] == checksum(EMBEDDED_FOLDER / "open_clip_model.safetensors")
     for key in ("miou", "miou_held_out_pairs"):
         assert f"{facts[key]:.3f}" in card
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from sclip_seg_ros.models import formats
-from sclip_seg_ros.models.weights import WeightsError, read_metadata, read_state_dict, sha256
+from sclip_seg_ros.models.weights import WeightsError, checksum, read_metadata, read_state_dict
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.tensor([1.5, -2.0])}
 
@@ -235,4 +235,4 @@ def test_anything_but_a_table_of_tensors_is_refused(tmp_path, content, reason):
 def test_sha256_is_the_files_own_across_blocks(tmp_path):
     path = tmp_path / "large"
     path.write_bytes(bytes(range(256)) * 5000)
-    assert sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert checksum(path) == hashlib.sha256(path.read_bytes()).hexdigest()

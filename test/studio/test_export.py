@@ -110,7 +110,9 @@ def test_a_launch_line_holds_words_and_names_a_file_for_the_rest():
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("", "nothing to import"), ("floor,,wall", "blank word"), ("x" * 300_000, "at most 200000"),
+    ("", "nothing to import"), ("x" * 300_000, "at most 200000"),
+    ("floor,,wall", "line 1: 'floor,,wall' has a blank synonym"),
+    ("\nfloor\nperson,\n", "line 3: 'person,' has a blank synonym"),
     ("ros__parameters: [", "not valid YAML"), ("/**: {ros__parameters: {}}", "has no classes"),
     ("a: {ros__parameters: {classes: [a]}}\nb: {ros__parameters: {classes: [b]}}", "2 nodes"),
     ("/**: {ros__parameters: {classes: [a, A]}}", "stands in the classes twice"),

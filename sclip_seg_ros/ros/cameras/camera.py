@@ -9,13 +9,13 @@ from rclpy.node import Node
 from rclpy.timer import Timer
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from sclip_seg_ros.io.camera_names import info_topic
+from sclip_seg_ros.io.camera_names import COMPRESSED, info_topic
 from sclip_seg_ros.ros.cameras.frame_log import FrameLog
 from sclip_seg_ros.ros.cameras.outputs import Outputs
 from sclip_seg_ros.ros.cameras.silence import Silence
 from sclip_seg_ros.ros.cameras.size_source import SizeSource
 from sclip_seg_ros.ros.cameras.subscription import CameraSubscription
-from sclip_seg_ros.ros.parameters.camera_topics import COMPRESSED, CameraTopic
+from sclip_seg_ros.ros.parameters.camera_topics import CameraTopic
 
 _LOOK_SECONDS = 0.5  # between two looks at who publishes
 

@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from sclip_seg_ros.geometry.sensors import positions_in
-from sclip_seg_ros.geometry.stamps import Match, StampMatcher
+from sclip_seg_ros.geometry.stamps import Match, StampMatcher, stamp_of
 from sclip_seg_ros.io.camera_names import info_topic
 from sclip_seg_ros.ros.cameras.clouds import cloud_message
 from sclip_seg_ros.ros.cameras.frame_log import FrameLog
@@ -35,10 +35,6 @@ class Labelled(NamedTuple):
     result: SegmentationResult
     header: Header
     options: PointOptions
-
-
-def _stamp(header: Header) -> int:
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
 class SemanticPoints:
@@ -105,7 +101,7 @@ class SemanticPoints:
         with self._lock:
             if replaced and self._last_expected is not None:
                 self._matcher.forget(self._last_expected)
-            self._last_expected = _stamp(header)
+            self._last_expected = stamp_of(header)
             self._matcher.expect(self._last_expected)
 
     def labelled(self, result: SegmentationResult, header: Header, options: PointOptions) -> None:
@@ -114,7 +110,7 @@ class SemanticPoints:
             return
         with self._lock:
             self._matcher.tolerance = options.tolerance
-            matches = self._matcher.add_frame(_stamp(header), Labelled(result, header, options))
+            matches = self._matcher.add_frame(stamp_of(header), Labelled(result, header, options))
         self._hand_over(matches)
 
     def look(self) -> None:
@@ -162,7 +158,7 @@ class SemanticPoints:
     def _on_depth(self, depth: Image | PointCloud2) -> None:
         self._last_depth = time.monotonic()
         with self._lock:
-            matches = self._matcher.add_companion(_stamp(depth.header), depth)
+            matches = self._matcher.add_companion(stamp_of(depth.header), depth)
         self._hand_over(matches)
 
     def _hand_over(self, matches: list[Match[Labelled, Image | PointCloud2]]) -> None:

@@ -10,8 +10,8 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from sclip_seg_ros.common.text import in_number
+from sclip_seg_ros.io.camera_names import COMPRESSED
 from sclip_seg_ros.ros.cameras.subscription import CameraSubscription, type_name
-from sclip_seg_ros.ros.parameters.camera_topics import COMPRESSED
 
 PATIENCE_SECONDS = 5.0  # without an image before it is told
 TYPE_SECONDS = 1.0      # the same, where another type is published: not all may be discovered yet

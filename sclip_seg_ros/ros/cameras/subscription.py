@@ -10,6 +10,8 @@ from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPo
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from sclip_seg_ros.ros.cameras.qos import following
+
 _POLICIES = {"best_effort": ReliabilityPolicy.BEST_EFFORT, "reliable": ReliabilityPolicy.RELIABLE}
 
 
@@ -65,22 +67,16 @@ class CameraSubscription:
 
     def follow(self, publishers: Sequence[TopicEndpointInfo]) -> None:
         """Subscribe anew where what the publishers of the topic have in common has changed."""
-        offers = [info.qos_profile for info in self.of_its_type(publishers)]
-        if not offers:
+        publishers = self.of_its_type(publishers)
+        qos = following(publishers, self._depth, self._fixed)
+        if not publishers or (qos.reliability, qos.durability) == \
+                (self.qos.reliability, self.qos.durability):  # not depth, which may be overridden
             return
-        reliable = all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
-        reliability = self._fixed or (ReliabilityPolicy.RELIABLE if reliable
-                                      else ReliabilityPolicy.BEST_EFFORT)
-        latched = reliability == ReliabilityPolicy.RELIABLE and all(
-            offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
-        durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
-        if (reliability, durability) == (self.qos.reliability, self.qos.durability):
-            return
-        self.qos = QoSProfile(depth=self._depth, reliability=reliability, durability=durability)
+        self.qos = qos
         self._node.destroy_subscription(self._subscription)
         self._subscription = self._subscribe()
-        told = f"reliability '{reliability.name.lower()}'"
-        if latched:
+        told = f"reliability '{qos.reliability.name.lower()}'"
+        if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL:
             told += " and durability 'transient_local'"
         self._node.get_logger().info(f"{self.topic} is subscribed to with {told}, as it is "
                                      "published")

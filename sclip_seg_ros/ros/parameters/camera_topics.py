@@ -11,10 +11,9 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_topic_name import validate_topic_name
 
 from sclip_seg_ros.common.text import first_line
-from sclip_seg_ros.io.camera_names import camera_names
+from sclip_seg_ros.io.camera_names import COMPRESSED, camera_names
 
 MAX_CAMERAS = 8
-COMPRESSED = "/compressed"
 
 
 @dataclass(frozen=True)

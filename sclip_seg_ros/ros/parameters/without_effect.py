@@ -12,8 +12,8 @@ import yaml
 from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
 
+from sclip_seg_ros.io.camera_names import COMPRESSED
 from sclip_seg_ros.io.former_names import FORMERLY
-from sclip_seg_ros.ros.parameters.camera_topics import COMPRESSED
 from sclip_seg_ros.ros.parameters.declarations import DECLARATIONS
 
 QOS_OVERRIDES = "qos_overrides."

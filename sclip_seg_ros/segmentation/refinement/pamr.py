@@ -66,7 +66,7 @@ class Pamr(Refinement):
 
 
 def pamr(image: Tensor, scores: Tensor, steps: int = 10, dilations: Sequence[int] = (8, 16),
-         class_chunk: int | None = None, keep_going: Callable[[], bool] | None = None) -> Tensor:
+         keep_going: Callable[[], bool] | None = None) -> Tensor:
     """Refine class scores along the edges of an image.
 
     Args:
@@ -74,7 +74,6 @@ def pamr(image: Tensor, scores: Tensor, steps: int = 10, dilations: Sequence[int
         scores: (B, C, h, w) floating point; resized to the image when of another size.
         steps: iterations; 0 only resizes.
         dilations: distances in pixels at which each pixel has its 8 neighbours.
-        class_chunk: classes refined at a time, to bound the memory; None for all at once.
         keep_going: asked before each iteration; what has been reached when it says no is returned.
 
     Returns:
@@ -90,17 +89,13 @@ def pamr(image: Tensor, scores: Tensor, steps: int = 10, dilations: Sequence[int
                          "give one map per image")
     if steps < 0:
         raise ValueError(f"steps={steps} is negative; give 0 or more")
-    if class_chunk is not None and class_chunk < 1:
-        raise ValueError(f"class_chunk={class_chunk} is too small; give 1 or more, or None")
     affinity = pamr_affinity(image, dilations)
-    chunks = [_at_size(chunk.float(), affinity.shape[-2:])
-              for chunk in scores.split(class_chunk or max(scores.shape[1], 1), dim=1)]
-    for _ in range(steps):  # outside the chunks, so that all classes stop at the same iteration
+    refined = _at_size(scores.float(), affinity.shape[-2:])
+    for _ in range(steps):
         if keep_going is not None and not keep_going():
             break
-        for index, chunk in enumerate(chunks):
-            chunks[index] = pamr_step(chunk, affinity, dilations)
-    return (torch.cat(chunks, dim=1) if len(chunks) > 1 else chunks[0]).to(scores.dtype)
+        refined = pamr_step(refined, affinity, dilations)
+    return refined.to(scores.dtype)
 
 
 def pamr_affinity(image: Tensor, dilations: Sequence[int] = (8, 16)) -> Tensor:

@@ -27,21 +27,14 @@ _FINE_TONES = (*_TONES, (0.59, 0.85), (0.43, 0.60), (0.75, 0.45))
 _FINE_STEP = 95  # from colour to colour; shares no factor with their number, so that all are met
 
 
-def colour_of(name: str) -> Colour:
-    """Return the overlay colour (red, green, blue in 0..255) of a class name.
-
-    It depends on the name alone, so that a thing keeps its colour from vocabulary to vocabulary.
-    """
-    return _draw(name, 0)
-
-
 def palette_of(names: Sequence[str], chosen: Mapping[str, Colour] | None = None,
                remembered: Mapping[str, Colour] | None = None) -> np.ndarray:
     """Return the colours of the names of one vocabulary: (C, 3) uint8 RGB.
 
-    Each is the name's own, or where that looks like another's, the next that does not; where there
-    are too many names for that, the one least like the others. All but chosen ones differ, for as
-    many names as a vocabulary may have (254).
+    Each is the name's own, which depends on it alone, so that a thing keeps its colour from
+    vocabulary to vocabulary; or where that looks like another's, the next that does not; where
+    there are too many names for that, the one least like the others. All but chosen ones differ,
+    for as many names as a vocabulary may have (254).
 
     Args:
         names: of the classes.
@@ -55,16 +48,16 @@ def palette_of(names: Sequence[str], chosen: Mapping[str, Colour] | None = None,
         if remembered and name not in given and remembered.get(name) not in (None, *taken):
             given[name] = remembered[name]
             taken.add(given[name])
-    offered, lab = _offered()
-    nearest = np.full(len(lab), np.inf)  # taken colour, from each one offered
+    offered, seen = _offered()
+    nearest = np.full(len(seen), np.inf)  # taken colour, from each one offered
     for colour in taken:
-        np.minimum(nearest, _distances(lab, colour), out=nearest)
+        np.minimum(nearest, _distances(seen, colour), out=nearest)
     for name in names:
         if name not in given:
             draws = dict.fromkeys(_draws(name))
             free = (colour for colour in draws if nearest[offered[colour]] >= _APART)
             given[name] = next(free, None) or max(draws, key=lambda it: nearest[offered[it]])
-            np.minimum(nearest, _distances(lab, given[name]), out=nearest)
+            np.minimum(nearest, _distances(seen, given[name]), out=nearest)
     return np.array([given[name] for name in names], dtype=np.uint8).reshape(-1, 3)
 
 
@@ -90,16 +83,16 @@ def parse_palette(text: str) -> tuple[tuple[str, Colour], ...]:
 def _offered() -> tuple[dict[Colour, int], np.ndarray]:
     """Return the place of each colour that a name may draw, and all of them as CIE L*a*b*."""
     colours = dict.fromkeys(_draws(""))
-    return {colour: place for place, colour in enumerate(colours)}, _lab(list(colours))
+    return {colour: place for place, colour in enumerate(colours)}, lab(np.array([*colours]) / 255)
 
 
-def _distances(lab: np.ndarray, colour: Colour) -> np.ndarray:
-    return np.linalg.norm(lab - _lab([colour]), axis=1)
+def _distances(seen: np.ndarray, colour: Colour) -> np.ndarray:
+    return np.linalg.norm(seen - lab(np.array([colour]) / 255), axis=1)
 
 
-def _lab(colours: Sequence[Colour]) -> np.ndarray:
-    """Return colours as CIE L*a*b*, (N, 3) float32, where distance is what the eye sees."""
-    return cv2.cvtColor(np.array([colours], np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """Return colours, (N, 3) in 0..1, as CIE L*a*b*, where distance is what the eye sees."""
+    return cv2.cvtColor(rgb[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
 
 
 def _draws(name: str) -> Iterator[Colour]:

@@ -93,14 +93,16 @@ def parse_class(text: str) -> VocabularyClass:
                          "'person|pedestrian'")
     synonyms = tuple(" ".join(word.split()) for word in text.split("|"))
     if not all(synonyms):
-        raise ValueError(f"class '{_shown(text)}' has a blank word; write e.g. 'person|pedestrian'")
+        raise ValueError(f"class '{shortened(text)}' has a blank word; write e.g. "
+                         "'person|pedestrian'")
     for word in synonyms:
         if len(word) > MAX_CHARACTERS:
-            raise ValueError(f"class '{_shown(word)}' has {len(word)} characters; "
+            raise ValueError(f"class '{shortened(word)}' has {len(word)} characters; "
                              f"use at most {MAX_CHARACTERS}")
         if strange := next((sign for sign in word if unicodedata.category(sign) in _NO_TEXT), ""):
-            raise ValueError(f"class {_shown(ascii(word))} has the character U+{ord(strange):04X}, "
-                             "which belongs to no text; write the words as text in UTF-8")
+            raise ValueError(f"class {shortened(ascii(word))} has the character "
+                             f"U+{ord(strange):04X}, which belongs to no text; write the words as "
+                             "text in UTF-8")
     return VocabularyClass(synonyms[0], synonyms)
 
 
@@ -116,7 +118,7 @@ def validate_classes(classes: Sequence[str], background: str = "") -> tuple[Voca
             background that is not a class. One sentence that names the value and the remedy.
     """
     if isinstance(classes, str):
-        raise ValueError(f"classes is one text '{_shown(classes)}'; give a list such as "
+        raise ValueError(f"classes is one text '{shortened(classes)}'; give a list such as "
                          "['floor', 'wall']")
     if not isinstance(classes, Collection):
         raise ValueError(f"classes is of type {type(classes).__name__}; give a list such as "
@@ -133,10 +135,10 @@ def validate_classes(classes: Sequence[str], background: str = "") -> tuple[Voca
     seen: set[str] = set()
     for word in (word for entry in parsed for word in entry.synonyms):
         if word.casefold() in seen:
-            raise ValueError(f"'{_shown(word)}' stands in the classes twice; keep one of them")
+            raise ValueError(f"'{shortened(word)}' stands in the classes twice; keep one of them")
         seen.add(word.casefold())
     if background and background_id(parsed, background) is None:
-        raise ValueError(f"background '{_shown(background)}' is none of the classes; add it to "
+        raise ValueError(f"background '{shortened(background)}' is none of the classes; add it to "
                          "them or leave background empty")
     return parsed
 
@@ -153,13 +155,13 @@ def validate_negatives(negatives: Sequence[str], classes: Sequence[VocabularyCla
         ValueError: a blank, over-long or repeated word, or one of the classes'.
     """
     if isinstance(negatives, str):
-        raise ValueError(f"negative words are one text '{_shown(negatives)}'; give a list such as "
-                         "['mirror', 'window']")
+        raise ValueError(f"negative words are one text '{shortened(negatives)}'; give a list "
+                         "such as ['mirror', 'window']")
     seen = {word.casefold() for entry in classes for word in entry.synonyms}
     words = tuple(word for text in negatives for word in parse_class(text).synonyms)
     for word in words:
         if word.casefold() in seen:
-            raise ValueError(f"negative word '{_shown(word)}' is a class's word too, or stands "
+            raise ValueError(f"negative word '{shortened(word)}' is a class's word too, or stands "
                              "there twice; keep one of them")
         seen.add(word.casefold())
     return words
@@ -170,7 +172,3 @@ def background_id(classes: Sequence[VocabularyClass], background: str) -> int | 
     names = [entry.name.casefold() for entry in classes]
     wanted = " ".join(background.split("|")[0].split()).casefold()
     return names.index(wanted) if wanted in names else None
-
-
-def _shown(text: str) -> str:
-    return shortened(text, 40)

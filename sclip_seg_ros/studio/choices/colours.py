@@ -5,10 +5,9 @@ from __future__ import annotations
 import colorsys
 from functools import lru_cache
 
-import cv2
 import numpy as np
 
-from sclip_seg_ros.segmentation.text.palette import Colour
+from sclip_seg_ros.segmentation.text.palette import Colour, lab
 
 # Machado, Oliveira and Fernandes (IEEE TVCG 2009), severity 1: linear RGB as it is seen by people
 # without long, middle and short cones.
@@ -32,7 +31,7 @@ def distinct_colours(count: int) -> list[Colour]:
     least of their distances in CIE L*a*b* over four ways of seeing.
     """
     candidates = _candidates()
-    seen = np.stack([_lab(_as_seen(candidates, sight)) for sight in _SIGHTS])
+    seen = np.stack([lab(_as_seen(candidates, sight)) for sight in _SIGHTS])
     chosen = [int(np.argmin(np.abs(candidates - np.array(_FIRST) / 255).sum(1)))]
     nearest = _distance(seen, chosen[0])
     while len(chosen) < count:
@@ -45,7 +44,7 @@ def distinct_colours(count: int) -> list[Colour]:
 def least_distance(colours: list[Colour]) -> float:
     """Return the least distance of any two colours, over four ways of seeing, CIE L*a*b*."""
     rgb = np.array(colours, np.float32) / 255
-    seen = np.stack([_lab(_as_seen(rgb, sight)) for sight in _SIGHTS])
+    seen = np.stack([lab(_as_seen(rgb, sight)) for sight in _SIGHTS])
     return min(float(np.delete(_distance(seen, index), index).min())
                for index in range(len(colours)))
 
@@ -62,10 +61,6 @@ def _as_seen(rgb: np.ndarray, sight: np.ndarray) -> np.ndarray:
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ sight.T, 0, 1)
     return np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
-
-
-def _lab(rgb: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(rgb[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
 
 
 def _distance(seen: np.ndarray, index: int) -> np.ndarray:

@@ -76,7 +76,7 @@ def parameters(choices: Choices, origin: Origin) -> Export:
     return Export(f"# {note}\n{text}", PARAMETERS_FILE)
 
 
-def node_parameters(choices: Choices, origin: Origin = Origin()) -> dict[str, Any]:
+def node_parameters(choices: Choices, origin: Origin) -> dict[str, Any]:
     """Return the node's parameters."""
     values: dict[str, Any] = {name: value for name, value in (
         ("model", origin.model), ("pretrained", origin.pretrained)) if value}

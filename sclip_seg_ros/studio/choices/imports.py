@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from sclip_seg_ros.io.former_names import FORMERLY
-from sclip_seg_ros.io.profiles import load_profile, profile_names
+from sclip_seg_ros.io.profiles import load_profile, parse_vocabulary, profile_names
 from sclip_seg_ros.segmentation.settings import SegmentorSettings
 from sclip_seg_ros.segmentation.text.palette import parse_palette
 from sclip_seg_ros.studio.choices.choices import (
@@ -64,7 +64,7 @@ def read(text: str, present: Choices) -> Import:
         elif "ros__parameters" in plain:
             found = _parameters(plain)
         else:
-            found = Import(Choices(_vocabulary(plain)))
+            found = Import(Choices(tuple(parse_vocabulary(text, "the text"))))
         return _with_fixed(replace(found, choices=found.choices.checked()), present)
     except Refusal as error:
         raise Refusal(FIELD, error) from error
@@ -84,13 +84,6 @@ def _with_fixed(found: Import, present: Choices) -> Import:
                              "with it.")
     settings = found.choices.settings.with_changes(kept)
     return Import(replace(found.choices, settings=settings), tuple(notes))
-
-
-def _vocabulary(text: str) -> tuple[str, ...]:
-    """Read a vocabulary file: one class a line, synonyms separated by ``,`` or ``|``."""
-    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
-    return tuple("|".join(word.strip() for word in line.replace(",", "|").split("|"))
-                 for line in lines if line)
 
 
 def _parameters(text: str) -> Import:

@@ -63,11 +63,6 @@ class Server:
             WebSocketRoute("/live", self._live),
             Mount("/page", StaticFiles(directory=PAGE))])
 
-    @property
-    def browsers(self) -> int:
-        """Number of browsers that have the page open."""
-        return len(self._browsers)
-
     def _took(self, shown: Shown) -> None:
         self._serial += 1
         self._parcel = Parcel(shown, self._serial)

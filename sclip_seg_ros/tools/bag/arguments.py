@@ -24,7 +24,7 @@ from sclip_seg_ros.tools.arguments import (
 )
 from sclip_seg_ros.tools.bag.addresses import check_addresses
 from sclip_seg_ros.tools.pieces.pieces import add_piece_flags, check_piece_flags
-from sclip_seg_ros.tools.program import add_resume_flags, positive
+from sclip_seg_ros.tools.program import add_resume_flags, pixels, positive
 
 PROGRAM = "sclip-bag"
 EXAMPLE = (f"{PROGRAM} --bag drive_1 drive_2 --jobs 2 --model ViT-B/16 "
@@ -104,16 +104,9 @@ def check(parsed: argparse.Namespace) -> None:
 
 
 def _size(text: str) -> tuple[int, int]:
-    """Return (H, W) of ``WIDTHxHEIGHT``.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not a size.
-    """
-    found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a size; give a width and height such as "
-                                         "640x480")
-    return int(found[2]), int(found[1])
+    """Return (H, W) of ``WIDTHxHEIGHT``."""
+    width, height = pixels(text)
+    return height, width
 
 
 def _targets(bags: Sequence[Path], output: Path) -> list[Path]:

@@ -79,11 +79,7 @@ def _difference(key: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -
         for inner in sorted({*old, *new}):
             if old.get(inner) != new.get(inner):
                 return _difference(inner, old, new)
-    return f"{key} ({_shown(old)}, now {_shown(new)})"
-
-
-def _shown(value: Any) -> str:
-    return shortened(json.dumps(value), 60)
+    return f"{key} ({shortened(json.dumps(old))}, now {shortened(json.dumps(new))})"
 
 
 def _line(content: Mapping[str, Any]) -> str:

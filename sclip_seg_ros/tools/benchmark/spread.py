@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from functools import cached_property, partial
 from itertools import groupby
 from typing import Any
 
 from sclip_seg_ros.cluster.pieces import Piece
 from sclip_seg_ros.cluster.work import Job, Lost, Tally, Task, work_through
+from sclip_seg_ros.common.text import differing
 from sclip_seg_ros.tools.benchmark.ablation import AblationMeter
 from sclip_seg_ros.tools.benchmark.bench import Bench, describe, prepare
 from sclip_seg_ros.tools.benchmark.datasets import film_of
@@ -46,7 +46,9 @@ def measure_with_ray(bench: Bench, journal: Journal) -> None:
     done = len(journal.images)
     pieces = [piece for piece in _pieces(bench) if piece.end is not None and piece.end > done]
     with open_engine(bench.arguments, partial(BenchWorker, bench.arguments)) as engine:
-        _compare(describe(bench), engine.describe())
+        if different := differing(describe(bench), engine.describe()):
+            raise SpreadError(f"the workers differ from this computer in {different}; run the "
+                              "command on a machine like theirs")
         tally, ready, errors = Tally(), {}, {}
         waiting = iter(pieces)
         following = next(waiting, None)
@@ -118,16 +120,3 @@ def _pieces(bench: Bench) -> list[Piece]:
             ends.append(end)
     return [Piece(number, begin, end, begin)
             for number, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))]
-
-
-def _compare(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    """Refuse workers that measure something else than this process would.
-
-    Raises:
-        SpreadError: naming what differs.
-    """
-    different = ", ".join(key for key in sorted({*ours, *theirs})
-                          if ours.get(key) != theirs.get(key))
-    if different:
-        raise SpreadError(f"the workers differ from this computer in {different}; run the command "
-                          "on a machine like theirs")

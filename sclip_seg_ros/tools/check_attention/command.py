@@ -31,6 +31,7 @@ from sclip_seg_ros.tools.arguments import (
     text_options,
 )
 from sclip_seg_ros.tools.benchmark.datasets import DATASETS, VIDEOS, open_dataset
+from sclip_seg_ros.tools.benchmark.datasets.base import spread
 from sclip_seg_ros.tools.check_attention.trials import (
     Trial,
     Verdict,
@@ -131,7 +132,7 @@ def _pictures(arguments: argparse.Namespace) -> tuple[
         words = segmentor.vocabulary(classes, background, **text_options(arguments))
         return segmentor, [
             lambda name=name: (*points.truth(name, words.names), words)
-            for name in _spread(list(points.points), arguments.num_samples)]
+            for name in spread(list(points.points), arguments.num_samples)]
     segmentor = load_model()
     common = (profile.classes if profile else dataset.classes) if dataset.class_count else ()
     shared = segmentor.vocabulary(common, profile.background if profile else "") if common else None
@@ -143,12 +144,6 @@ def _pictures(arguments: argparse.Namespace) -> tuple[
 
     return segmentor, [lambda index=index: load(index)
                        for index in dataset.choose(arguments.num_samples)]
-
-
-def _spread(names: list[str], count: int | None) -> list[str]:
-    if count is None or count >= len(names):
-        return names
-    return [names[index * len(names) // count] for index in range(count)]
 
 
 def _describe(segmentor: SCLIPSegmentor, trials: Sequence[Trial], able: Sequence[Trial],

@@ -122,12 +122,13 @@ def weights() -> Finding:
     """Compare the embedded weights, and those of the cache, with their checksums."""
     from sclip_seg_ros.models.hub import cache_folder
     from sclip_seg_ros.models.resources import PACKAGE_FOLDER
+    from sclip_seg_ros.models.weights import checksum
 
     spoilt, count = [], 0
     for file, expected in (*_embedded(PACKAGE_FOLDER / "models/embedded"),
                            *_of_cache(cache_folder())):
         count += 1
-        if not file.is_file() or _sha256(file) != expected:
+        if not file.is_file() or checksum(file) != expected:
             spoilt.append(file)
     if spoilt:
         return fault("not what they should be: " + ", ".join(f"'{file}'" for file in spoilt))
@@ -159,12 +160,6 @@ def _of_cache(folder: Path) -> Iterator[tuple[Path, str]]:
     for blob in sorted(folder.glob("models--*/blobs/*")):
         if re.fullmatch(r"[0-9a-f]{64}", blob.name):
             yield blob, blob.name
-
-
-def _sha256(path: Path) -> str:
-    from sclip_seg_ros.models.weights import sha256
-
-    return sha256(path)
 
 
 def _text(path: Path) -> str:

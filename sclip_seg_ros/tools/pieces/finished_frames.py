@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from sclip_seg_ros.common.text import differing
+
 _FRAMES = ("SELECT topic, stamp, problem, height, width, labels, coverage, mean_confidence, "
            "confidence FROM frames")
 
@@ -165,5 +167,4 @@ def _plane(packed: bytes | None, height: int, width: int) -> np.ndarray | None:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Name what two descriptions of runs differ in; empty if in nothing."""
-    new = json.loads(json.dumps(new))
-    return ", ".join(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
+    return differing(old, json.loads(json.dumps(new)))

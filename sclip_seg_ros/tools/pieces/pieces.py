@@ -217,7 +217,3 @@ def why_missing(name: object, pieces: int, errors: Mapping[int, str],
                        f"{'it' if len(unanswered) == 1 else 'them'} ({'; '.join(tally.causes)})")
     rest = f"does what is missing of its {in_number(pieces, 'piece')}" if pieces else "does it"
     return f"'{name}' is not done: {'; '.join(reasons)}; the same command {rest}"
-
-
-__all__ = ["add_piece_flags", "check_piece_flags", "frames_in", "new_store",
-           "open_engine", "piece_path", "shown", "why_missing"]

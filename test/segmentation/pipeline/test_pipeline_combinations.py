@@ -28,7 +28,7 @@ from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentationResult, Segme
 from sclip_seg_ros.segmentation.backbones.attention import ATTENTIONS, last_block_rules
 from sclip_seg_ros.segmentation.backbones.proxies import weights
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES
-from sclip_seg_ros.segmentation.refinement.dense_crf.dense_crf import available_backends
+from sclip_seg_ros.segmentation.refinement.dense_crf.dense_crf import BACKENDS, resolve_backend
 from sclip_seg_ros.segmentation.text.class_ids import UNLABELLED
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 
@@ -48,7 +48,7 @@ AXES: dict[str, dict[str, Mapping[str, object]]] = {
     "pamr": {"off": {"use_pamr": False}, "on": {"use_pamr": True},
              "at full size": {"pamr__resolution": 1.0}},
     "crf": {"off": OFF} | {name: {"use_densecrf": True, "crf__backend": name}
-                           for name in dict.fromkeys((available_backends()[0], "bilateral"))},
+                           for name in dict.fromkeys((resolve_backend("auto"), "bilateral"))},
     "loftup": {"off": OFF} | {name: {"use_loftup": True, "loftup__contract": name}
                               for name in ("value", "attended")},
 }
@@ -168,7 +168,8 @@ def test_any_three_choices_together_give_sane_labels(pipeline: Pipeline, attenti
             assert_sane(pipeline.result(chosen), picture())
 
 
-@pytest.mark.parametrize("backend", available_backends())
+@pytest.mark.parametrize("backend", [name for name, backend in BACKENDS.items()
+                                     if backend.available()])
 def test_every_crf_backend_works_in_the_pipeline(embedded: Pipeline, backend: str) -> None:
     refined = embedded.run([picture()], PLAIN, use_densecrf=True, crf__backend=backend)[0]
     assert_sane(refined, picture())
@@ -271,7 +272,7 @@ def test_every_choice_goes_with_other_families_of_towers(
 
 
 BESIDE = {"nothing": {}, "pamr": {"use_pamr": True}, "words": {"use_image_words": True},
-          "crf": {"use_densecrf": True, "crf__backend": available_backends()[0]},
+          "crf": {"use_densecrf": True, "crf__backend": resolve_backend("auto")},
           "scores": {"use_clusters": True, "clusters__least": 3, "use_tlp": True}}
 
 
@@ -284,7 +285,7 @@ ANYUP = {"use_anyup": True, "anyup__factor": 2.0}
 LATER = {"words": {"use_image_words": True}, "anyup": ANYUP,
          "anyup and resclip": {**ANYUP, "use_resclip": True, "resclip__variant": "documents"},
          "all": {**ANYUP, **SCORES["all"], "use_image_words": True, "use_densecrf": True,
-                 "crf__backend": available_backends()[0]}}
+                 "crf__backend": resolve_backend("auto")}}
 
 
 @pytest.mark.parametrize("pipeline, attention, later, inference", covering(product(

@@ -141,12 +141,6 @@ def test_a_blurred_boundary_moves_back_to_the_edge():
     assert wrong > 0 and ((refined > 0.5) != (truth > 0.5)).sum() == 0
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 5, 100])
-def test_chunks_of_classes_change_nothing(image, scores, chunk):
-    assert torch.equal(pamr(image, scores, 3, DILATIONS, class_chunk=chunk),
-                       pamr(image, scores, 3, DILATIONS))
-
-
 def test_a_batch_equals_its_images_one_by_one(image, scores):
     images, maps = torch.cat([image, image.flip(3)]), torch.cat([scores, -scores])
     together = pamr(images, maps, 5, DILATIONS)
@@ -195,8 +189,7 @@ def test_inputs_are_left_alone(image, scores):
     ({"scores": torch.zeros(1, 4, 8, 8, dtype=torch.long)}, "torch.int64"),
     ({"steps": -1}, "steps=-1"),
     ({"dilations": ()}, r"dilations=\(\)"),
-    ({"dilations": (0, 4)}, r"dilations=\(0, 4\)"),
-    ({"class_chunk": 0}, "class_chunk=0")])
+    ({"dilations": (0, 4)}, r"dilations=\(0, 4\)")])
 def test_bad_input_is_refused_by_name(changes, message):
     good = {"image": torch.rand(1, 3, 8, 8), "scores": torch.rand(1, 4, 8, 8)}
     with pytest.raises(ValueError, match=message):

@@ -6,13 +6,18 @@ import cv2
 import numpy as np
 import pytest
 
-from sclip_seg_ros.segmentation.text.palette import colour_of, lookup_table, palette_of
+from sclip_seg_ros.segmentation.text.palette import lookup_table, palette_of
 
 STREET = ["road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
           "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train",
           "motorcycle", "bicycle"]
 ROOM = ["floor", "wall", "door", "table", "chair", "cup", "ball", "lamp", "box", "rug", "person",
         "bed"]
+
+
+def colour_of(name: str) -> tuple[int, int, int]:
+    """Return the colour that a name has by itself."""
+    return tuple(palette_of([name])[0].tolist())
 
 
 def test_a_colour_belongs_to_its_name():

@@ -11,7 +11,7 @@ import torch
 from checkpoints import random_anyup, save_anyup
 from torch import Tensor
 
-from sclip_seg_ros.models.weights import WeightsError, read_state_dict, sha256
+from sclip_seg_ros.models.weights import WeightsError, checksum, read_state_dict
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
 from sclip_seg_ros.segmentation.upsamplers.anyup import network as anyup
 from sclip_seg_ros.segmentation.upsamplers.anyup.network import AnyUp, build_anyup, reach
@@ -45,7 +45,7 @@ def test_the_published_weights_give_the_golden_output(golden_dir: Path, case: st
     data = np.load(golden_dir / "anyup.npz")
     if not PUBLISHED.is_file():
         pytest.skip(f"AnyUp's published weights are not at {PUBLISHED}")
-    assert sha256(PUBLISHED) == str(data["multi_backbone/sha256"])
+    assert checksum(PUBLISHED) == str(data["multi_backbone/sha256"])
     network = build_anyup(read_state_dict(PUBLISHED), str(PUBLISHED))
     assert_case(network, data, case, f"multi_backbone/{case}/out")
 
@@ -150,9 +150,12 @@ def test_features_kept_can_be_enlarged_for_other_words(segmentor, weights):
 
 
 def test_weights_of_another_checksum_are_refused(segmentor, weights):
-    with pytest.raises(WeightsError, match=f"SHA-256 {sha256(weights)}, not 00aa"):
-        segmentor.prepare(SegmentorSettings(precision="fp32").with_changes(
-            use_anyup=True, anyup__source=f"{weights}#sha256=00aa"))
+    wrong = "0" * 64
+    for pin, told in ((wrong, f"SHA-256 {checksum(weights)}, not {wrong}; .*correct anyup.source"),
+                      ("00aa", "'.*#sha256=00aa' ends in no SHA-256")):
+        with pytest.raises(WeightsError, match=told):
+            segmentor.prepare(SegmentorSettings(precision="fp32").with_changes(
+                use_anyup=True, anyup__source=f"{weights}#sha256={pin}"))
 
 
 def test_two_upsamplers_at_once_are_refused():

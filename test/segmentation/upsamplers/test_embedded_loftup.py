@@ -9,7 +9,7 @@ import pytest
 from sclip_research.evaluate_embedded_loftup import RESULTS, ROWS, SLICE, Row, measure, table
 
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.weights import checksum
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import EMBEDDED_FILE, read_loftup
@@ -37,8 +37,8 @@ def test_the_two_files_stay_small():
 
 
 def test_the_evaluation_is_of_these_weights(results):
-    assert results["loftup_sha256"] == sha256(EMBEDDED_FILE)
-    assert results["weights_sha256"] == sha256(EMBEDDED_FOLDER / "open_clip_model.safetensors")
+    assert results["loftup_sha256"] == checksum(EMBEDDED_FILE)
+    assert results["weights_sha256"] == checksum(EMBEDDED_FOLDER / "open_clip_model.safetensors")
     assert results["scenes"] >= 100
     assert [tuple(Row(*list(entry.values())[:3])) for entry in results["rows"]] \
         == [tuple(wanted) for wanted in ROWS]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sclip_seg_ros.models.weights import WeightsError, sha256
+from sclip_seg_ros.models.weights import WeightsError, checksum
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import read_loftup
 
 STATE = {"channelnorm.norm.weight": torch.arange(4.0), "channelnorm.norm.bias": torch.ones(4),
@@ -34,7 +34,7 @@ def test_a_torch_file_is_read(tmp_path):
     assert weights.state.keys() == STATE.keys()
     assert torch.equal(weights.state["channelnorm.norm.weight"], torch.arange(4.0))
     assert weights.metadata == {}
-    assert str(path) in weights.origin and sha256(path) in weights.origin
+    assert str(path) in weights.origin and checksum(path) in weights.origin
 
 
 def test_a_safetensors_file_brings_its_metadata(tmp_path):
@@ -103,7 +103,7 @@ def test_a_hub_file_that_was_damaged_in_the_cache_is_refused(offline, tmp_path):
     snapshot.mkdir(parents=True)
     (repository / "blobs").mkdir()
     torch.save(STATE, tmp_path / "good.bin")
-    blob = repository / "blobs" / sha256(tmp_path / "good.bin")
+    blob = repository / "blobs" / checksum(tmp_path / "good.bin")
     (tmp_path / "good.bin").rename(blob)
     (snapshot / "pytorch_model.bin").symlink_to(blob)
     assert read_loftup(f"hub@{commit}", cache_dir=str(tmp_path)).state.keys() == STATE.keys()
@@ -120,7 +120,7 @@ def test_a_checksum_that_is_asked_for_must_be_the_file_s(offline, tmp_path, monk
     for path in (tmp_path / "loftup.bin", snapshot / "pytorch_model.bin"):
         torch.save(STATE, path)
     path = snapshot / "pytorch_model.bin" if "hub" in source else tmp_path / "loftup.bin"
-    read_loftup(f"{source}#sha256={sha256(path)}", cache_dir=str(tmp_path))
+    read_loftup(f"{source}#sha256={checksum(path)}", cache_dir=str(tmp_path))
     wrong = "0" * 64
     with pytest.raises(WeightsError, match=f"not .*{wrong}; .*correct"):
         read_loftup(f"{source}#sha256={wrong}", cache_dir=str(tmp_path))

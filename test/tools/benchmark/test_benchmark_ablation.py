@@ -14,7 +14,7 @@ from folder_data import write_folder_data
 from tiny_clip import write_tiny_clip
 
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.weights import checksum
 from sclip_seg_ros.tools.benchmark.ablation import AblationMeter
 from sclip_seg_ros.tools.benchmark.command import main
 from sclip_seg_ros.tools.benchmark.memory import peak_during
@@ -120,8 +120,8 @@ def test_with_loftup_every_row_is_measured(data: Path, tiny_model: str, tmp_path
         assert "upsample" in found[key]["speed"]["stage_ms"]
         assert found[key]["settings"]["loftup"]["factor"] == 2.0
     assert "upsample" not in found["pamr"]["speed"]["stage_ms"]
-    assert sha256(Path(loftup)) in json.loads(output.read_text())["model"]["upsamplers"]["LoftUp"]
-    assert sha256(Path(loftup)) in output.with_suffix(".md").read_text()
+    assert checksum(Path(loftup)) in json.loads(output.read_text())["model"]["upsamplers"]["LoftUp"]
+    assert checksum(Path(loftup)) in output.with_suffix(".md").read_text()
     save_loftup(Path(loftup), 32, seed=1)  # other weights under the same name
     assert ablate(data, tiny_model, output, *flags, "--resume") == 2
 
@@ -206,7 +206,7 @@ def test_committed_table_still_holds(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(AblationMeter, "_warm_up", lambda self, sample, words: {
         row.configuration.key: None for row in self._rows})
     committed = json.loads(COMMITTED.read_text())
-    assert committed["model"]["weights_sha256"] == sha256(
+    assert committed["model"]["weights_sha256"] == checksum(
         EMBEDDED_FOLDER / "open_clip_model.safetensors"), \
         f"the model changed; run again: {committed['provenance']['command']}"
     flags = shlex.split(committed["provenance"]["command"])[1:]

@@ -17,7 +17,7 @@ from sclip_research.evaluate_embedded_model import evaluate
 from sclip_research.scenes.held_out import held_out_scene
 
 from sclip_seg_ros.models.clip import EMBEDDED_FOLDER
-from sclip_seg_ros.models.weights import sha256
+from sclip_seg_ros.models.weights import checksum
 from sclip_seg_ros.segmentation import SCLIPSegmentor
 from sclip_seg_ros.tools.benchmark.command import main
 from sclip_seg_ros.tools.figures.metrics import IouMeter
@@ -59,7 +59,7 @@ def test_results_can_be_traced(data: Path, tiny_model: str, tmp_path: Path, caps
     assert bench(data, tiny_model, output, "--use-tlp", "--whole", "--precision", "bf16") == 0
     results = json.loads(output.read_text())
     weights = Path(tiny_model.partition(":")[2]) / "open_clip_model.safetensors"
-    assert results["model"]["weights_sha256"] == sha256(weights)
+    assert results["model"]["weights_sha256"] == checksum(weights)
     assert results["settings"]["use_tlp"] is True and results["settings"]["use_densecrf"] is False
     assert results["settings"]["inference"] == "whole"
     assert results["model"]["precision"] == "bf16"
@@ -299,7 +299,7 @@ def test_pictures_of_a_room_with_the_embedded_model(tmp_path: Path) -> None:
     assert bench(tmp_path, "embedded", output) == 0
     results = json.loads(output.read_text())
     assert results["scores"]["miou"] > 0.3
-    assert results["model"]["weights_sha256"] == sha256(
+    assert results["model"]["weights_sha256"] == checksum(
         EMBEDDED_FOLDER / "open_clip_model.safetensors")
 
 

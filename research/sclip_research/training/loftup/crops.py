@@ -101,8 +101,8 @@ class Crops(Dataset):
 class OwnBatches:
     """The numbers of one process's examples, batch by batch, from a step on."""
 
-    def __init__(self, settings: TrainingSettings, start: int, stop: int, rank: int = 0,
-                 processes: int = 1) -> None:
+    def __init__(self, settings: TrainingSettings, start: int, stop: int, rank: int,
+                 processes: int) -> None:
         """Share every step's batches out: process r takes batches r, r + processes, ..."""
         self._settings, self._steps = settings, range(start, stop)
         self._rank, self._processes = rank, processes

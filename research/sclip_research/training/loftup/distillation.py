@@ -100,7 +100,7 @@ class MovingAverage:
         if (step + 1) % self._every:
             return
         decay = min(self._decay, (step + 1) / (step + 20)) if self._warm_up else self._decay
-        for slow, fast in zip(self.network.parameters(), network.parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)
+        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()),
+                             1 - decay)
         for slow, fast in zip(self.network.buffers(), network.buffers(), strict=True):
-            slow.copy_(fast)
+            slow.copy_(fast)  # batch norm's statistics are averages already

@@ -23,9 +23,9 @@ from sclip_research.training.loftup.objective import Objective
 from sclip_research.training.loftup.processes import Processes
 from sclip_research.training.loftup.settings import TOWER, TrainingSettings
 from sclip_research.training.loftup.windows import WindowObjective
+from sclip_seg_ros.models.devices import DTYPES
 
 STATE_FILE = "state.pt"
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Trainer:
@@ -163,7 +163,7 @@ class Trainer:
         last = turn + 1 == settings.accumulation
         quiet = nullcontext() if last or processes.count == 1 else self._distributed.no_sync()
         plan = step_plan(settings, self.step, turn * processes.count + processes.rank)
-        dtype = _DTYPES[settings.precision]
+        dtype = DTYPES[settings.precision]
         with quiet:
             with torch.autocast(processes.device.type, dtype, enabled=dtype != torch.float32):
                 losses = self._objective(self._distributed, batch, plan)

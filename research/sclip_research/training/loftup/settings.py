@@ -136,9 +136,9 @@ class TrainingSettings:
             raise ValueError(f"{name}={value} is out of range; give {low:g} to {high:g}")
 
 
-def network_sizes(dimension: int, heads: int = 4, depth: int = 2, frequencies: int = 20,
-                  hidden: int = 0) -> LoftUpSizes:
-    """Return the sizes of a new network; the defaults are those of every published checkpoint.
+def network_sizes(dimension: int, heads: int, depth: int, frequencies: int,
+                  hidden: int) -> LoftUpSizes:
+    """Return the sizes of a new network.
 
     Args:
         hidden: width of the feed-forward networks; 0 for the features' own.

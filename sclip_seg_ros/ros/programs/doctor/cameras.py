@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
 from sclip_seg_ros.common.checkup import Finding, ok, warning
+from sclip_seg_ros.ros.cameras.qos import all_reliable, following
 
 # Fast DDS announces a participant five times at once, and every three seconds.
 DISCOVERY_SECONDS, PATIENCE_SECONDS, LISTEN_SECONDS = 2.0, 7.0, 3.0
@@ -47,26 +46,22 @@ class Cameras:
 
     def __init__(self, discovery_seconds: float = DISCOVERY_SECONDS,
                  patience_seconds: float = PATIENCE_SECONDS,
-                 listen_seconds: float = LISTEN_SECONDS,
-                 make_context: Callable[[Context], object] =
-                 lambda context: rclpy.init(args=[], context=context)) -> None:
+                 listen_seconds: float = LISTEN_SECONDS) -> None:
         """Prepare; :meth:`look` does it.
 
         Args:
             discovery_seconds: to wait for all publishers.
             patience_seconds: to wait beyond that for the first of them.
             listen_seconds: to count images.
-            make_context: begins ROS in a context.
         """
         self._discovery, self._patience = discovery_seconds, patience_seconds
         self._listen = listen_seconds
-        self._make_context = make_context
         self.rate = 0.0  # of the fastest, once it has been looked
 
     def look(self) -> Finding:
         """Return what is in sight, a camera after the other."""
         context = Context()
-        self._make_context(context)
+        rclpy.init(args=[], context=context)
         node = Node("sclip_doctor", context=context, start_parameter_services=False,
                     enable_rosout=False)
         executor = SingleThreadedExecutor(context=context)
@@ -85,7 +80,8 @@ class Cameras:
             _spin(executor, 0.5)
         heard = {topic: _Heard() for topic in topics}
         for topic, (kind, publishers) in topics.items():
-            node.create_subscription(_KINDS[kind], topic, heard[topic].take, _qos(publishers))
+            node.create_subscription(_KINDS[kind], topic, heard[topic].take,
+                                     following(publishers, depth=5))
         if not topics:
             return warning("no image topic is in sight")
         _spin(executor, self._listen)
@@ -94,7 +90,7 @@ class Cameras:
                  for topic, (kind, publishers) in topics.items()]
         silent = [topic for topic, entry in heard.items() if not entry.times]
         lossy = [topic for topic, (_, publishers) in topics.items()
-                 if _size(heard[topic]) > LARGE and not _all_reliable(publishers)]
+                 if _size(heard[topic]) > LARGE and not all_reliable(publishers)]
         text = "; ".join(lines)
         if silent:
             return warning(text, f"nothing came on {', '.join(silent)}: see that the camera sends")
@@ -119,21 +115,6 @@ def _image_topics(node: Node) -> dict[str, tuple[str, list[TopicEndpointInfo]]]:
     return dict(sorted(found.items()))
 
 
-def _all_reliable(publishers: list[TopicEndpointInfo]) -> bool:
-    return all(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in publishers)
-
-
-def _qos(publishers: list[TopicEndpointInfo]) -> QoSProfile:
-    """Return what the node would subscribe with."""
-    latched = all(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-                  for info in publishers)
-    return QoSProfile(
-        depth=5, reliability=ReliabilityPolicy.RELIABLE if _all_reliable(publishers)
-        else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched and _all_reliable(publishers)
-        else DurabilityPolicy.VOLATILE)
-
-
 def _described(topic: str, kind: str, publishers: list[TopicEndpointInfo], heard: _Heard) -> str:
     message = heard.message
     if message is None:
@@ -143,7 +124,7 @@ def _described(topic: str, kind: str, publishers: list[TopicEndpointInfo], heard
     else:
         what = f"'{message.format}' {_size(heard) / 1000:.0f} kB"
     rate = f"{heard.rate:.1f} Hz" if heard.rate else f"{len(heard.times)} message(s)"
-    reliability = "reliable" if _all_reliable(publishers) else "best effort"
+    reliability = "reliable" if all_reliable(publishers) else "best effort"
     return f"{topic}: {kind.rpartition('/')[2]}, {what}, {rate}, {reliability}"
 
 

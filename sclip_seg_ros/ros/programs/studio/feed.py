@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from sclip_seg_ros.io.camera_names import camera_names
+from sclip_seg_ros.io.camera_names import COMPRESSED, camera_names
 from sclip_seg_ros.msg import ClassConfidenceArray, SegmentationStatus, Vocabulary
 from sclip_seg_ros.ros.cameras.qos import latched
 from sclip_seg_ros.ros.cameras.subscription import CameraSubscription, type_name
@@ -19,7 +19,6 @@ from sclip_seg_ros.ros.programs.studio.joining import Joiner
 from sclip_seg_ros.studio.labelled import Labelled
 
 _KINDS = {type_name(kind): kind for kind in (Image, CompressedImage)}
-_COMPRESSED = "/compressed"
 _OUTPUTS = (("label", Image), ("confidence", Image), ("class_confidence", ClassConfidenceArray),
             ("probabilities", Image), ("status", SegmentationStatus))
 
@@ -118,7 +117,7 @@ def cameras_of(node: Node, name: str, depths: Sequence[str] = ()) -> list[LiveCa
     parts = sorted(topic.removeprefix(f"{name}/").removesuffix("label").strip("/")
                    for topic, _ in published
                    if topic.startswith(f"{name}/") and topic.endswith("/label"))
-    bases = {topic.removesuffix(_COMPRESSED): topic for topic in sorted(images)}
+    bases = {topic.removesuffix(COMPRESSED): topic for topic in sorted(images)}
     try:
         named = dict(zip(camera_names(list(bases)), bases.values(), strict=True))
     except ValueError:

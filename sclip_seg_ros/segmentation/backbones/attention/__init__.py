@@ -200,7 +200,7 @@ AUTO = "auto"   # the rule that suits the model, see :func:`automatic_attention`
 _CLIP_ORIGIN = re.compile(r"^ViT-[^/]*/(openai|metaclip|laion|datacomp|commonpool|dfn)")
 
 
-def automatic_attention(model: str, last_block_only: bool = False, usual: str = "sclip") -> str:
+def automatic_attention(model: str, last_block_only: bool, usual: str) -> str:
     """Return the rule that suits a model.
 
     For CLIP's own weights that is SC-CLIP, whose published mean over eight data sets is 43.9 mIoU

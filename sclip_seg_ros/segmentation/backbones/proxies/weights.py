@@ -7,10 +7,10 @@ import uuid
 from contextlib import nullcontext
 from pathlib import Path
 
-from sclip_seg_ros.models.hub import MAIN, HubFile, Place, obtain, split_pin
+from sclip_seg_ros.models.hub import MAIN, HubFile, Place, obtain, pinned_file, split_pin
 from sclip_seg_ros.models.loading import loading
 from sclip_seg_ros.models.undrawn import Undrawn
-from sclip_seg_ros.models.weights import WeightsError, read_state_dict, sha256
+from sclip_seg_ros.models.weights import WeightsError, read_state_dict
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES, ProxySettings
 from sclip_seg_ros.segmentation.backbones.proxies.towers import (
     Proxy,
@@ -84,9 +84,5 @@ def _file(settings: ProxySettings, cache_dir: str | None) -> tuple[Path, str]:
     if place == HUB:
         found = fetch_proxy(settings.model, revision, checksum, cache_dir)
         return found.path, str(found)
-    path = Path(settings.source.partition("#sha256=")[0]).expanduser()
-    found_sha = sha256(path) if path.is_file() else ""
-    if found_sha and checksum and found_sha != checksum:
-        raise WeightsError(f"the proxy's file '{path}' has the SHA-256 {found_sha}, not "
-                           f"{checksum}; delete it and fetch it again, or correct proxy.source")
-    return path, f"{path} (SHA-256 {found_sha})"
+    path, sha256 = pinned_file(settings.source, "proxy.source")
+    return path, f"{path} (SHA-256 {sha256})"

@@ -65,11 +65,6 @@ BACKENDS = {
 }
 
 
-def available_backends() -> tuple[str, ...]:
-    """Return the names of the backends that can run on this machine, the preferred one first."""
-    return tuple(name for name, backend in BACKENDS.items() if backend.available())
-
-
 def resolve_backend(name: str) -> str:
     """Return the backend that will run for a setting.
 

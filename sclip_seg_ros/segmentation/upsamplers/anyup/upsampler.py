@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from sclip_seg_ros.common.settings import Settings, number, text
-from sclip_seg_ros.models.hub import obtain_published
-from sclip_seg_ros.models.weights import WeightsError, read_state_dict, sha256
+from sclip_seg_ros.models.hub import PIN, obtain_published, pinned_file, split_pin
+from sclip_seg_ros.models.weights import read_state_dict
 from sclip_seg_ros.segmentation.backbones.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -29,7 +29,6 @@ RELEASE = "release"
 FILE_NAME = "anyup_multi_backbone.pth"
 URL = f"https://github.com/wimmerth/anyup/releases/download/checkpoint_v2/{FILE_NAME}"
 CHECKSUM = "b6cc407da8986c7e5c9098e61f7531767a9aca8fff20a1bc6c99d488e61aac59"
-_CHECKSUM_MARK = "#sha256="  # as pip writes it behind an address
 
 _log = logging.getLogger(__name__)
 
@@ -96,17 +95,11 @@ def load_anyup(settings: AnyUpSettings, dimension: int, device: torch.device | s
         WeightsError: weights out of reach, with another checksum than they should have, or no
             weights of AnyUp.
     """
-    place, _, checksum = settings.source.partition(_CHECKSUM_MARK)
-    path = fetch_anyup(cache_dir) if place == RELEASE else Path(place).expanduser()
-    if place == RELEASE:
-        checksum = checksum or CHECKSUM
-    found = sha256(path) if path.is_file() else ""
-    if found and checksum and found != checksum.lower():
-        raise WeightsError(f"AnyUp's file '{path}' has the SHA-256 {found}, not {checksum}; delete "
-                           "it and fetch it again, or give the one that is right as anyup.source "
-                           f"'{place}{_CHECKSUM_MARK}...'")
+    place, _, pinned = split_pin(settings.source)
+    path, sha256 = pinned_file(f"{fetch_anyup(cache_dir)}{PIN}{pinned or CHECKSUM}"
+                               if place == RELEASE else settings.source, "anyup.source")
     network = build_anyup(read_state_dict(path), str(path))
-    origin = f"{place} (SHA-256 {found})"
+    origin = f"{place if place == RELEASE else path} (SHA-256 {sha256})"
     _log.info("AnyUp loaded from %s", origin)
     return AnyUpUpsampler(settings, network.to(device), origin)
 
@@ -123,7 +116,7 @@ def fetch_anyup(cache_dir: str | None = None) -> Path:
 
 def anyup_at_hand(settings: AnyUpSettings, cache_dir: str | None = None) -> bool:
     """Tell whether AnyUp's weights could be loaded without asking a network."""
-    return settings.source.partition(_CHECKSUM_MARK)[0] != RELEASE \
+    return split_pin(settings.source)[0] != RELEASE \
         or (_folder(cache_dir) / FILE_NAME).is_file()
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from sclip_seg_ros.models.clip import EMBEDDED, EMBEDDED_FOLDER
-from sclip_seg_ros.models.hub import MAIN, HubFile, Place, obtain, split_pin
+from sclip_seg_ros.models.hub import MAIN, HubFile, Place, obtain, pinned_file, split_pin
 from sclip_seg_ros.models.loading import loading
-from sclip_seg_ros.models.weights import WeightsError, read_metadata, read_state_dict, sha256
+from sclip_seg_ros.models.weights import WeightsError, read_metadata, read_state_dict
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import PUBLISHED, FeatureContract
 
 _ORGANISATION = "haiwen/loftup-"
@@ -125,14 +125,9 @@ def read_loftup(source: str = "hub", cache_dir: str | None = None) -> LoftUpWeig
             found = fetch_loftup(revision, checksum, cache_dir, source=place)
         path, origin = found.path, str(found)
     else:
-        path = Path(source.partition("#sha256=")[0]).expanduser() if place != EMBEDDED \
-            else EMBEDDED_FILE
-        found_sha = sha256(path) if path.is_file() else ""
-        if found_sha and checksum and found_sha != checksum:
-            raise WeightsError(f"LoftUp's file '{path}' has the SHA-256 {found_sha}, not "
-                               f"{checksum}; delete it and fetch it again, or correct "
-                               "loftup.source")
-        origin = f"{place if place == EMBEDDED else path} (SHA-256 {found_sha})"
+        path, sha256 = pinned_file(source if place != EMBEDDED else
+                                   source.replace(EMBEDDED, str(EMBEDDED_FILE)), "loftup.source")
+        origin = f"{place if place == EMBEDDED else path} (SHA-256 {sha256})"
     state = _published_names(read_state_dict(path))
     return LoftUpWeights(state, read_metadata(path), origin)
 

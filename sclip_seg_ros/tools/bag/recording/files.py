@@ -18,7 +18,7 @@ from sclip_seg_ros.io.files import is_mac_note
 
 STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
 METADATA = "metadata.yaml"
-_INFORMATION = "rosbag2_bagfile_information"
+INFORMATION = "rosbag2_bagfile_information"
 _PLACES, _LOOKED_AT = 64, 16_384  # of a large file, in bytes each
 _SPECIAL = re.compile(r"[%?#]")  # in a URI, as which rosbags opens SQLite files
 
@@ -76,7 +76,7 @@ class Listing:
             return folder, links[0]
         information = {**self._information, "files": [],
                        "relative_file_paths": [link.name for link in links]}
-        (Path(folder.name) / METADATA).write_text(yaml.safe_dump({_INFORMATION: information}),
+        (Path(folder.name) / METADATA).write_text(yaml.safe_dump({INFORMATION: information}),
                                                   encoding="utf-8")
         return folder, Path(folder.name)
 
@@ -144,7 +144,7 @@ def plain_name(path: Path) -> Iterator[Path]:
         shutil.rmtree(plain, ignore_errors=True)
         yield plain
         metadata = yaml.safe_load((plain / METADATA).read_text(encoding="utf-8"))
-        information = metadata[_INFORMATION]
+        information = metadata[INFORMATION]
         new = {name: path.name + name.removeprefix(plain.name)
                for name in information["relative_file_paths"]}
         for name in new:
@@ -159,7 +159,7 @@ def plain_name(path: Path) -> Iterator[Path]:
 def _information_of(path: Path) -> dict[str, Any]:
     """Return what a folder's metadata says; empty where there is none that can be read."""
     try:
-        information = yaml.safe_load((path / METADATA).read_text(encoding="utf-8"))[_INFORMATION]
+        information = yaml.safe_load((path / METADATA).read_text(encoding="utf-8"))[INFORMATION]
         return information if isinstance(information, dict) else {}
     except (OSError, yaml.YAMLError, ValueError, LookupError, TypeError):
         return {}

@@ -20,9 +20,9 @@ from rosbags.rosbag2 import ReaderError
 from rosbags.rosbag2.metadata import parse_qos
 from rosbags.rosbag2.storage_mcap import decompress, read_bytes, read_string
 
+from sclip_seg_ros.io.file_kinds import MCAP
 from sclip_seg_ros.tools.bag.recording.channel import Channel, Foreign, Message, kind_of
 
-MAGIC = b"\x89MCAP0\r\n"
 # Of the format's codes those that are looked at; 0 is none of them.
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x02, 0x03, 0x04, 0x05, 0x06
 # Encodings of the schemas of its messages; "unknown" where the recorder found no definition.
@@ -85,7 +85,7 @@ class LinearMcap:
     def _records(self) -> Iterator[tuple[int, bytes]]:
         """Yield code and body of schemas, channels and messages, those in chunks included."""
         with open(self._path, "rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
+            if file.read(len(MCAP)) != MCAP:
                 raise ReaderError(f"'{self._path}' is not an MCAP file")
             ended = False
             for code, body in _walk(file, os.fstat(file.fileno()).st_size):
@@ -126,8 +126,8 @@ class LinearMcap:
 
 def _has_end(path: Path) -> bool:
     with open(path, "rb") as file:
-        file.seek(-min(len(MAGIC), os.fstat(file.fileno()).st_size), os.SEEK_END)
-        return file.tell() > 0 and file.read() == MAGIC
+        file.seek(-min(len(MCAP), os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return file.tell() > 0 and file.read() == MCAP
 
 
 def _walk(stream: BinaryIO, size: int) -> Generator[tuple[int, bytes], None, bool]:

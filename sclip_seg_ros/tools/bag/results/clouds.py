@@ -13,7 +13,7 @@ import numpy as np
 from sclip_seg_ros.common.text import in_number
 from sclip_seg_ros.geometry.cloud import Pixels, Thinning, semantic_cloud
 from sclip_seg_ros.geometry.sensors import positions_in
-from sclip_seg_ros.geometry.stamps import Match, StampMatcher
+from sclip_seg_ros.geometry.stamps import Match, StampMatcher, stamp_of
 from sclip_seg_ros.io.encodings import ImageError
 from sclip_seg_ros.segmentation import Vocabulary
 from sclip_seg_ros.tools.bag.recording.channel import Channel, Message
@@ -78,7 +78,7 @@ class Clouds:
         pixels, header = self._codec.read_image(message)
         image = _Image(frame.labels, frame.confidence, at_size(pixels, frame.labels.shape), header,
                        points)
-        yield from self._join(self._matchers[points.depth].add_frame(_stamp(header), image))
+        yield from self._join(self._matchers[points.depth].add_frame(stamp_of(header), image))
 
     def add_depth(self, message: Message) -> Iterator[tuple[Channel, bytes]]:
         """Take any other message; yield the clouds that are known by now.
@@ -98,7 +98,7 @@ class Clouds:
         if is_info:
             self._infos[topic] = content
             return
-        matcher, stamp = self._matchers[topic], _stamp(content.header)
+        matcher, stamp = self._matchers[topic], stamp_of(content.header)
         self._repeated[topic] += stamp == matcher.newest
         yield from self._join(matcher.add_companion(stamp, content))
 
@@ -156,7 +156,3 @@ class Clouds:
 
     def _miss(self, image: _Image, reason: str) -> None:
         self._missing[image.points.depth, reason] += 1
-
-
-def _stamp(header: Any) -> int:
-    return header.stamp.sec * 10**9 + header.stamp.nanosec

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from sclip_seg_ros.tools.bag.recording.recording import METADATA, RecordingError
+from sclip_seg_ros.tools.bag.recording.files import INFORMATION, METADATA, RecordingError
 
 FRAMES = "frames.sqlite"  # in the folder of unfinished work
 OWNER = "sclip_seg_ros"  # key of what this program says in a recording's metadata
@@ -24,7 +24,7 @@ def read_summary(target: Path) -> dict[str, Any] | None:
     """Return what an earlier run wrote about its recording; None where this program made none."""
     try:
         metadata = yaml.safe_load((target / METADATA).read_text(encoding="utf-8"))
-        summary = json.loads(metadata["rosbag2_bagfile_information"]["custom_data"][OWNER])
+        summary = json.loads(metadata[INFORMATION]["custom_data"][OWNER])
         return summary if isinstance(summary["run"], dict) else None
     except (OSError, yaml.YAMLError, ValueError, LookupError, TypeError):
         return None

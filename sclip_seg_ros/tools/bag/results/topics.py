@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sclip_seg_ros.io.camera_names import COMPRESSED as TRANSPORT
 from sclip_seg_ros.io.camera_names import camera_names, info_topic
 from sclip_seg_ros.tools.bag.recording.channel import Channel
 from sclip_seg_ros.tools.bag.recording.files import RecordingError
@@ -20,7 +21,6 @@ from sclip_seg_ros.tools.bag.recording.messages import (
 from sclip_seg_ros.tools.bag.recording.readability import Readability
 from sclip_seg_ros.tools.bag.recording.recording import Recording
 
-TRANSPORT = "/compressed"
 _TRANSPORTS = (TRANSPORT, "/compressedDepth", "/zstd", "/theora", "/ffmpeg", "/foxglove")
 # Films as messages; each needs the ones before it, and a decoder of its own.
 _FILMS = ("foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",

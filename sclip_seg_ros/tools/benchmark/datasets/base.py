@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -101,10 +101,7 @@ class Pictures:
 
     def choose(self, count: int | None) -> Sequence[int]:
         """Return all indices, or `count` spread evenly: file lists are sorted by place or time."""
-        total = len(self.pictures)
-        if count is None or count >= total:
-            return range(total)
-        return [index * total // count for index in range(count)]
+        return spread(range(len(self.pictures)), count)
 
     def name(self, index: int) -> str:
         """Return the name of an image."""
@@ -127,6 +124,13 @@ class Pictures:
                                f"{self.class_count} classes; convert the labels as "
                                "docs/reproducing.md says")
         return Sample(picture.name, image, truth)
+
+
+def spread(items: Sequence[Any], count: int | None) -> Sequence[Any]:
+    """Return all items, or `count` of them spread evenly."""
+    if count is None or count >= len(items):
+        return items
+    return [items[index * len(items) // count] for index in range(count)]
 
 
 def same_ids(labels: np.ndarray) -> np.ndarray:
