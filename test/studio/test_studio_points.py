@@ -42,6 +42,18 @@ def click(desk: Desk, x: int, y: int, word: str) -> None:
     desk.do({"do": "point", "x": x, "y": y, "word": word})
 
 
+def test_where_there_is_no_room_for_points_one_can_still_be_taken_away(at_work, monkeypatch):
+    desk, folder = at_work
+    monkeypatch.setattr("sclip_seg_ros.studio.points.MOST", 1)
+    click(desk, 160, 230, "floor")
+    with pytest.raises(Refusal, match="1 points already"):
+        click(desk, 10, 10, "wall")
+    click(desk, 160, 230, "floor")
+    click(desk, 10, 10, "wall")
+    assert [point[2] for point in sum(read_points(folder / "points.json").points.values(), ())] \
+        == ["wall"]
+
+
 def test_the_page_and_sclip_segment_count_the_same(at_work, capsys):
     desk, folder = at_work
     labels = desk.shown.labelled.labels

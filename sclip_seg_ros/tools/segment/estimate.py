@@ -41,10 +41,10 @@ def estimate(arguments: argparse.Namespace, inputs: Sequence[Input],
     """
     compute_like_a_worker(arguments)
     labelling = labelling or Labelling(arguments)
-    found, problems = Estimate(), []
+    found, cost = Estimate(), None
+    problems: list[str] = []
     photos = [entry for entry in inputs if not entry.is_video]
     with TemporaryDirectory(prefix="sclip-dry-run-") as folder:
-        cost = None
         try:
             cost = probe(_readable(photos, problems),
                          lambda entry: _photo(labelling, entry, Path(folder) / "photo"))

@@ -96,6 +96,13 @@ def test_other_flags_and_other_peoples_recordings_are_refused(one_process, archi
     assert segment(tiny_model, output, bags, "--ray") == 0
     assert segment(tiny_model, output, bags, "--ray", "--prefix", "/other") == 2
     assert "made with another prefix; choose another --output" in capsys.readouterr().err
+    receipt = tmp_path / "two/drive.receipt.json"
+    for foreign in ("[1]", '{"a": 1}'):
+        kept = receipt.read_text()
+        receipt.write_text(foreign)
+        assert segment(tiny_model, output, bags, "--ray") == 2
+        assert "is no receipt of this program; move it and" in capsys.readouterr().err
+        receipt.write_text(kept)
     assert segment(tiny_model, output, bags, "--ray", "--prefix", "/other",
                    "--restart") == 0
     assert json.loads((tmp_path / "two/drive.receipt.json").read_text())["frames"] == 8

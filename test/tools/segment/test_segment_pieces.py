@@ -105,6 +105,16 @@ def test_a_damaged_film_and_a_damaged_photo_cost_no_other(files, tiny_model, tmp
     assert sorted(Path(name).name for name in run["failures"]) == ["07.png", "walk.mkv"]
 
 
+def test_a_dry_run_counts_photos_beside_one_that_cannot_be_read(tiny_model, tmp_path, capsys):
+    for name in "abc":
+        Image.fromarray(np.full((48, 64, 3), 90, np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    files = [tmp_path / f"{name}.png" for name in "abc"]
+    assert segment(tiny_model, tmp_path / "out", *files, "--dry-run") == 1
+    said = capsys.readouterr()
+    assert "3 sources" in said.out and "b.png" in said.err
+
+
 def test_a_dry_run_tells_pieces_and_writes_nothing(files, tiny_model, tmp_path, capsys):
     assert segment(tiny_model, tmp_path / "out", files, *PIECES, "--dry-run") == 0
     said = capsys.readouterr().out
