@@ -10,7 +10,7 @@ PACKAGE_FOLDER = Path(__file__).parents[1]
 
 
 def config_path(relative: str) -> Path:
-    """Return the path of a file below config/, such as "vocabularies/indoor.yaml".
+    """Return the path of a file below config/, such as "vocabularies/demo.txt".
 
     The share folder of a ROS installation comes first, then the data of a pip installation, then
     the source tree.

@@ -58,7 +58,12 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         if not isinstance(error, _Refused):  # e.g. a library that cannot be imported
             traceback.print_exception(error)
         _leave(1)
-    if node.done() and _ended(serving):
+    try:
+        ended = node.done() and _ended(serving)
+    except Exception:  # of the executor, while the node was told to stop
+        traceback.print_exc()
+        _leave(1)
+    if ended:
         _end(node.result())
     _leave(0)  # where a download, an import or a transition cannot be interrupted too
 

@@ -63,7 +63,7 @@ class Shown:
     """What the page shows.
 
     Attributes:
-        source, index: which frame; -1 of a live camera.
+        source, index: which frame; index 0 of a live camera.
         labelled: by the present choices.
         pinned: by those compared with.
         differ: share of the pixels whose labels differ between the two.

@@ -1,1 +1,1 @@
-"""Command-line programs: demo, segmentation of files, evaluation, training and benchmark."""
+"""Command-line programs: segmentation of files and recordings, benchmark, doctor and more."""

@@ -16,7 +16,7 @@ _NOT = "-"  # before a class that is left out
 
 @dataclass(frozen=True)
 class PointOptions:
-    """What the parameters ``points_...`` say, checked.
+    """What the parameters ``points.…`` say, checked.
 
     Attributes:
         tolerance: nanoseconds between an image and its depth, at most.

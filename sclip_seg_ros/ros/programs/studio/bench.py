@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,11 +222,11 @@ class NodeBench:
             self._feed.close()
             self._feed = None
         if wanted is not None and self._feed is None:
-            self._feed = Feed(self._node, self._name, wanted, self._show,
+            self._feed = Feed(self._node, self._name, wanted, partial(self._show, self._place),
                               lambda sentence: self._tell("picture", sentence))
 
-    def _show(self, labelled: Labelled) -> None:
-        self._newest = Shown(self._place, 0, labelled)
+    def _show(self, place: int, labelled: Labelled) -> None:
+        self._newest = Shown(place, 0, labelled)
         self._news.set()
 
     def _tell(self, field: str, sentence: str) -> None:

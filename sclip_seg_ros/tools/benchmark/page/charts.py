@@ -90,6 +90,6 @@ def time_chart(speeds: Iterable[tuple[str, Mapping[str, Any]]]) -> TimeChart:
 
 def _place(stage: str) -> int:
     """Return a stage's place in the way of an image, which no single configuration shows."""
-    way = ("preprocess", "encode", "proxy", "upsample", "similarity", "stitch", *REFINEMENTS,
-           "decode")
+    way = ("preprocess", "encode", "proxy", "upsample", "similarity", "stitch", "prune",
+           *REFINEMENTS, "decode")
     return way.index(stage) if stage in way else len(way)
