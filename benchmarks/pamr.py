@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.temporal.camvid import CAMVID
 from sclip_seg_ros.common.entry import run_program
 
 if __name__ == "__main__":  # before libraries that take seconds to import
@@ -31,6 +30,7 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 from tqdm import tqdm
 
 from benchmarks.clocks import device_name
+from benchmarks.temporal.camvid import CAMVID
 from sclip_seg_ros.common.text import markdown_table
 from sclip_seg_ros.io.profiles import load_profile
 from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
