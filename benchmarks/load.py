@@ -59,6 +59,8 @@ def check(options: argparse.Namespace) -> None:
     Raises:
         UsageError: they are too short.
     """
+    if options.rate <= 0:
+        raise UsageError(f"--rate {options.rate:g} asks for no frames; give more than 0")
     least = SETTLING_SECONDS + 1 / options.rate
     if options.phase <= least:
         raise UsageError(f"--phase {options.phase:g} is too short at {options.rate:g} frames a "

@@ -116,10 +116,10 @@ def _take_over(errand: Errand, outcome: Outcome, run: dict[str, Any], restart: b
         receipt = json.loads(content or _CLAIM)
     except ValueError:
         receipt = {}  # its writer was interrupted
+    if not isinstance(receipt, dict) or receipt and not receipt.keys() >= _KEPT:
+        raise RecordingError(f"'{errand.receipt}' is no receipt of this program; move it and "
+                             f"'{errand.target}' away, or choose another --output")
     if receipt and not restart:
-        if not isinstance(receipt, dict) or not receipt.keys() >= _KEPT:
-            raise RecordingError(f"'{errand.receipt}' is no receipt of this program; move it and "
-                                 f"'{errand.target}' away, or choose another --output")
         if different := differences(receipt["run"], run):
             raise RecordingError(f"'{errand.target}' exists already, made with another "
                                  f"{different}; choose another --output, or add --restart to "

@@ -97,7 +97,7 @@ def test_other_flags_and_other_peoples_recordings_are_refused(one_process, archi
     assert segment(tiny_model, output, bags, "--ray", "--prefix", "/other") == 2
     assert "made with another prefix; choose another --output" in capsys.readouterr().err
     receipt = tmp_path / "two/drive.receipt.json"
-    for foreign in ("[1]", '{"a": 1}'):
+    for foreign in ("[1]", '{"a": 1}', "[]", "null"):
         kept = receipt.read_text()
         receipt.write_text(foreign)
         assert segment(tiny_model, output, bags, "--ray") == 2
