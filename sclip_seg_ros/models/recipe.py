@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
 from open_clip.transform import PreprocessCfg
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from sclip_seg_ros.common.text import first_line
 from sclip_seg_ros.models.embedded import tower  # noqa: F401 (timm registers it)
 from sclip_seg_ros.models.hub import MAY_LACK
 from sclip_seg_ros.models.layouts import config_of_transformers, statistics_of_transformers
 from sclip_seg_ros.models.names import statistics_of
-from sclip_seg_ros.models.undrawn import Undrawn
 from sclip_seg_ros.models.weights import WeightsError
 
 CONFIG = "open_clip_config.json"
@@ -32,6 +33,29 @@ TOKENIZER_FILES = (("tokenizer.json", "sentencepiece.bpe.model", "spiece.model",
                    *((name, MAY_LACK) for name in (
                        "config.json", "tokenizer_config.json", "special_tokens_map.json",
                        "merges.txt", "sentencepiece.bpe.model", "spiece.model", "vocab.txt")))
+
+# All that open_clip, timm and transformers draw weights with.
+_FILLING = {"normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"}
+_MAKING = {torch.rand, torch.randn}
+
+
+class Undrawn(TorchFunctionMode):
+    """Leave weights as the memory holds them while a network is built within this context.
+
+    Every one of them must be filled in afterwards, as a strict ``load_state_dict`` does. Drawing
+    takes about as long as all the rest of loading. Buffers and constants are made as ever, which
+    the ``meta`` device would leave out.
+    """
+
+    def __torch_function__(self, func: Callable, types: Sequence[type],
+                           args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None):
+        """Do what a call asks for, but for drawing."""
+        kwargs = kwargs or {}
+        if func in _MAKING:
+            return torch.empty(*args, **kwargs)
+        if getattr(func, "__name__", "") in _FILLING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 @dataclass(frozen=True)

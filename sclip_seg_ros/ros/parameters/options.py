@@ -44,7 +44,7 @@ from sclip_seg_ros.segmentation.text.vocabulary import validate_classes, validat
 from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings
 from sclip_seg_ros.temporal import TemporalSettings
 
-LIST_TYPES = {str: Parameter.Type.STRING_ARRAY, int: Parameter.Type.INTEGER_ARRAY}
+_LIST_TYPES = {str: Parameter.Type.STRING_ARRAY, int: Parameter.Type.INTEGER_ARRAY}
 _SHOWN = 40  # characters of a value in a message
 
 
@@ -158,7 +158,7 @@ def declare_parameters(node: Node) -> NodeOptions:
                                descriptor_of(entry))
     # An empty list in a file or on a command line, where it has no type, arrives as no value; and
     # one of Python's is a list of bytes to rclpy, and to `ros2 param describe`.
-    node.set_parameters([Parameter(entry.name, LIST_TYPES[entry.items], [])
+    node.set_parameters([Parameter(entry.name, _LIST_TYPES[entry.items], [])
                          for entry in DECLARATIONS.values() if isinstance(entry.default, list)
                          and _plain(node.get_parameter(entry.name).value) in (None, [])])
     options = read_options(node, configured=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sclip_seg_ros.models.hub import MAIN, HubFile, Place, obtain, pinned_file, split_pin
 from sclip_seg_ros.models.loading import loading
-from sclip_seg_ros.models.undrawn import Undrawn
+from sclip_seg_ros.models.recipe import Undrawn
 from sclip_seg_ros.models.weights import WeightsError, read_state_dict
 from sclip_seg_ros.segmentation.backbones.proxies.table import PROXIES, ProxySettings
 from sclip_seg_ros.segmentation.backbones.proxies.towers import (
