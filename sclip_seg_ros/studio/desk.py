@@ -245,10 +245,12 @@ class Desk:
     def _swap(self) -> None:
         if self._pinned is None:
             raise Refusal("compare", "nothing is pinned; pin the present settings first")
-        present = self._choices
-        self._choose(self._pinned)  # or refuse, and both stay
-        self._pinned = present
-        self._ask()
+        pinned, self._pinned = self._pinned, self._choices
+        try:
+            self._choose(pinned)
+        except Refusal:  # and both stay as they are
+            self._pinned = pinned
+            raise
 
     def _go(self, source: int, index: int) -> None:
         sources = self.bench.sources
