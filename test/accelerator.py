@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 from torch.utils import backend_registration
 
+import sclip_seg_ros
+
 NAME = "standin"
-PACKAGE = "sclip_seg_ros"
+PACKAGE = Path(sclip_seg_ros.__file__).parent
 
 _aten = torch.ops.aten
 _COPIES = {_aten._to_copy.default, _aten.copy_.default, _aten._copy_from.default}
@@ -178,6 +180,6 @@ def _is_wait(operation, args: tuple, kwargs: dict[str, Any]) -> bool:
 def _place() -> str:
     """Return where in the package we are."""
     for frame in reversed(traceback.extract_stack()):
-        if PACKAGE in Path(frame.filename).parts:
+        if Path(frame.filename).is_relative_to(PACKAGE):
             return f"{Path(frame.filename).name}:{frame.lineno} ({frame.line})"
     return "a test"
