@@ -22,7 +22,6 @@ if __name__ == "__main__":  # before libraries that take seconds to import
 
 import argparse
 import copy
-import csv
 import math
 import time
 from collections.abc import Sequence
@@ -39,6 +38,7 @@ from torch.nn.functional import cross_entropy, interpolate, normalize
 from sclip_research.scenes.phrases import TOY_LEXICON, Lexicon, joined
 from sclip_research.scenes.worlds import WORLDS, world
 from sclip_research.training.checkpoint import Checkpoint
+from sclip_research.training.curves import Curves
 from sclip_research.training.loftup.distillation import MovingAverage
 from sclip_research.training.queries import Queries, mixed_vocabulary, sample_queries
 from sclip_research.training.scene_pool import HEIGHT, Crop, ScenePool
@@ -155,43 +155,38 @@ def train(pools: Sequence[ScenePool], arguments: argparse.Namespace) -> None:
     seen = torch.zeros(model.vocab_size, dtype=torch.bool, device=arguments.device)
     begin = checkpoint.load(model, average.network, optimiser, seen, rng) \
         if arguments.resume else 0
-    with open(arguments.work / "log.csv", "a" if begin else "w", newline="") as file:
-        log = csv.writer(file)
-        if not begin:
-            log.writerow(["step", "seconds", "phrase", "noun", "colour", "mixed", "caption",
-                          "scale"])
-        start = time.monotonic()
-        for step in range(begin, arguments.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = arguments.learning_rate * schedule(step, arguments.steps)
-            small = step < arguments.small_steps * arguments.steps
-            side = arguments.small_side if small else arguments.side
-            batch = []
-            for _ in range(arguments.batch):
-                pool = pools[int(rng.integers(len(pools)))] if len(pools) > 1 else pools[0]
-                batch.append(pool.crop(int(rng.integers(len(pool))), side, rng))
-            losses = step_losses(model, tokenize, batch, rng, arguments.device, seen,
-                                 arguments.balance, lexicon,
-                                 reduced=arguments.precision == "bf16")
-            total = (losses["phrase"] + arguments.noun_weight * losses["noun"]
-                     + COLOUR_WEIGHT * losses["colour"] + MIXED_WEIGHT * losses["mixed"]
-                     + CAPTION_WEIGHT * losses["caption"])
-            optimiser.zero_grad(set_to_none=True)
-            total.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            with torch.no_grad():
-                model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
-            average.update(model, step)
-            if step % 20 == 0:
-                values = [f"{losses[key].item():.4f}" for key in losses]
-                row = [step, f"{time.monotonic() - start:.0f}", *values,
-                       f"{model.logit_scale.exp().item():.2f}"]
-                log.writerow(row)
-                file.flush()
-                print(*row, flush=True)
-            if (step + 1) % arguments.checkpoint_every == 0 or step + 1 == arguments.steps:
-                checkpoint.save(step + 1, model, average.network, optimiser, seen, rng)
+    curves = Curves(arguments.work, begin)
+    start = time.monotonic()
+    for step in range(begin, arguments.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = arguments.learning_rate * schedule(step, arguments.steps)
+        small = step < arguments.small_steps * arguments.steps
+        side = arguments.small_side if small else arguments.side
+        batch = []
+        for _ in range(arguments.batch):
+            pool = pools[int(rng.integers(len(pools)))] if len(pools) > 1 else pools[0]
+            batch.append(pool.crop(int(rng.integers(len(pool))), side, rng))
+        losses = step_losses(model, tokenize, batch, rng, arguments.device, seen,
+                             arguments.balance, lexicon,
+                             reduced=arguments.precision == "bf16")
+        total = (losses["phrase"] + arguments.noun_weight * losses["noun"]
+                 + COLOUR_WEIGHT * losses["colour"] + MIXED_WEIGHT * losses["mixed"]
+                 + CAPTION_WEIGHT * losses["caption"])
+        optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+        average.update(model, step)
+        if step % 20 == 0:
+            row = {"seconds": time.monotonic() - start,
+                   **{name: loss.item() for name, loss in losses.items()},
+                   "scale": model.logit_scale.exp().item()}
+            curves.add(step, row)
+            print(step, *(f"{value:.4g}" for value in row.values()), flush=True)
+        if (step + 1) % arguments.checkpoint_every == 0 or step + 1 == arguments.steps:
+            checkpoint.save(step + 1, model, average.network, optimiser, seen, rng)
     for value, before in zip(average.network.state_dict().values(),
                              initial.state_dict().values(), strict=True):
         if value.is_floating_point():

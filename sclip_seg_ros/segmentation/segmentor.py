@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -91,6 +92,7 @@ class SCLIPSegmentor:
                                          origin.upsamplers if origin else {})
         self.proxies = ProxyStore(device, DTYPES[precision], cache_dir,
                                   origin.proxies if origin else {})
+        self._preparing = threading.Lock()
         self.pipeline = self.prepare(base)
 
     @property
@@ -145,7 +147,8 @@ class SCLIPSegmentor:
     def prepare(self, settings: SegmentorSettings) -> Pipeline:
         """Check settings, load what they need, and return the pipeline that labels by them.
 
-        The present settings stay as they are. Pipelines share the model's weights.
+        The present settings stay as they are. Pipelines share the model's weights. May be called
+        from several threads.
 
         Raises:
             WeightsError: the upsampler's weights out of reach, or not fitting.
@@ -157,8 +160,9 @@ class SCLIPSegmentor:
         decided = self.decide(settings)
         _refuse_less_than_a_patch(decided, self.backbone.patch_size)
         refuse_unusable_stages(decided, self.backbone.depth, self.backbone.prefix)
-        return Pipeline(self._model, settings, self.upsamplers.provide(settings),
-                        self.proxies.provide(settings))
+        with self._preparing:  # else one may be given what the other has just loaded
+            return Pipeline(self._model, settings, self.upsamplers.provide(settings),
+                            self.proxies.provide(settings))
 
     def release(self) -> None:
         """Keep the weights in main memory and give the device's memory back, all but CUDA's own.

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 from studio_harness import room, serving, wait_until, write_rooms
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from sclip_seg_ros.segmentation import SCLIPSegmentor
@@ -191,3 +191,28 @@ def test_an_address_that_is_taken_is_told():
         listen("203.0.113.7", 0)
     assert address("::1", 80, "") == "http://[::1]:80/"
     assert address("192.168.0.2", 80, "x").endswith("?token=x")
+
+
+def test_what_breaks_the_serving_of_a_page_is_told_on_the_terminal(open_to_all, monkeypatch,
+                                                                   caplog):
+    """A page that was closed is no error; whatever else ends it is one."""
+    def broken(_):
+        raise RuntimeError("nothing to say")
+
+    monkeypatch.setattr(Desk, "state", property(broken))
+    origin = f"http://127.0.0.1:{open_to_all.port}"
+    with connect(f"ws://127.0.0.1:{open_to_all.port}/live", origin=origin) as page, \
+            pytest.raises(ConnectionClosed):
+        page.recv(timeout=30)
+    wait_until(lambda: "nothing to say" in caplog.text)
+
+
+def test_pages_that_are_closed_leave_no_error(open_to_all, caplog):
+    origin = f"http://127.0.0.1:{open_to_all.port}"
+    for _ in range(20):
+        with connect(f"ws://127.0.0.1:{open_to_all.port}/live", origin=origin) as page:
+            page.send('{"do": "under", "id": 1}')
+            page.socket.close()
+    with connect(f"ws://127.0.0.1:{open_to_all.port}/live", origin=origin) as page:
+        page.recv(timeout=30)  # the server is past the others
+    assert not caplog.records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ from sclip_seg_ros.studio.sources.recordings import open_recording
 from sclip_seg_ros.studio.sources.sources import Film, open_sources
 from sclip_seg_ros.studio.workbench import Workbench
 from sclip_seg_ros.tools.arguments import UsageError
-from sclip_seg_ros.tools.segment.video import VideoSource
+from sclip_seg_ros.tools.segment.video import VideoError, VideoSource
 
 FRAMES = 12
 DURATION = b"\x44\x89\x88"    # how Matroska's length of a film begins, before 8 bytes,
@@ -48,6 +49,25 @@ def bar(image: np.ndarray) -> int:
     """Return the frame that a picture of the film is of."""
     red = (image[..., 0].astype(int) - image[..., 1] > 120).sum(0)
     return int(red.argmax()) // 20
+
+
+def open_files(path: Path) -> int:
+    """Return how often this process has a file open."""
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sum(os.path.realpath(link) == str(path.resolve()) for link in links)
+
+
+def test_a_film_is_open_when_it_is_looked_at_and_told_when_it_is_gone(film, tmp_path):
+    path = tmp_path / "walk.avi"
+    path.write_bytes(film.read_bytes())
+    source = Film("walk", path)
+    assert open_files(path) == 0
+    path.rename(tmp_path / "away")
+    with pytest.raises(VideoError, match="film 'walk' cannot be opened any more"):
+        source.frame(3)
+    (tmp_path / "away").rename(path)
+    assert bar(source.frame(3).image) == 3 and source.count == FRAMES
+    assert open_files(path) == 1
 
 
 def test_any_frame_of_a_film_in_any_order(film):

@@ -128,7 +128,7 @@ class Film:
     """
 
     kind, moving = "film", True
-    _next: int
+    _next: int  # the frame that a read gives; -1: the file is not open
 
     def __init__(self, name: str, path: Path) -> None:
         """Open the file.
@@ -143,12 +143,13 @@ class Film:
         self.name, self.rate = name, source.rate
         self._path = path
         self._tells_length = source.announced is not None
-        self._begin()
         if source.announced is not None:
             self._count = source.announced
         else:
-            self._count = self._read_up_to(None)
             self._begin()
+            self._count = self._read_up_to(None)
+            self._capture.release()
+        self._next = -1
 
     @property
     def count(self) -> int:
@@ -162,11 +163,11 @@ class Film:
     def frame(self, index: int) -> Frame:
         """Read a frame; where the file ends before it, the film is shorter from then on."""
         index = _checked(index, self._count)
+        if self._next < 0 or (index < self._next and not self._tells_length):
+            self._begin()
         if index != self._next and self._tells_length:
             self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-        elif index != self._next:
-            if not 0 <= self._next < index:
-                self._begin()
+        else:
             self._read_up_to(index)
         found, pixels = self._capture.read()
         self._next = index + 1
@@ -180,8 +181,16 @@ class Film:
                      cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), seconds)
 
     def _begin(self) -> None:
-        """Stand before the first frame."""
+        """Open the file and stand before its first frame.
+
+        Raises:
+            VideoError: it cannot be opened any more.
+        """
+        self._next = -1
         self._capture = cv2.VideoCapture(film_url(self._path), cv2.CAP_FFMPEG)
+        if not self._capture.isOpened():
+            raise VideoError(f"film '{self.name}' cannot be opened any more; put the file back, or "
+                             "start the studio again")
         self._next = 0
 
     def _read_up_to(self, index: int | None) -> int:

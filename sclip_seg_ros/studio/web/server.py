@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -191,7 +191,7 @@ class Browser:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 error = task.exception()
-                if error is not None and not isinstance(error, (WebSocketDisconnect, RuntimeError)):
+                if error is not None and not isinstance(error, WebSocketDisconnect):
                     raise error
         finally:
             for task in tasks:
@@ -213,8 +213,7 @@ class Browser:
                 key = parcel.shown.labelled.frame.key
                 message = await run_in_threadpool(parcel.message, key != self._camera, self._heat)
                 self._camera = key
-                async with self._sending:
-                    await self._socket.send_bytes(message)
+                await self._send(self._socket.send_bytes(message))
 
     async def _receive(self) -> None:
         while True:
@@ -266,5 +265,16 @@ class Browser:
         await self._say(reply)
 
     async def _say(self, content: dict[str, Any]) -> None:
+        await self._send(self._socket.send_text(json.dumps(content)))
+
+    async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Send one message at a time.
+
+        Raises:
+            WebSocketDisconnect: the page is closed.
+        """
         async with self._sending:
-            await self._socket.send_text(json.dumps(content))
+            try:
+                await sending
+            except RuntimeError as error:  # closed, which the other task has yet to hear of
+                raise WebSocketDisconnect(1006) from error

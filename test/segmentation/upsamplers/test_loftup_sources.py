@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ from checkpoints import save_loftup
 from safetensors.torch import load_file, save_file
 
 from sclip_seg_ros.models.weights import WeightsError
-from sclip_seg_ros.segmentation import SCLIPSegmentor
+from sclip_seg_ros.segmentation import SCLIPSegmentor, SegmentorSettings
+from sclip_seg_ros.segmentation.pipeline.upsampler_store import UpsamplerStore
 from sclip_seg_ros.segmentation.upsamplers.feature_contract import FeatureContract
 from sclip_seg_ros.segmentation.upsamplers.loftup.upsampler import LoftUpSettings, load_loftup
 from sclip_seg_ros.segmentation.upsamplers.loftup.weights import resolve_source
@@ -100,3 +104,24 @@ def test_the_stated_heads_are_used(tmp_path):
     save_file(load_file(path), stated, metadata={"loftup_heads": "2"})
     for source, heads in ((path, 4), (str(stated), 2)):
         assert load_loftup(LoftUpSettings(source=source), 128).network.sizes.heads == heads
+
+
+def test_pipelines_prepared_by_two_threads_have_each_its_own_weights(tmp_path, monkeypatch):
+    """As in the studio, where one labels while the other checks what was chosen."""
+    segmentor, keep = SCLIPSegmentor(), UpsamplerStore.keep
+    dimension = segmentor.backbone.dimension
+    files = [save_loftup(tmp_path / f"{number}.safetensors", dimension) for number in range(2)]
+    both = threading.Barrier(2)
+
+    def keep_and_wait(*arguments):
+        keep(*arguments)
+        with suppress(threading.BrokenBarrierError):  # nobody else comes while one is at it
+            both.wait(1.0)
+
+    monkeypatch.setattr(UpsamplerStore, "keep", keep_and_wait)
+    with ThreadPoolExecutor(2) as threads:
+        pipelines = threads.map(segmentor.prepare, [
+            SegmentorSettings(use_loftup=True, loftup=LoftUpSettings(source=file))
+            for file in files])
+    for pipeline, file in zip(pipelines, files, strict=True):
+        assert pipeline.upsampler.origin.startswith(file)

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from sclip_research.training.curves import Curves
 from sclip_research.training.loftup.checkpoints import load_state, save_state, stated_settings
 from sclip_research.training.loftup.crops import Batch, Source, load_batches, step_plan
-from sclip_research.training.loftup.curves import Curves
 from sclip_research.training.loftup.distillation import MovingAverage
 from sclip_research.training.loftup.featurizer import Featurizer
 from sclip_research.training.loftup.norm_statistics import NormStatistics

@@ -10,7 +10,7 @@ from typing import Any
 class Curves:
     """One row every few steps: the means since the last one."""
 
-    def __init__(self, folder: Path, start: int, tensorboard: bool) -> None:
+    def __init__(self, folder: Path, start: int, tensorboard: bool = False) -> None:
         """Open ``log.csv`` in a folder; rows from step ``start`` on are dropped.
 
         Raises:
