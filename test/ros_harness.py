@@ -55,18 +55,24 @@ def domain_for(name: str) -> int:
         RuntimeError: there is none left.
     """
     if name not in _domains:
-        owner = f"{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())} {name}"
-        known = next((domain for domain in DOMAINS if _owner(domain) == owner), None)
-        begin = os.getpid() * 13 + len(_domains)
-        turned = [DOMAINS[(begin + index) % len(DOMAINS)] for index in range(len(DOMAINS))]
-        found = (known, _lock(known, owner)) if known else next(
-            ((domain, lock) for domain in filter(_is_empty, turned)
-             if (lock := _lock(domain, owner))), None)
-        if found is None:
-            raise RuntimeError(f"ROS domains {DOMAINS[0]} to {DOMAINS[-1]} are all in use on this "
-                               "computer; wait for other tests, or end processes they left")
-        _domains[name] = found
+        with open(_lock_file("choice"), "a") as choice:  # or two workers of a run choose two
+            fcntl.flock(choice, fcntl.LOCK_EX)
+            _domains[name] = _choose(name)
     return _domains[name][0]
+
+
+def _choose(name: str) -> tuple[int, IO | None]:
+    owner = f"{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())} {name}"
+    known = next((domain for domain in DOMAINS if _owner(domain) == owner), None)
+    if known:
+        return known, _lock(known, owner)
+    begin = os.getpid() * 13 + len(_domains)
+    turned = [DOMAINS[(begin + index) % len(DOMAINS)] for index in range(len(DOMAINS))]
+    for domain in filter(_is_empty, turned):
+        if lock := _lock(domain, owner):
+            return domain, lock
+    raise RuntimeError(f"ROS domains {DOMAINS[0]} to {DOMAINS[-1]} are all in use on this "
+                       "computer; wait for other tests, or end processes they left")
 
 
 def _is_empty(domain: int) -> bool:
@@ -79,7 +85,7 @@ def _is_empty(domain: int) -> bool:
     return True
 
 
-def _lock_file(domain: int) -> Path:
+def _lock_file(domain: int | str) -> Path:
     return Path(tempfile.gettempdir(), f"sclip_seg_ros-{os.getuid()}-domain-{domain}.lock")
 
 

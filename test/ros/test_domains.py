@@ -25,16 +25,16 @@ def domains_of_a_worker(run: str, *names: str) -> subprocess.Popen:
 
 
 def test_workers_of_one_run_give_a_file_one_domain_and_runs_share_none():
-    with domains_of_a_worker("a run", "one", "two") as first:
-        mine = first.stdout.readline().split()
-        with domains_of_a_worker("a run", "two", "three") as second, \
-                domains_of_a_worker("another run", "one", "two") as third:
-            beside, others = second.stdout.readline().split(), third.stdout.readline().split()
-            for worker in second, third:
-                worker.stdin.close()
-        first.stdin.close()
-    assert len({*mine, *beside}) == 3 and mine[1] == beside[0]
-    assert len(set(others)) == 2 and not {*others} & {*mine, *beside}
+    """However close together they begin."""
+    with domains_of_a_worker("a run", "one", "two") as first, \
+            domains_of_a_worker("a run", "one", "two", "three") as second, \
+            domains_of_a_worker("another run", "one", "two") as third:
+        workers = first, second, third
+        mine, beside, others = (worker.stdout.readline().split() for worker in workers)
+        for worker in workers:
+            worker.stdin.close()
+    assert len({*beside}) == 3 and mine == beside[:2]
+    assert len({*others}) == 2 and not {*others} & {*beside}
 
 
 def test_where_no_domain_is_left_none_is_shared(monkeypatch):
