@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from sclip_seg_ros.segmentation.text.palette import Colour, lab
+from sclip_seg_ros.segmentation.text.palette import Colour, lab, linear_light
 
 # Machado, Oliveira and Fernandes (IEEE TVCG 2009), severity 1: linear RGB as it is seen by people
 # without long, middle and short cones.
@@ -58,8 +58,7 @@ def _candidates() -> np.ndarray:
 
 
 def _as_seen(rgb: np.ndarray, sight: np.ndarray) -> np.ndarray:
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(linear @ sight.T, 0, 1)
+    seen = np.clip(linear_light(rgb) @ sight.T, 0, 1)
     return np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
 
 
