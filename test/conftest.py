@@ -58,10 +58,8 @@ SLOW = (
     "test_node_more_faults", "test_accelerator", "test_train_loftup")
 
 
-# Made once for each set of options: 0.1 s each, for a thousand models; and all of these ask for the
-# tokens of the same few prompts.
+# A thousand models ask for the tokens of the same few prompts.
 open_clip.SimpleTokenizer.encode = cache(open_clip.SimpleTokenizer.encode)
-open_clip.SimpleTokenizer = cache(open_clip.SimpleTokenizer)
 
 
 def in_turn(items: list[pytest.Item]) -> list[pytest.Item]:

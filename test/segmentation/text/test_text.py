@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import open_clip
 import pytest
 import torch
-from open_clip import OPENAI_IMAGENET_TEMPLATES
+from open_clip import OPENAI_IMAGENET_TEMPLATES, SimpleTokenizer
 from tiny_clip import ARCHITECTURE, initial_weights, write_config, write_tiny_clip
 from torch.nn.functional import normalize
 
@@ -151,7 +151,7 @@ def test_the_words_used_last_are_remembered(clip, monkeypatch, prompts_encoded):
 def test_a_phrase_that_does_not_fit_is_refused_and_the_longest_that_fits_is_not(
         encoder, prompts_encoded):
     limit = ARCHITECTURE["text_cfg"]["context_length"]
-    frame = len(encoder._clip.tokenize.encode("a bad photo of the dog.")) - 1 + 2
+    frame = len(SimpleTokenizer().encode("a bad photo of the dog.")) - 1 + 2
     assert encoder.encode([" ".join(["dog"] * (limit - frame))], TEMPLATES).isfinite().all()
     too_long = " ".join(["dog"] * (limit - frame + 1))
     with pytest.raises(ValueError, match="class 'dog dog .*' with its prompt does not fit into "
