@@ -146,7 +146,9 @@ def estimate_copies(arguments: argparse.Namespace,
                     for entry in tried:
                         entry.fetch()
                     found, why = estimate(arguments, tried, labelling)
-                    problems += [_told(tried[0], text) for text in why]
+                    for entry in tried:
+                        why = [_told(entry, text) for text in why]
+                    problems += why
                 except (AddressError, OSError) as error:
                     problems.append(cause_of(error))
             if found.sources:

@@ -170,6 +170,14 @@ def test_a_dry_run_copies_a_few_and_reckons_the_rest(archive, tiny_model, tmp_pa
     assert not (tmp_path / "two").exists()
 
 
+def test_a_dry_run_names_what_it_cannot_read_by_its_address(archive, tiny_model, tmp_path, capsys):
+    (archive / "monday/1.png").write_bytes((archive / "monday/1.png").read_bytes()[:400])
+    assert segment(tiny_model, f"file://{tmp_path}/two", f"file://{archive}/monday", "--ray",
+                   "--dry-run") == 1
+    told = capsys.readouterr().err
+    assert f"'file://{archive}/monday/1.png'" in told and "'1.png'" not in told
+
+
 @pytest.mark.parametrize("given, more, said", [
     (["s3://bucket/photos"], [], "'s3://bucket/photos' is an address, .*; add --ray, whose work"),
     (["s3://bucket/photos"], ["--ray"], "'s3://bucket/photos' cannot be reached .Install s3fs"),
