@@ -92,13 +92,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
     os.environ.setdefault("ROS_DOMAIN_ID", str(DOMAIN))
+    segmentor = NullSegmentor("embedded")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["benchmarks.node_overhead"])  # imported once for both consumers
     for topics in (tuple(TOPICS), (*TOPICS, "overlay")):
         consumer = context.Process(target=consume, args=(topics,), daemon=True)
         consumer.start()
         for pause, between in ((stay_awake, "awake"), (time.sleep, "idle")):
-            times = measure(options.frames, *options.size, topics, pause, consumer)
+            times = measure(segmentor, options.frames, *options.size, topics, pause, consumer)
             print(f"{options.size[1]}x{options.size[0]}, {len(CLASSES)} classes, "
                   f"{', '.join(topics)}, core {between} between frames:")
             for stage, values in times.items():
@@ -115,8 +116,9 @@ def stay_awake(seconds: float) -> None:
         pass
 
 
-def measure(frames: int, height: int, width: int, topics: tuple[str, ...],
-            pause: Callable[[float], None], consumer: BaseProcess) -> dict[str, list]:
+def measure(segmentor: NullSegmentor, frames: int, height: int, width: int,
+            topics: tuple[str, ...], pause: Callable[[float], None],
+            consumer: BaseProcess) -> dict[str, list]:
     """Return milliseconds by stage, and in total, of each frame.
 
     Raises:
@@ -125,7 +127,7 @@ def measure(frames: int, height: int, width: int, topics: tuple[str, ...],
     rclpy.init()
     node = rclpy.create_node("sclip_seg", parameter_overrides=[
         Parameter("temporal.enabled", value=False)])
-    pipeline, camera = build(node, height, width)
+    pipeline, camera = build(segmentor, node, height, width)
     keep_freed_memory()  # as the node's process does
     message = to_message(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8),
                          "rgb8", Header(frame_id="camera"))
@@ -153,10 +155,10 @@ def measure(frames: int, height: int, width: int, topics: tuple[str, ...],
     return times
 
 
-def build(node, height: int, width: int) -> tuple[FramePipeline, Camera]:
+def build(segmentor: NullSegmentor, node, height: int,
+          width: int) -> tuple[FramePipeline, Camera]:
     """Join the node's own parts around the null segmentor."""
     options = declare_parameters(node)
-    segmentor = NullSegmentor("embedded")
     ledger = Ledger(options, print)
     vocabularies = VocabularyServer(lambda options, wanted: segmentor.vocabulary(CLASSES), ledger)
     generator = np.random.default_rng(0)

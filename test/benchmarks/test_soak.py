@@ -1,6 +1,6 @@
 """The soak: what it calls growth and loss, and a short one of the real node.
 
-The node is soaked for 20 seconds, or for a minute with SCLIP_LONG_TESTS=1; `make soak` is the
+The node is soaked for 14 seconds, or for a minute with SCLIP_LONG_TESTS=1; `make soak` is the
 long form.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.soak.process_sampler import ProcessSampler, Sample
 from benchmarks.soak.trend import fit
 from benchmarks.soak.verdict import summarise, table
 
-SECONDS = 60 if os.environ.get("SCLIP_LONG_TESTS") == "1" else 20
+SECONDS = 60 if os.environ.get("SCLIP_LONG_TESTS") == "1" else 14
 LEAK = """
 import threading, time
 kept = []

@@ -27,9 +27,6 @@ STAGES = {
 }
 
 
-ROOM = np.ascontiguousarray(held_out_scene(0)[0].image[::8, ::8])
-
-
 def picture(height: int, width: int) -> np.ndarray:
     """Return an image of random pixels."""
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -206,7 +203,8 @@ def test_the_automatic_device_is_there():
 @pytest.mark.parametrize("stage", STAGES)
 def test_254_classes_work(segmentor, loftup, stage):
     use(segmentor, stage, loftup)
-    result = segmentor.predict_dense(ROOM, words(segmentor, 254))
+    room = np.ascontiguousarray(held_out_scene(0)[0].image[::8, ::8])
+    result = segmentor.predict_dense(room, words(segmentor, 254))
     assert result.labels.max() < 254
     # The CRF may rightly give so small a picture one label; what it refines has several.
     scores = result.scores.argmax(0).unique() if stage == "refined" else np.unique(result.labels)

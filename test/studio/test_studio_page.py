@@ -44,7 +44,8 @@ def rooms(tmp_path_factory):
 
 @pytest.fixture
 def served(segmentor, rooms):
-    bench = Workbench(segmentor, open_sources([rooms]))
+    """Serve with one prompt a word, since some tests bring hundreds of words."""
+    bench = Workbench(segmentor, open_sources([rooms]), {"templates": ("a photo of a {}.",)})
     desk = Desk(bench, Choices(WORDS))
     with serving(desk) as found:
         bench.start()

@@ -126,7 +126,7 @@ def test_negative_words_are_the_backgrounds_where_there_is_one(segmentor, pictur
 
 def test_a_whole_vocabulary_has_room_for_negative_words(segmentor, picture):
     many = [f"floor {number}" for number in range(254)]
-    words = segmentor.vocabulary(many, negatives=["wall"])
+    words = segmentor.vocabulary(many, negatives=["wall"], templates=("{}",))
     labels = labelled(segmentor, picture, words).labels
     assert 254 not in labels and (labels == UNLABELLED).any()
 
