@@ -46,16 +46,17 @@ OF_ROS = re.compile(r"No module named '"
                     r"(rclpy|ament_index_python|\w+_interfaces|\w+_msgs|sclip_seg_ros\.msg)\b")
 
 
-# Files that take more than half a minute, in the order they go: those that wait beside those that
-# compute. A file with few long tests goes early, because a worker is given its next file before the
-# last tests of this one.
+# Files that take more than half a minute, in the order they go: two that wait for nodes or networks
+# beside two that compute. A file with few long tests goes early, because a worker is given its next
+# file before the last tests of this one.
 SLOW = (
-    "test_ray_faults", "test_gpu_day", "test_three_hosts", "test_soak", "test_node_points",
-    "test_timm_towers", "test_lifecycle_faults", "test_pipeline_combinations", "test_node_time",
-    "test_studio_page", "test_packaging", "test_ray", "test_node_lifecycle", "test_embedded_model",
-    "test_node_shutdown", "test_benchmark_command", "test_ros_doctor", "test_studio_node",
-    "test_security", "test_train_embedded_model", "test_node", "test_benchmark_ablation",
-    "test_node_more_faults", "test_accelerator", "test_train_loftup")
+    "test_ray_faults", "test_gpu_day", "test_three_hosts", "test_pipeline_combinations",
+    "test_soak", "test_node_points", "test_timm_towers", "test_studio_page",
+    "test_lifecycle_faults", "test_packaging", "test_ray", "test_embedded_model",
+    "test_node_time", "test_train_embedded_model", "test_node_lifecycle", "test_train_loftup",
+    "test_node_shutdown", "test_benchmark_command", "test_ros_doctor", "test_benchmark_ablation",
+    "test_studio_node", "test_accelerator", "test_security", "test_node", "test_sclip",
+    "test_node_more_faults")
 
 
 # A thousand models ask for the tokens of the same few prompts.

@@ -23,11 +23,18 @@ INTERRUPTED = 130  # exit code, as shells report Ctrl-C
 _IMPORT_SYSTEM = "<frozen importlib._bootstrap>"
 _AGAIN_SECONDS = 0.1
 _at_once = threading.Event()
+_postponed: list[threading.Timer] = []  # interrupts that came amid an import
 
 
 def end_at_once() -> None:
     """Have the program end without taking its libraries down, because one of them cannot be."""
     _at_once.set()
+
+
+def forget_interrupt() -> None:
+    """Drop an interrupt that waits for an import to end: the program ends already, and says why."""
+    while _postponed:
+        _postponed.pop().cancel()
 
 
 @contextmanager
@@ -67,6 +74,8 @@ def run_program(module: str, name: str, arguments: Sequence[str] | None = None) 
         except KeyboardInterrupt:
             print(f"{name}: interrupted", file=sys.stderr)
             code = INTERRUPTED
+        finally:
+            forget_interrupt()
         if _at_once.is_set():
             sys.stdout.flush()
             sys.stderr.flush()
@@ -111,6 +120,7 @@ class _Interrupts:
             later = threading.Timer(_AGAIN_SECONDS, signal.pthread_kill,
                                     (threading.main_thread().ident, number))
             later.daemon = True
+            _postponed.append(later)
             later.start()
             return
         raise KeyboardInterrupt

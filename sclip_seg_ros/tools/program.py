@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sclip_seg_ros import __version__
-from sclip_seg_ros.common.entry import INTERRUPTED
+from sclip_seg_ros.common.entry import INTERRUPTED, forget_interrupt
 from sclip_seg_ros.common.errors import Failed
 from sclip_seg_ros.common.streams import listeners_may_leave
 from sclip_seg_ros.tools.console import FAILED, UNUSABLE, USER_ERRORS, complain, readable
@@ -85,6 +85,7 @@ class Program:
             try:
                 return self.run(self.parse(arguments)) or 0
             except KeyboardInterrupt:
+                forget_interrupt()  # ROS may have ended the program before a postponed one could
                 return complain(short, self.interrupted, INTERRUPTED)
             except Failed as error:
                 return complain(short, error, FAILED)

@@ -197,3 +197,14 @@ def test_no_library_keeps_an_interrupt_from_the_program(tmp_path, library, when)
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT,
                          capture_output=True, text=True, timeout=25)  # before the sleep is over
     assert (run.returncode, run.stdout, run.stderr) == (130, "", "program: interrupted\n")
+
+
+def test_an_interrupt_that_waited_for_an_import_says_nothing_after_the_program(tmp_path) -> None:
+    (tmp_path / "library.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+    (tmp_path / "program.py").write_text("def main():\n    import library\n")
+    code = ("import atexit, sys, time; atexit.register(time.sleep, 0.4); "
+            "from sclip_seg_ros.common.entry import run_program; "
+            "sys.exit(run_program('program', 'program'))")
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ENVIRONMENT,
+                         capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")
