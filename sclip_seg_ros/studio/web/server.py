@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -189,10 +189,9 @@ class Browser:
                  (self._send_news(), self._receive(), self._obey())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                error = task.exception()
-                if error is not None and not isinstance(error, WebSocketDisconnect):
-                    raise error
+            errors = [error for task in done if (error := task.exception()) is not None]
+            if errors and not any(isinstance(error, WebSocketDisconnect) for error in errors):
+                raise errors[0]
         finally:
             for task in tasks:
                 task.cancel()
@@ -213,7 +212,7 @@ class Browser:
                 key = parcel.shown.labelled.frame.key
                 message = await run_in_threadpool(parcel.message, key != self._camera, self._heat)
                 self._camera = key
-                await self._send(self._socket.send_bytes(message))
+                await self._send(self._socket.send_bytes, message)
 
     async def _receive(self) -> None:
         while True:
@@ -265,9 +264,9 @@ class Browser:
         await self._say(reply)
 
     async def _say(self, content: dict[str, Any]) -> None:
-        await self._send(self._socket.send_text(json.dumps(content)))
+        await self._send(self._socket.send_text, json.dumps(content))
 
-    async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
+    async def _send(self, send: Callable[[Any], Awaitable[None]], message: str | bytes) -> None:
         """Send one message at a time.
 
         Raises:
@@ -275,6 +274,6 @@ class Browser:
         """
         async with self._sending:
             try:
-                await sending
+                await send(message)
             except RuntimeError as error:  # closed, which the other task has yet to hear of
                 raise WebSocketDisconnect(1006) from error
