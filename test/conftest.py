@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import threading
@@ -21,6 +20,7 @@ import torch
 from model_hub import TINY, ModelHub, register_tiny
 from tiny_clip import write_tiny_clip
 
+from sclip_seg_ros.common.entry import loading_libraries
 from sclip_seg_ros.models import transfer
 from sclip_seg_ros.models.names import tags_of_repositories
 from sclip_seg_ros.segmentation.pipeline.upsampler_store import UpsamplerStore
@@ -99,13 +99,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator:
-    """Keep the garbage collector from going through all tests and libraries again and again."""
-    gc.disable()
-    try:
+    """Look for no garbage meanwhile: tests last as long as the libraries that they import."""
+    with loading_libraries():
         return (yield)
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

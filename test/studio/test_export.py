@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from itertools import product
 
 import pytest
 import yaml
@@ -163,9 +164,9 @@ def test_what_an_import_leaves_aside_is_told():
 
 
 def test_the_programs_name_may_be_a_word_of_an_imported_line():
-    for program in ("sclip-segment", "sclip segment"):
-        found = imports.read(f"{program} x --vocabulary floor segment wall", PLAIN).choices
-        assert tuple(found.names) == ("floor", "segment", "wall")
+    for program, word in product(("sclip-segment", "sclip segment"), ("segment", "sclip-segment")):
+        found = imports.read(f"{program} x --vocabulary floor {word} wall", PLAIN).choices
+        assert tuple(found.names) == ("floor", word, "wall")
 
 
 def test_a_published_profile_can_be_imported_by_its_name():

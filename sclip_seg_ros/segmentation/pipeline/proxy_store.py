@@ -17,7 +17,7 @@ from sclip_seg_ros.segmentation.settings import SegmentorSettings
 class ProxyStore:
     """Hold the weights that the newest settings named.
 
-    All methods but :meth:`load` belong to one thread.
+    All methods but :meth:`load` are for one thread at a time.
     """
 
     def __init__(self, device: torch.device, dtype: torch.dtype, cache_dir: str | None,

@@ -20,7 +20,7 @@ MODELS_OWN = ("auto", "release")  # sources that a file beside the model stands 
 class UpsamplerStore:
     """Hold the weights that the newest settings named.
 
-    All methods but :meth:`load` belong to one thread.
+    All methods but :meth:`load` are for one thread at a time.
     """
 
     def __init__(self, backbone: str, dimension: int, device: torch.device,

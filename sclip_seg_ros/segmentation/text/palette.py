@@ -23,9 +23,9 @@ _ATTEMPTS = 64  # at a free colour among those, before the finer ones
 # Finer: more hues, and lightness between the tones. More colours than a vocabulary has classes.
 _FINE_HUES = 48
 _FINE_TONES = (*_TONES, (0.59, 0.85), (0.43, 0.60), (0.75, 0.45))
+_FINE_STEP = 95  # from colour to colour; shares no factor with their number, so that all are met
 _XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _TO_XYZ = (_XYZ / _XYZ.sum(1, keepdims=True)).T  # of linear sRGB; white is (1, 1, 1)
-_FINE_STEP = 95  # from colour to colour; shares no factor with their number, so that all are met
 
 
 def palette_of(names: Sequence[str], chosen: Mapping[str, Colour] | None = None,
@@ -51,15 +51,18 @@ def palette_of(names: Sequence[str], chosen: Mapping[str, Colour] | None = None,
             taken.add(given[name])
     offered, seen = _offered()
     nearest = np.full(len(seen), np.inf)  # taken colour, from each one offered
-    for place in lab(np.reshape([*taken], (-1, 3)) / 255):
+
+    def take(place: np.ndarray) -> None:
         np.minimum(nearest, np.linalg.norm(seen - place, axis=1), out=nearest)
+
+    for place in lab(np.reshape([*taken], (-1, 3)) / 255):
+        take(place)
     for name in names:
         if name not in given:
             draws = dict.fromkeys(_draws(name))
             free = (colour for colour in draws if nearest[offered[colour]] >= _APART)
             given[name] = next(free, None) or max(draws, key=lambda it: nearest[offered[it]])
-            place = seen[offered[given[name]]]
-            np.minimum(nearest, np.linalg.norm(seen - place, axis=1), out=nearest)
+            take(seen[offered[given[name]]])
     return np.array([given[name] for name in names], dtype=np.uint8).reshape(-1, 3)
 
 

@@ -136,8 +136,8 @@ def of_node(values: Mapping[str, Any]) -> Import:
 
 def _segment(text: str) -> Import:
     words = shlex.split(text.replace("\\\n", " "))
-    program = "sclip-segment" if "sclip-segment" in words else "segment"
-    words = words[words.index(program) + 1:]
+    words = words[min(words.index(name) for name in ("segment", "sclip-segment")
+                      if name in words) + 1:]
     parser = OneLineParser(prog="sclip-segment", allow_abbrev=False, add_help=False)
     add_arguments(parser)
     if "--version" in words:
